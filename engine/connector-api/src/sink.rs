@@ -1,0 +1,107 @@
+//! The writing side of a connector.
+//!
+//! A writer's part in a checkpoint, in this order: `begin_checkpoint` when the barrier is there;
+//! `poll_checkpoint` until it gives the writer's state, which must name everything that is written
+//! and not yet visible (Kafka: handles of flushed, open transactions), of earlier checkpoints too;
+//! `checkpoint_complete` once the job's head object has been swapped, and only then, makes all of
+//! it up to that checkpoint visible; `poll_commits` until that is done. A checkpoint that is
+//! declined, times out or fails changes nothing: what it held rides on in the next one's state.
+
+use std::task::Poll;
+
+use millrace_core::{CheckpointId, Configuration, Result};
+use millrace_dataflow::{SinkSpec, TableSpec};
+use millrace_expr::Field;
+
+use crate::source::tokio_handle::Handle;
+use crate::{ChangeBatch, Waker};
+
+/// What the planner and the JobManager ask of a writable connector.
+pub trait SinkFactory: Send + Sync {
+    /// Metadata that a table can write: key and type.
+    fn metadata(&self, table: &TableSpec) -> Result<Vec<Field>>;
+
+    /// Checks options and column types; touches nothing outside the process.
+    fn validate(&self, table: &TableSpec) -> Result<SinkTraits>;
+
+    /// Asks the outside system whether the table can be written, before anything is started.
+    fn check(&self, spec: &SinkSpec) -> Result<()>;
+
+    /// What must be known of this attempt to fence it later (Kafka: transactional ids that it may
+    /// use). Written durably before any writer of the attempt is opened. Empty: nothing.
+    fn attempt_record(&self, spec: &SinkSpec, attempt: u64, parallelism: usize) -> Result<Vec<u8>>;
+
+    /// Brings the outside system to the restored checkpoint, once a sink, before any writer of the
+    /// new attempt is opened: commits what the checkpoint holds, fences and aborts the rest of
+    /// all earlier attempts. Repeatable: a crash within it is followed by another call. May block.
+    fn recover(&self, spec: &SinkSpec, context: RecoverContext) -> Result<Recovered>;
+
+    /// Opens the writer of one subtask. May block for as long as opening takes.
+    fn open(&self, spec: &SinkSpec, context: SinkContext) -> Result<Box<dyn SinkWriter>>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SinkTraits {
+    /// Whether output becomes visible only by completed checkpoints: the job must have them.
+    pub needs_checkpoints: bool,
+    /// `sink.parallelism`.
+    pub parallelism: Option<usize>,
+}
+
+pub struct RecoverContext {
+    pub config: Configuration,
+    pub runtime: Handle,
+    /// Writer states of the checkpoint that the job restores; everything in them is committed,
+    /// unless `done` says that it was.
+    pub restored: Vec<Vec<u8>>,
+    /// Writer states of the job's newest complete checkpoint where that is another one than the
+    /// restored (an older one was asked for): what `restored` holds and these do not was
+    /// committed before and must not be again; what only these hold is aborted.
+    pub newest: Option<Vec<Vec<u8>>>,
+    /// `attempt_record`s of earlier attempts that no completed checkpoint has outlived.
+    pub earlier_attempts: Vec<Vec<u8>>,
+}
+
+/// What a recovery did, for logs, metrics and the torture test.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovered {
+    pub committed: u64,
+    pub fenced: u64,
+}
+
+/// What one subtask's writer is opened with.
+pub struct SinkContext {
+    pub config: Configuration,
+    pub job_name: String,
+    pub uid: String,
+    pub subtask: usize,
+    pub parallelism: usize,
+    /// Number of this run of the job: grows with every restart, never used twice.
+    pub attempt: u64,
+    pub waker: Waker,
+    pub runtime: Handle,
+}
+
+/// A writer of one subtask, driven by one thread.
+pub trait SinkWriter: Send {
+    /// Whether the next batch can be taken; `Pending` is back-pressure, the waker will be called.
+    fn poll_ready(&mut self) -> Result<Poll<()>>;
+
+    /// Takes a batch whole. Only after `poll_ready` said `Ready`.
+    fn write(&mut self, batch: &ChangeBatch) -> Result<()>;
+
+    /// The input is idle: what lingers may be sent now. Must not wait for it.
+    fn idle(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn begin_checkpoint(&mut self, checkpoint: CheckpointId) -> Result<()>;
+
+    /// Gives the state for the checkpoint that was begun. An error declines it and fails the task.
+    fn poll_checkpoint(&mut self) -> Result<Poll<Vec<u8>>>;
+
+    fn checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<()>;
+
+    /// Drives outstanding commits; `Ready` when there are none.
+    fn poll_commits(&mut self) -> Result<Poll<()>>;
+}

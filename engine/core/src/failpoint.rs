@@ -1,0 +1,59 @@
+//! Named points at which a test kills the process as `kill -9` would.
+//!
+//! The points lie beside checkpoints and commits, never on the path of a record. Nothing is
+//! armed unless the environment variable `MILLRACE_FAIL_POINT` is set to `name` or `name:n`;
+//! the process then dies, without unwinding or flushing, at the n-th passage (default 1).
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub const VARIABLE: &str = "MILLRACE_FAIL_POINT";
+
+struct Armed {
+    name: String,
+    passages_left: AtomicU64,
+}
+
+static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+
+fn armed() -> Option<&'static Armed> {
+    ARMED
+        .get_or_init(|| {
+            let text = std::env::var(VARIABLE).ok()?;
+            let (name, n) = match text.split_once(':') {
+                Some((name, n)) => (name, n.parse().unwrap_or(1)),
+                None => (text.as_str(), 1),
+            };
+            Some(Armed { name: name.to_owned(), passages_left: AtomicU64::new(n) })
+        })
+        .as_ref()
+}
+
+/// Dies here if this point is armed and its count is reached.
+pub fn pass(name: &str) {
+    let Some(point) = armed() else { return };
+    if point.name == name && point.passages_left.fetch_sub(1, Ordering::SeqCst) == 1 {
+        eprintln!("fail point {name} reached");
+        std::process::abort();
+    }
+}
+
+/// Every point that the engine passes, so that the torture test can walk through all of them.
+pub const ALL: &[&str] = &[
+    "sink.before-flush",
+    "sink.after-flush",
+    "sink.after-handle",
+    "checkpoint.after-acknowledge",
+    "checkpoint.before-metadata",
+    "checkpoint.after-metadata",
+    "checkpoint.before-head",
+    "checkpoint.after-head",
+    "sink.before-commit",
+    "sink.between-commits",
+    "sink.after-commit",
+    "recovery.before-commit",
+    "recovery.between-commits",
+    "recovery.after-commit",
+    "recovery.before-fence",
+    "recovery.after-fence",
+];

@@ -1,0 +1,22 @@
+//! What every other crate of the engine stands on: errors, identifiers, row kinds, typed
+//! configuration options and the fail points of the torture test.
+//!
+//! It may depend on no other crate of the workspace and on nothing that does I/O.
+//!
+//! Layout: `error` the one error type that a person reads, `config` Flink's options with their
+//! types, `duration`/`memory` Flink's notations for both, `ids` identifiers, `row_kind` the
+//! changelog's row kinds, `failpoint` named points at which a test kills the process.
+
+pub mod config;
+pub mod duration;
+pub mod error;
+pub mod failpoint;
+pub mod ids;
+pub mod memory;
+pub mod options;
+pub mod row_kind;
+
+pub use config::{ConfigOption, Configuration};
+pub use error::{Error, ErrorKind, Result};
+pub use ids::{CheckpointId, JobId};
+pub use row_kind::RowKind;

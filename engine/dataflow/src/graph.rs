@@ -1,0 +1,63 @@
+//! Operators and edges as the planner makes them, before they are chained.
+
+use millrace_expr::{Expr, RowType};
+use serde::{Deserialize, Serialize};
+
+use crate::table::{SinkSpec, SourceSpec, WatermarkSpec};
+
+pub type NodeId = usize;
+
+/// A plan: nodes in topological order (an input's id is smaller than its reader's).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Graph {
+    pub nodes: Vec<Node>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    pub id: NodeId,
+    /// Stable over changes of the plan: what state is found again by.
+    pub uid: String,
+    /// Shown to people: `Source: flights`, `Calc`, `Sink: late_flights`.
+    pub name: String,
+    pub operator: Operator,
+    pub inputs: Vec<Edge>,
+    pub output: RowType,
+    /// Given by `scan.parallelism`, `sink.parallelism`; else the job's default.
+    pub parallelism: Option<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Edge {
+    pub from: NodeId,
+    pub partitioning: Partitioning,
+}
+
+/// How rows are spread over the subtasks of the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Partitioning {
+    /// Subtask i to subtask i, in order; becomes `Rebalance` where parallelism differs.
+    Forward,
+    /// Batch by batch, round robin.
+    Rebalance,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Operator {
+    Source(SourceSpec),
+    /// Filter, then projection.
+    Calc { condition: Option<Expr>, projection: Vec<Expr> },
+    /// Assigns watermarks by event time; directly behind its source it works per split.
+    Watermark(WatermarkSpec),
+    Union,
+    Sink(SinkSpec),
+}
+
+impl Graph {
+    /// Appends a node and gives its id.
+    pub fn add(&mut self, uid: String, name: String, operator: Operator, inputs: Vec<Edge>, output: RowType) -> NodeId {
+        let id = self.nodes.len();
+        self.nodes.push(Node { id, uid, name, operator, inputs, output, parallelism: None });
+        id
+    }
+}

@@ -1,0 +1,12 @@
+//! The dataflow graph: what the planner makes and the runtime executes.
+//!
+//! It may depend on `millrace-core` and `millrace-expr`; it knows no connector and no SQL.
+//!
+//! Layout: `table` a table as connectors see it, `graph` operators and edges as planned,
+//! `job` the job graph: operators chained into vertices, with parallelism, `explain` both as text.
+
+pub mod graph;
+pub mod table;
+
+pub use graph::{Edge, Graph, Node, NodeId, Operator, Partitioning};
+pub use table::{MetadataField, SinkSpec, SourceSpec, TableSpec, WatermarkSpec};

@@ -50,6 +50,12 @@ pub enum Operator {
     /// Assigns watermarks by event time; directly behind its source it works per split.
     Watermark(WatermarkSpec),
     Union,
+    /// Rows given in the statement, without an input; one subtask gives each once, then ends. The
+    /// expressions refer to no column and have exactly the output's types. No rows: an empty input.
+    Values { rows: Vec<Vec<Expr>> },
+    /// Guards the NOT NULL columns of the sink behind it, given by index: a null in one of them
+    /// fails the job, or with `drop` leaves its row out (`table.exec.sink.not-null-enforcer`).
+    ConstraintEnforcer { not_null: Vec<usize>, drop: bool },
     Sink(SinkSpec),
 }
 

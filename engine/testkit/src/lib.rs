@@ -1,1 +1,38 @@
+//! Real servers for tests and for the demo: Kafka brokers (one or several, plain or SASL_SSL) and
+//! an S3 server, and an independent reader that checks what an engine wrote.
+//!
+//! It may depend on no other crate of the workspace: what checks the engine shares no code with
+//! it. Its Kafka client is librdkafka and the Java tools of the broker.
+//!
+//! Invariants: every server listens on 127.0.0.1 only, on ports of its own, with a folder of its
+//! own, and dies with the process that started it, however that ends. Nothing waits for a time:
+//! a server is ready when it answers, and every wait has a limit that names what it waited for.
+//!
+//! Layout: `cache` where set-up put the servers, `process` children that die with us, `scratch`
+//! folders that go away, `ports` free ports, `wait` waiting for a condition, `kafka` brokers,
+//! `s3` the S3 server, `records` writing and reading records independently of the engine.
+//!
+//! In a test:
+//!
+//! ```no_run
+//! use millrace_testkit::kafka::{Kafka, Version};
+//! let kafka = Kafka::shared(Version::Kafka39); // one for all tests of this process
+//! let topic = kafka.unique_topic("orders", 4);
+//! let bootstrap = kafka.bootstrap();
+//! ```
+//!
+//! A broker by hand, which runs until Ctrl-C (servers come from `scripts/setup broker broker-4`):
+//!
+//! ```text
+//! cargo run --release -p millrace-testkit -- kafka --port 9092
+//! cargo run --release -p millrace-testkit -- kafka --port 9092 --dir /tmp/k --kafka-version 4.1 --topic in:4 --topic out:4
+//! ```
 
+pub mod cache;
+pub mod kafka;
+pub mod ports;
+pub mod process;
+pub mod records;
+pub mod s3;
+pub mod scratch;
+pub mod wait;

@@ -1,0 +1,4 @@
+//! The servers of the testkit, tried for real.
+
+mod kafka;
+mod s3;

@@ -5,6 +5,7 @@
 //! Layout: `table` a table as connectors see it, `graph` operators and edges as planned,
 //! `job` the job graph: operators chained into vertices, with parallelism, `explain` both as text.
 
+pub mod explain;
 pub mod graph;
 pub mod table;
 

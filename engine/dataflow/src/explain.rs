@@ -1,0 +1,272 @@
+//! A plan as text, in the manner of Flink's EXPLAIN.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use millrace_expr::{Expr, RowType, Scalar, TypeKind};
+
+use crate::graph::{Graph, Node, NodeId, Operator};
+
+/// The path before a table's name. There is one catalog with one database.
+const PATH: [&str; 2] = ["default_catalog", "default_database"];
+
+/// What EXPLAIN shows beside the operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Details {
+    /// The kinds of rows that each operator sends on: `changelogMode=[I]`.
+    pub changelog_mode: bool,
+}
+
+/// The plan as trees, one for each sink in the order of the statements. What more than one tree
+/// reads is printed once, with `(reuse_id=[n])`, and referred to as `Reused(reference_id=[n])`.
+pub fn explain(graph: &Graph, details: Details) -> String {
+    let mut readers = vec![0usize; graph.nodes.len()];
+    for node in &graph.nodes {
+        for edge in &node.inputs {
+            if let Some(count) = readers.get_mut(edge.from) {
+                *count += 1;
+            }
+        }
+    }
+    let mut printer = Printer { graph, details, readers, reused: HashMap::new(), out: String::new() };
+    let mut first = true;
+    for node in &graph.nodes {
+        if printer.readers[node.id] == 0 {
+            if !first {
+                printer.out.push('\n');
+            }
+            first = false;
+            printer.tree(node.id, "", "");
+        }
+    }
+    printer.out
+}
+
+struct Printer<'a> {
+    graph: &'a Graph,
+    details: Details,
+    readers: Vec<usize>,
+    /// The number under which a node that has been printed is referred to.
+    reused: HashMap<NodeId, usize>,
+    out: String,
+}
+
+impl Printer<'_> {
+    /// `head` goes before the node's own line, `tail` before the lines below it.
+    fn tree(&mut self, id: NodeId, head: &str, tail: &str) {
+        let Some(node) = self.graph.nodes.get(id) else { return };
+        if let Some(number) = self.reused.get(&id) {
+            let _ = writeln!(self.out, "{head}Reused(reference_id=[{number}])");
+            return;
+        }
+        let mut line = describe(self.graph, node);
+        if self.details.changelog_mode {
+            // Every operator there is so far sends inserts only; a sink sends nothing on.
+            let mode = if matches!(node.operator, Operator::Sink(_)) { "NONE" } else { "I" };
+            line.truncate(line.len() - 1);
+            let _ = write!(line, ", changelogMode=[{mode}])");
+        }
+        if self.readers[id] > 1 {
+            let number = self.reused.len() + 1;
+            self.reused.insert(id, number);
+            let _ = write!(line, "(reuse_id=[{number}])");
+        }
+        let _ = writeln!(self.out, "{head}{line}");
+        for (i, edge) in node.inputs.iter().enumerate() {
+            let (mark, rest) = if i + 1 == node.inputs.len() { ("+- ", "   ") } else { (":- ", ":  ") };
+            self.tree(edge.from, &format!("{tail}{mark}"), &format!("{tail}{rest}"));
+        }
+    }
+}
+
+/// One operator as EXPLAIN names it: `Calc(select=[a, (b + 1) AS c], where=[(a > 10)])`.
+pub fn describe(graph: &Graph, node: &Node) -> String {
+    let empty = RowType::default();
+    let input = node.inputs.first().and_then(|e| graph.nodes.get(e.from)).map_or(&empty, |n| &n.output);
+    let fields = || node.output.fields.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", ");
+    match &node.operator {
+        Operator::Source(spec) => {
+            let mut path = format!("{}, {}, {}", PATH[0], PATH[1], spec.table.name);
+            let all_columns = spec.projection.iter().copied().eq(0..spec.table.columns.len());
+            if !all_columns || !spec.metadata.is_empty() {
+                let columns: Vec<_> = spec
+                    .projection
+                    .iter()
+                    .filter_map(|&i| spec.table.columns.get(i))
+                    .map(|c| c.name.as_str())
+                    .collect();
+                let metadata: Vec<_> = spec.metadata.iter().map(|m| m.name.as_str()).collect();
+                let _ = write!(path, ", project=[{}], metadata=[{}]", columns.join(", "), metadata.join(", "));
+            }
+            format!("TableSourceScan(table=[[{path}]], fields=[{}])", fields())
+        }
+        Operator::Calc { condition, projection } => {
+            let select: Vec<_> = projection
+                .iter()
+                .zip(&node.output.fields)
+                .map(|(expr, field)| {
+                    let text = format_expr(expr, input);
+                    if text == field.name { text } else { format!("{text} AS {}", field.name) }
+                })
+                .collect();
+            match condition {
+                None => format!("Calc(select=[{}])", select.join(", ")),
+                Some(c) => format!("Calc(select=[{}], where=[{}])", select.join(", "), format_expr(c, input)),
+            }
+        }
+        Operator::Watermark(spec) => format!(
+            "WatermarkAssigner(rowtime=[{}], watermark=[{}])",
+            column_name(input, spec.column),
+            format_expr(&spec.expression, input)
+        ),
+        Operator::Union => format!("Union(all=[true], union=[{}])", fields()),
+        Operator::Values { rows } => {
+            let rows: Vec<_> = rows
+                .iter()
+                .map(|row| {
+                    let values: Vec<_> = row.iter().map(|e| format_expr(e, &empty)).collect();
+                    format!("{{ {} }}", values.join(", "))
+                })
+                .collect();
+            format!("Values(tuples=[[{}]], values=[{}])", rows.join(", "), fields())
+        }
+        Operator::ConstraintEnforcer { not_null, drop } => {
+            let names: Vec<_> = not_null.iter().map(|&i| column_name(input, i)).collect();
+            let action = if *drop { "DROP" } else { "ERROR" };
+            format!("ConstraintEnforcer(notNull=[{}], enforcer=[{action}])", names.join(", "))
+        }
+        Operator::Sink(spec) => {
+            format!("Sink(table=[{}.{}.{}], fields=[{}])", PATH[0], PATH[1], spec.table.name, fields())
+        }
+    }
+}
+
+fn column_name(input: &RowType, index: usize) -> String {
+    input.fields.get(index).map_or_else(|| format!("${index}"), |f| f.name.clone())
+}
+
+/// An expression with its columns' names, operators between their operands.
+pub fn format_expr(expr: &Expr, input: &RowType) -> String {
+    match expr {
+        Expr::Column { index, .. } => column_name(input, *index),
+        Expr::Literal { value, data_type } => format_literal(value, &data_type.kind),
+        Expr::Cast { expr, data_type, try_cast } => {
+            let name = if *try_cast { "TRY_CAST" } else { "CAST" };
+            format!("{name}({} AS {})", format_expr(expr, input), data_type.kind)
+        }
+        Expr::Call { function, args, .. } => {
+            let texts: Vec<_> = args.iter().map(|a| format_expr(a, input)).collect();
+            match (function.as_str(), texts.as_slice()) {
+                (
+                    "+" | "-" | "*" | "/" | "%" | "=" | "<>" | "<" | "<=" | ">" | ">=" | "AND" | "OR" | "||" | "LIKE"
+                    | "NOT LIKE" | "SIMILAR TO" | "IS DISTINCT FROM" | "IS NOT DISTINCT FROM",
+                    [_, _, ..],
+                ) if texts.len() == 2 || matches!(function.as_str(), "AND" | "OR" | "||") => {
+                    format!("({})", texts.join(&format!(" {function} ")))
+                }
+                ("UNARY -", [x]) => format!("-({x})"),
+                ("NOT", [x]) => format!("NOT {x}"),
+                (
+                    "IS NULL" | "IS NOT NULL" | "IS TRUE" | "IS FALSE" | "IS UNKNOWN" | "IS NOT TRUE" | "IS NOT FALSE"
+                    | "IS NOT UNKNOWN",
+                    [x],
+                ) => format!("{x} {function}"),
+                ("FIELD", [row, _]) => match &args[1] {
+                    Expr::Literal { value: Scalar::String(name), .. } => format!("{row}.{name}"),
+                    _ => format!("FIELD({})", texts.join(", ")),
+                },
+                _ => format!("{function}({})", texts.join(", ")),
+            }
+        }
+    }
+}
+
+fn format_literal(value: &Scalar, kind: &TypeKind) -> String {
+    match value {
+        Scalar::Null => format!("null:{kind}"),
+        Scalar::Boolean(b) => b.to_string(),
+        Scalar::Integer(i) => match kind {
+            TypeKind::Int => i.to_string(),
+            _ => format!("{i}:{kind}"),
+        },
+        Scalar::Float(f) => format!("{f}:{kind}"),
+        Scalar::Double(d) => format!("{d:e}").replace('e', "E"),
+        Scalar::Decimal(unscaled) => match kind {
+            TypeKind::Decimal { scale, .. } => decimal(*unscaled, usize::from(*scale)),
+            _ => unscaled.to_string(),
+        },
+        Scalar::String(s) => format!("'{}'", s.replace('\'', "''")),
+        Scalar::Bytes(bytes) => {
+            let mut text = String::from("X'");
+            for b in bytes {
+                let _ = write!(text, "{b:02X}");
+            }
+            text.push('\'');
+            text
+        }
+        Scalar::Date(days) => arrow::temporal_conversions::date32_to_datetime(*days)
+            .map_or_else(|| format!("{days}:{kind}"), |d| d.date().to_string()),
+        Scalar::Time(millis) => {
+            let (seconds, rest) = (millis / 1000, millis % 1000);
+            let clock = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+            if rest == 0 { clock } else { format!("{clock}.{rest:03}") }
+        }
+        Scalar::Timestamp(v) => {
+            use arrow::temporal_conversions as t;
+            let precision = match kind {
+                TypeKind::Timestamp(p) | TypeKind::TimestampLtz(p) => *p,
+                _ => 3,
+            };
+            let converted = match precision {
+                0..=3 => t::timestamp_ms_to_datetime(*v),
+                4..=6 => t::timestamp_us_to_datetime(*v),
+                _ => t::timestamp_ns_to_datetime(*v),
+            };
+            converted.map_or_else(|| format!("{v}:{kind}"), |d| d.to_string())
+        }
+        Scalar::Months(m) => format!("{m}:INTERVAL MONTH"),
+        Scalar::Millis(m) => format!("{m}:INTERVAL SECOND"),
+    }
+}
+
+fn decimal(unscaled: i128, scale: usize) -> String {
+    let digits = format!("{:0>width$}", unscaled.unsigned_abs(), width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    let sign = if unscaled < 0 { "-" } else { "" };
+    if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_expr::{DataType, Field};
+
+    use super::*;
+
+    #[test]
+    fn operators_stand_between_their_operands() {
+        let input = RowType::new(vec![Field::new("a", DataType::int()), Field::new("b", DataType::string())]);
+        let call = |function: &str, args: Vec<Expr>| Expr::Call {
+            function: function.to_owned(),
+            args,
+            data_type: DataType::boolean(),
+        };
+        let a = Expr::column(0, DataType::int());
+        let one = Expr::literal(Scalar::Integer(1), DataType::not_null(TypeKind::Int));
+        let quoted = Expr::literal(Scalar::String("it's".into()), DataType::string());
+        let e = call(
+            "AND",
+            vec![
+                call(">", vec![call("+", vec![a, one.clone()]), one]),
+                call("IS NULL", vec![call("UPPER", vec![quoted])]),
+            ],
+        );
+        assert_eq!(format_expr(&e, &input), "(((a + 1) > 1) AND UPPER('it''s') IS NULL)");
+    }
+
+    #[test]
+    fn decimals_keep_their_scale() {
+        assert_eq!(decimal(5, 2), "0.05");
+        assert_eq!(decimal(-1234, 2), "-12.34");
+        assert_eq!(decimal(7, 0), "7");
+    }
+}

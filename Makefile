@@ -1,0 +1,30 @@
+# The README's commands. All of them set up what they need first, and build into a cache folder
+# outside the checkout: MILLRACE_CACHE, or ~/.cache/millrace.
+
+SHELL := /bin/bash
+export MILLRACE_CACHE ?= $(HOME)/.cache/millrace
+export CARGO_TARGET_DIR ?= $(MILLRACE_CACHE)/target
+bin := $(CARGO_TARGET_DIR)/release
+
+.PHONY: help run test test-long bench fmt
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1 - /p' $(MAKEFILE_LIST)
+
+run: ## a real Kafka broker, the flights of 2013, and examples/flights.sql between two topics
+	@scripts/setup demo
+	@cargo build --release -p millrace -p millrace-examples
+	@$(bin)/demo
+
+test: ## everything that a change must pass
+	@scripts/test short
+
+test-long: ## the same, with the whole torture test and the dependencies' licences
+	@scripts/test long
+
+bench: ## Millrace, Apache Flink and a bare copy loop; writes bench/RESULTS.md
+	@scripts/setup bench
+	@bench/run
+
+fmt: ## formats the sources
+	@cargo fmt --all

@@ -64,6 +64,8 @@ pub struct Options {
     /// Further lines of server.properties; they win over the testkit's own.
     pub properties: Vec<(String, String)>,
     pub heap_mib: u32,
+    /// Further options of the brokers' JVM; they win over the testkit's own.
+    pub jvm: Vec<String>,
 }
 
 impl Default for Options {
@@ -124,6 +126,7 @@ struct Broker {
 pub struct Kafka {
     version: Version,
     heap_mib: u32,
+    jvm: Vec<String>,
     brokers: Vec<Broker>,
     secure: Option<Secure>,
     // Last: removed after the brokers are gone.

@@ -9,7 +9,7 @@
 //! a server is ready when it answers, and every wait has a limit that names what it waited for.
 //!
 //! Layout: `cache` where set-up put the servers, `process` children that die with us, `scratch`
-//! folders that go away, `ports` free ports, `wait` waiting for a condition, `kafka` brokers,
+//! folders that go away, `signals` Ctrl-C as a flag, `ports` free ports, `wait` waiting for a condition, `kafka` brokers,
 //! `s3` the S3 server, `records` writing and reading records independently of the engine.
 //!
 //! In a test:
@@ -35,4 +35,5 @@ pub mod process;
 pub mod records;
 pub mod s3;
 pub mod scratch;
+pub mod signals;
 pub mod wait;

@@ -1,12 +1,14 @@
 //! Starts the testkit's servers by hand.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use millrace_testkit::kafka::{Kafka, Options, Version};
 use millrace_testkit::s3::S3;
-use tokio::signal::unix::{SignalKind, signal};
+use millrace_testkit::signals;
 
 #[derive(Parser)]
 #[command(about = "Servers for tests, by hand: they run until Ctrl-C")]
@@ -55,17 +57,12 @@ fn parse_version(text: &str) -> Result<Version, String> {
 }
 
 fn main() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     // Before anything starts, so that a signal never ends us with a folder left behind.
-    let (mut interrupt, mut terminate) = runtime.block_on(async {
-        Ok::<_, std::io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
-    })?;
-    let mut until_told = || {
-        runtime.block_on(async {
-            tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () }
-        });
+    let told = signals::watch();
+    let until_told = || {
+        while !told.load(Ordering::SeqCst) {
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
     };
     match Arguments::parse().server {
         Server::Kafka {

@@ -9,13 +9,27 @@ use crate::{DataType, Scalar};
 /// An expression over the columns of one row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Expr {
-    Column { index: usize, data_type: DataType },
-    Literal { value: Scalar, data_type: DataType },
+    Column {
+        index: usize,
+        data_type: DataType,
+    },
+    Literal {
+        value: Scalar,
+        data_type: DataType,
+    },
     /// A function or operator by its canonical name in `function::lookup` (`+`, `AND`, `CASE`,
     /// `UPPER`, ...); arguments have exactly the types that the function takes.
-    Call { function: String, args: Vec<Expr>, data_type: DataType },
+    Call {
+        function: String,
+        args: Vec<Expr>,
+        data_type: DataType,
+    },
     /// CAST, or with `try_cast` TRY_CAST, whose failures are NULL.
-    Cast { expr: Box<Expr>, data_type: DataType, try_cast: bool },
+    Cast {
+        expr: Box<Expr>,
+        data_type: DataType,
+        try_cast: bool,
+    },
 }
 
 impl Expr {
@@ -51,12 +65,20 @@ impl Expr {
         match self {
             Expr::Column { index, data_type } => replace(*index, data_type),
             Expr::Literal { .. } => self.clone(),
-            Expr::Call { function, args, data_type } => Expr::Call {
+            Expr::Call {
+                function,
+                args,
+                data_type,
+            } => Expr::Call {
                 function: function.clone(),
                 args: args.iter().map(|a| a.map_columns(replace)).collect(),
                 data_type: data_type.clone(),
             },
-            Expr::Cast { expr, data_type, try_cast } => Expr::Cast {
+            Expr::Cast {
+                expr,
+                data_type,
+                try_cast,
+            } => Expr::Cast {
                 expr: Box::new(expr.map_columns(replace)),
                 data_type: data_type.clone(),
                 try_cast: *try_cast,
@@ -77,8 +99,16 @@ impl fmt::Display for Expr {
                 }
                 f.write_str(")")
             }
-            Expr::Cast { expr, data_type, try_cast } => {
-                write!(f, "{}({expr} AS {data_type})", if *try_cast { "TRY_CAST" } else { "CAST" })
+            Expr::Cast {
+                expr,
+                data_type,
+                try_cast,
+            } => {
+                write!(
+                    f,
+                    "{}({expr} AS {data_type})",
+                    if *try_cast { "TRY_CAST" } else { "CAST" }
+                )
             }
         }
     }

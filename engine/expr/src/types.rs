@@ -30,7 +30,10 @@ pub enum TypeKind {
     /// Length in bytes, from 1; `MAX_LENGTH` is BYTES.
     Varbinary(u32),
     /// Precision 1 to 38, scale 0 to precision.
-    Decimal { precision: u8, scale: u8 },
+    Decimal {
+        precision: u8,
+        scale: u8,
+    },
     TinyInt,
     SmallInt,
     Int,
@@ -64,7 +67,10 @@ pub struct Field {
 
 impl Field {
     pub fn new(name: impl Into<String>, data_type: DataType) -> Self {
-        Field { name: name.into(), data_type }
+        Field {
+            name: name.into(),
+            data_type,
+        }
     }
 }
 
@@ -84,7 +90,9 @@ impl RowType {
     }
 
     pub fn to_arrow(&self) -> arrow_types::SchemaRef {
-        Arc::new(arrow_types::Schema::new(self.fields.iter().map(Field::to_arrow).collect::<Vec<_>>()))
+        Arc::new(arrow_types::Schema::new(
+            self.fields.iter().map(Field::to_arrow).collect::<Vec<_>>(),
+        ))
     }
 }
 
@@ -100,7 +108,10 @@ impl DataType {
     }
 
     pub fn not_null(kind: TypeKind) -> Self {
-        DataType { kind, nullable: false }
+        DataType {
+            kind,
+            nullable: false,
+        }
     }
 
     pub fn with_nullable(mut self, nullable: bool) -> Self {
@@ -159,14 +170,14 @@ impl DataType {
             TypeKind::TimestampLtz(p) => A::Timestamp(timestamp_unit(*p), Some("UTC".into())),
             TypeKind::IntervalYearMonth => A::Interval(IntervalUnit::YearMonth),
             TypeKind::IntervalDaySecond => A::Duration(TimeUnit::Millisecond),
-            TypeKind::Array(element) => {
-                A::List(Arc::new(arrow_types::Field::new("item", element.to_arrow(), element.nullable)))
-            }
+            TypeKind::Array(element) => A::List(Arc::new(arrow_types::Field::new(
+                "item",
+                element.to_arrow(),
+                element.nullable,
+            ))),
             TypeKind::Map(key, value) => map_type(key.to_arrow(), value.to_arrow(), value.nullable),
             TypeKind::Multiset(element) => map_type(element.to_arrow(), A::Int32, false),
-            TypeKind::Row(fields) => {
-                A::Struct(fields.iter().map(Field::to_arrow).collect::<Vec<_>>().into())
-            }
+            TypeKind::Row(fields) => A::Struct(fields.iter().map(Field::to_arrow).collect::<Vec<_>>().into()),
         }
     }
 
@@ -179,11 +190,18 @@ impl DataType {
     }
 
     pub fn is_integer(&self) -> bool {
-        matches!(self.kind, TypeKind::TinyInt | TypeKind::SmallInt | TypeKind::Int | TypeKind::BigInt)
+        matches!(
+            self.kind,
+            TypeKind::TinyInt | TypeKind::SmallInt | TypeKind::Int | TypeKind::BigInt
+        )
     }
 
     pub fn is_numeric(&self) -> bool {
-        self.is_integer() || matches!(self.kind, TypeKind::Float | TypeKind::Double | TypeKind::Decimal { .. })
+        self.is_integer()
+            || matches!(
+                self.kind,
+                TypeKind::Float | TypeKind::Double | TypeKind::Decimal { .. }
+            )
     }
 
     pub fn is_timestamp(&self) -> bool {
@@ -200,7 +218,11 @@ pub fn timestamp_unit(precision: u8) -> TimeUnit {
     }
 }
 
-fn map_type(key: arrow_types::DataType, value: arrow_types::DataType, value_nullable: bool) -> arrow_types::DataType {
+fn map_type(
+    key: arrow_types::DataType,
+    value: arrow_types::DataType,
+    value_nullable: bool,
+) -> arrow_types::DataType {
     let entries = arrow_types::DataType::Struct(
         vec![
             arrow_types::Field::new("key", key, false),
@@ -208,7 +230,10 @@ fn map_type(key: arrow_types::DataType, value: arrow_types::DataType, value_null
         ]
         .into(),
     );
-    arrow_types::DataType::Map(Arc::new(arrow_types::Field::new("entries", entries, false)), false)
+    arrow_types::DataType::Map(
+        Arc::new(arrow_types::Field::new("entries", entries, false)),
+        false,
+    )
 }
 
 impl fmt::Display for TypeKind {

@@ -77,6 +77,7 @@ impl Default for Options {
             secure: false,
             properties: Vec::new(),
             heap_mib: 512,
+            jvm: Vec::new(),
         }
     }
 }
@@ -217,6 +218,7 @@ impl Kafka {
         let mut kafka = Kafka {
             version,
             heap_mib: options.heap_mib,
+            jvm: options.jvm.clone(),
             brokers,
             secure,
             _scratch: scratch,
@@ -338,6 +340,7 @@ impl Kafka {
         let mut command = self.java(self.heap_mib)?;
         let broker = &mut self.brokers[i];
         command
+            .args(&self.jvm)
             .arg("kafka.Kafka")
             .arg(broker.folder.join("server.properties"));
         broker.process = Some(Process::start(command, &broker.folder.join("server.log"))?);

@@ -91,6 +91,7 @@ fn main() -> Result<()> {
                 secure,
                 properties,
                 heap_mib,
+                jvm: Vec::new(),
             };
             let mut kafka = Kafka::start(kafka_version, options)?;
             for topic in &topic {

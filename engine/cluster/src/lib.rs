@@ -1,1 +1,31 @@
+//! Who runs jobs: the JobMaster of each job with its checkpoint coordinator, and the TaskManager
+//! that runs subtasks. Today both live in one process and talk by values over channels.
+//!
+//! It takes a registry of connectors and never names one; it never links SQL.
+//!
+//! Invariants:
+//! - The JobMaster is one event loop that owns its state. What blocks (checkpoint stores, recovery,
+//!   opening) happens on other threads or between attempts.
+//! - An attempt begins with the epoch raised in the head, then the recovery of every sink, then
+//!   subtasks. The attempt's sinks are on record before one of them is opened.
+//! - Sinks hear of a checkpoint's completion after the head swap and not before.
+//! - Of two attempts of a process, the older one's threads are gone before the newer one begins.
+//!
+//! Layout: `job` what is submitted and the handle to it, `job_master` attempts and the event loop,
+//! `attempt` one attempt's event loop, `checkpoint` a checkpoint in progress, `recovery` from the
+//! head to restored state and recovered sinks, `store_worker` the thread that completes
+//! checkpoints, `task_manager` subtasks and the channels between them, `restart` strategies,
+//! `status` what a person is shown.
 
+mod attempt;
+mod checkpoint;
+pub mod job;
+mod job_master;
+mod recovery;
+mod restart;
+pub mod status;
+mod store_worker;
+mod task_manager;
+
+pub use job::{JobHandle, JobSpec, Outcome, Start, submit};
+pub use status::JobStatus;

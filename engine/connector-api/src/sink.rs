@@ -51,14 +51,18 @@ pub struct SinkTraits {
 pub struct RecoverContext {
     pub config: Configuration,
     pub runtime: Handle,
-    /// Writer states of the checkpoint that the job restores; everything in them is committed,
-    /// unless `done` says that it was.
+    /// Writer states of the checkpoint that the job restores; everything in them is committed.
     pub restored: Vec<Vec<u8>>,
+    /// The job's own record proves that all that `restored` holds was committed before (a clean
+    /// stop wrote it): nothing of it must be committed again, and its absence is no loss.
+    pub committed: bool,
     /// Writer states of the job's newest complete checkpoint where that is another one than the
     /// restored (an older one was asked for): what `restored` holds and these do not was
     /// committed before and must not be again; what only these hold is aborted.
     pub newest: Option<Vec<Vec<u8>>>,
-    /// `attempt_record`s of earlier attempts that no completed checkpoint has outlived.
+    /// `attempt_record`s of earlier attempts. A record is given again at every recovery until one
+    /// has restored a checkpoint that a later attempt took, so ids that must not be fenced yet
+    /// (handles of `restored` stand on them) are fenced by a later recovery.
     pub earlier_attempts: Vec<Vec<u8>>,
 }
 

@@ -85,3 +85,67 @@ pub const BATCH_ROWS: ConfigOption<usize> =
     ConfigOption::new("millrace.batch.max-rows", Some("8192"), "rows of a batch at most");
 pub const CHANNEL_BYTES: ConfigOption<MemorySize> =
     ConfigOption::new("millrace.channel.max-bytes", Some("4mb"), "bytes that wait in a channel between two subtasks at most");
+
+/// Whether an option is one that the engine reads; the rest of a configuration is told to the user.
+pub fn is_read(key: &str) -> bool {
+    READ.contains(&key) || READ_FAMILIES.iter().any(|family| key.starts_with(family))
+}
+
+/// Keys of all options above, with the older keys of Flink for them.
+const READ: &[&str] = &[
+    "pipeline.name",
+    "parallelism.default",
+    "table.exec.resource.default-parallelism",
+    "pipeline.operator-chaining.enabled",
+    "pipeline.operator-chaining",
+    "execution.checkpointing.interval",
+    "execution.checkpointing.timeout",
+    "execution.checkpointing.min-pause",
+    "execution.checkpointing.tolerable-failed-checkpoints",
+    "execution.checkpointing.dir",
+    "state.checkpoints.dir",
+    "execution.checkpointing.num-retained",
+    "state.checkpoints.num-retained",
+    "restart-strategy.type",
+    "restart-strategy",
+    "restart-strategy.fixed-delay.attempts",
+    "restart-strategy.fixed-delay.delay",
+    "restart-strategy.exponential-delay.initial-backoff",
+    "restart-strategy.exponential-delay.max-backoff",
+    "table.local-time-zone",
+    "table.exec.sink.not-null-enforcer",
+    "table.exec.source.idle-timeout",
+    "millrace.batch.max-rows",
+    "millrace.channel.max-bytes",
+];
+
+const READ_FAMILIES: &[&str] = &["s3."];
+
+/// Refuses unknown `millrace.*` keys, and gives the keys that are without effect here.
+pub fn check(config: &crate::Configuration) -> crate::Result<Vec<String>> {
+    let mut without_effect = Vec::new();
+    for (key, _) in config.iter().filter(|(key, _)| !is_read(key)) {
+        if key.starts_with("millrace.") {
+            let known: Vec<_> = READ.iter().copied().filter(|k| k.starts_with("millrace.")).collect();
+            return Err(crate::Error::user(format!("the configuration option '{key}' is unknown"))
+                .with_hint(format!("options of the engine's own are: {}", known.join(", "))));
+        }
+        without_effect.push(key.to_owned());
+    }
+    Ok(without_effect)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Configuration;
+
+    #[test]
+    fn an_unknown_option_of_our_own_is_refused_and_one_of_flinks_is_told() {
+        let mut config = Configuration::default();
+        config.set("pipeline.object-reuse", "true");
+        config.set("parallelism.default", "2");
+        assert_eq!(super::check(&config).unwrap(), ["pipeline.object-reuse"]);
+        config.set("millrace.batch.max-row", "1");
+        assert!(super::check(&config).unwrap_err().to_string().contains("millrace.batch.max-rows"));
+    }
+}

@@ -7,7 +7,9 @@
 
 pub mod explain;
 pub mod graph;
+pub mod job;
 pub mod table;
 
 pub use graph::{Edge, Graph, Node, NodeId, Operator, Partitioning};
+pub use job::{ChainedOperator, JobEdge, JobGraph, Vertex};
 pub use table::{MetadataField, SinkSpec, SourceSpec, TableSpec, WatermarkSpec};

@@ -1,1 +1,38 @@
-fn main() {}
+//! The `millrace` command: its arguments, and the wiring of the engine's parts.
+
+mod arguments;
+mod config;
+mod logging;
+mod progress;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use millrace_core::Result;
+
+use crate::arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Command::Run(run) => run::run(&run),
+        Command::Explain(explain) => run::explain(&explain),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "millrace", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    report(outcome)
+}
+
+fn report(outcome: Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            logging::clear_line();
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,37 @@
+//! A subtask at work: it takes batches, barriers and watermarks from its inputs or its source,
+//! runs a chain of operators over them, and hands the results on.
+//!
+//! It may depend on the plan (`millrace-dataflow`), expressions and the connector traits; it names
+//! no connector, does no checkpoint I/O and knows no JobManager: it takes commands and reports.
+//!
+//! Invariants:
+//! - `Subtask::step` never blocks. What cannot go on says so, and a waker ends the wait.
+//! - Between the barrier of a checkpoint on one input and the same barrier on the last one, nothing
+//!   is taken from inputs that have delivered theirs (aligned checkpoints).
+//! - An element leaves an operator only after everything that came out of it before.
+//! - The highest watermark is sent at the true end of input only, never at a stop.
+//!
+//! Layout: `element` what flows, `channel` the edge between two subtasks of a process, `gate`
+//! several channels as one aligned input, `output` an operator's readers, `operators` one file
+//! each, `source` and `sink` the ends of a chain, `subtask` the step loop, `build` a subtask from
+//! its vertex, `driver` the thread that runs one, `control` commands and reports, `metrics`.
 
+pub mod build;
+pub mod channel;
+pub mod control;
+pub mod driver;
+pub mod element;
+pub mod gate;
+pub mod metrics;
+pub mod operators;
+pub mod output;
+pub mod sink;
+pub mod source;
+pub mod subtask;
+
+pub use build::{SubtaskBuilder, SubtaskPlan};
+pub use channel::channel;
+pub use control::{Command, Event, Mailbox, OperatorSnapshot, Reporter};
+pub use element::{Barrier, Batch, Element};
+pub use metrics::TaskMetrics;
+pub use subtask::{Progress, Subtask};

@@ -1,0 +1,67 @@
+//! A checkpoint that is being taken: who has given its state, and what it is.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Instant;
+
+use millrace_runtime::Barrier;
+use millrace_state::{Metadata, OperatorState, StateBlob, SubtaskState};
+
+/// One operator's state of one subtask, its large entries put away as files already.
+#[derive(Debug)]
+pub struct StoredSnapshot {
+    pub uid: String,
+    pub name: String,
+    pub entries: Vec<StateBlob>,
+}
+
+pub struct PendingCheckpoint {
+    pub barrier: Barrier,
+    pub triggered: Instant,
+    missing: HashSet<usize>,
+    operators: BTreeMap<String, OperatorState>,
+}
+
+impl PendingCheckpoint {
+    pub fn new(barrier: Barrier, tasks: usize) -> Self {
+        PendingCheckpoint {
+            barrier,
+            triggered: Instant::now(),
+            missing: (0..tasks).collect(),
+            operators: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a task's acknowledgement; says whether it was the last.
+    pub fn acknowledge(&mut self, task: usize, subtask: usize, snapshots: Vec<StoredSnapshot>) -> bool {
+        if !self.missing.remove(&task) {
+            return false;
+        }
+        for snapshot in snapshots {
+            let operator = self.operators.entry(snapshot.uid.clone()).or_insert_with(|| OperatorState {
+                uid: snapshot.uid,
+                name: snapshot.name,
+                subtasks: Vec::new(),
+            });
+            operator.subtasks.push(SubtaskState { subtask: subtask as u32, entries: snapshot.entries });
+        }
+        self.missing.is_empty()
+    }
+
+    /// How many subtasks have not acknowledged.
+    pub fn missing(&self) -> usize {
+        self.missing.len()
+    }
+
+    pub fn into_metadata(self, epoch: u64, job_name: &str, is_final: bool) -> Metadata {
+        let mut operators: Vec<_> = self.operators.into_values().collect();
+        operators.iter_mut().for_each(|o| o.subtasks.sort_by_key(|s| s.subtask));
+        Metadata {
+            checkpoint: self.barrier.checkpoint.0,
+            epoch,
+            timestamp: self.barrier.timestamp,
+            job_name: job_name.to_owned(),
+            operators,
+            is_final,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The thread that completes checkpoints: store calls may take long, the JobMaster may not wait.
+
+use crossbeam_channel::{Receiver, Sender};
+use millrace_core::{CheckpointId, Result};
+use millrace_state::{Leadership, Metadata};
+
+use crate::attempt::Message;
+
+/// Owns the leadership while an attempt runs; gives it back at the end.
+pub struct StoreWorker {
+    requests: Sender<Metadata>,
+    thread: std::thread::JoinHandle<Leadership>,
+}
+
+impl StoreWorker {
+    pub fn start(leadership: Leadership, retained: usize, results: Sender<Message>) -> std::io::Result<Self> {
+        let (requests, receiver) = crossbeam_channel::unbounded();
+        let thread = std::thread::Builder::new()
+            .name("checkpoints".to_owned())
+            .spawn(move || work(leadership, retained, &receiver, &results))?;
+        Ok(StoreWorker { requests, thread })
+    }
+
+    /// Its result comes as `Message::Stored`.
+    pub fn complete(&self, metadata: Metadata) {
+        let _ = self.requests.send(metadata);
+    }
+
+    /// Waits for what is being done and gives the leadership back.
+    pub fn finish(self) -> Result<Leadership> {
+        drop(self.requests);
+        self.thread.join().map_err(|panic| millrace_runtime::driver::panicked(panic.as_ref()))
+    }
+}
+
+fn work(
+    mut leadership: Leadership,
+    retained: usize,
+    requests: &Receiver<Metadata>,
+    results: &Sender<Message>,
+) -> Leadership {
+    for metadata in requests {
+        let checkpoint = CheckpointId(metadata.checkpoint);
+        let outcome = leadership.complete(&metadata, retained).map(|c| c.bytes);
+        let _ = results.send(Message::Stored { checkpoint, outcome });
+    }
+    leadership
+}

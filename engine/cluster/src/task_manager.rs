@@ -1,0 +1,199 @@
+//! Runs the subtasks of a job in this process: channels between them, a thread each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::Sender;
+use millrace_connector_api::{Registry, Waker};
+use millrace_core::{CheckpointId, Configuration, Error, Result, options};
+use millrace_dataflow::{JobGraph, Partitioning};
+use millrace_runtime::channel::{Receiver, Sender as ChannelSender};
+use millrace_runtime::control::Event;
+use millrace_runtime::output::RemoteOutput;
+use millrace_runtime::{Mailbox, OperatorSnapshot, SubtaskBuilder, SubtaskPlan, TaskMetrics, channel, driver};
+use millrace_state::job::{INLINE_BYTES, StateWriter};
+use tokio::runtime::Handle;
+
+use crate::attempt::{Message, TaskEvent};
+use crate::checkpoint::StoredSnapshot;
+
+/// A subtask as the JobMaster sees it.
+pub struct Task {
+    pub name: String,
+    pub subtask: usize,
+    pub mailbox: Mailbox,
+    pub metrics: Arc<TaskMetrics>,
+    pub thread: JoinHandle<()>,
+}
+
+/// All that a deployment needs beside the graph.
+pub struct Deployment<'a> {
+    pub graph: &'a JobGraph,
+    pub attempt: u64,
+    pub config: &'a Configuration,
+    pub registry: &'a Registry,
+    pub runtime: &'a Handle,
+    pub restored: Option<Arc<HashMap<String, Vec<Vec<u8>>>>>,
+    /// Where large state goes; none for a job without a checkpoint folder.
+    pub state_writer: Option<StateWriter>,
+    pub messages: &'a Sender<Message>,
+}
+
+struct Slot {
+    vertex: usize,
+    subtask: usize,
+    waker: Waker,
+    inputs: Vec<Receiver>,
+    outputs: Vec<(usize, RemoteOutput)>,
+}
+
+impl Deployment<'_> {
+    /// Starts every subtask. Opening happens on their threads; failures come as events.
+    pub fn deploy(self) -> Result<Vec<Task>> {
+        let mut slots = Vec::new();
+        for (index, vertex) in self.graph.vertices.iter().enumerate() {
+            for subtask in 0..vertex.parallelism {
+                slots.push(Slot {
+                    vertex: index,
+                    subtask,
+                    waker: Waker::default(),
+                    inputs: Vec::new(),
+                    outputs: Vec::new(),
+                });
+            }
+        }
+        self.connect(&mut slots)?;
+        slots.into_iter().enumerate().map(|(task, slot)| self.start(task, slot)).collect()
+    }
+
+    /// Lays the channels of every edge.
+    fn connect(&self, slots: &mut [Slot]) -> Result<()> {
+        let capacity = self.config.get(&options::CHANNEL_BYTES)?.0 as usize;
+        let position = |slots: &[Slot], vertex, subtask| {
+            slots.iter().position(|s| s.vertex == vertex && s.subtask == subtask)
+        };
+        for edge in &self.graph.edges {
+            let readers = self.graph.vertices[edge.to_vertex].parallelism;
+            for writer in 0..self.graph.vertices[edge.from_vertex].parallelism {
+                let targets: Vec<usize> = match edge.partitioning {
+                    Partitioning::Forward => vec![writer],
+                    Partitioning::Rebalance => (0..readers).collect(),
+                };
+                let from = position(slots, edge.from_vertex, writer);
+                let mut senders: Vec<ChannelSender> = Vec::with_capacity(targets.len());
+                for target in targets {
+                    let (Some(from), Some(to)) = (from, position(slots, edge.to_vertex, target)) else {
+                        return Err(Error::internal("an edge of the job graph leads nowhere"));
+                    };
+                    let (sender, receiver) = channel(capacity, slots[from].waker.clone(), slots[to].waker.clone());
+                    slots[to].inputs.push(receiver);
+                    senders.push(sender);
+                }
+                if let Some(from) = from {
+                    slots[from].outputs.push((edge.from_operator, RemoteOutput::new(senders, edge.partitioning, writer)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&self, task: usize, slot: Slot) -> Result<Task> {
+        let vertex = self.graph.vertices[slot.vertex].clone();
+        let name = format!("{} ({}/{})", vertex.name, slot.subtask + 1, vertex.parallelism);
+        let metrics = TaskMetrics::new(vertex.operators.iter().map(|o| o.node.name.clone()));
+        let (mailbox, commands) = Mailbox::new(slot.waker.clone());
+        let report = {
+            let reporter = TaskReporter {
+                task,
+                attempt: self.attempt,
+                messages: self.messages.clone(),
+                state_writer: self.state_writer.clone(),
+                runtime: self.runtime.clone(),
+            };
+            move |event| reporter.report(event)
+        };
+        let report_failure = report.clone();
+        let builder = SubtaskBuilder {
+            plan: SubtaskPlan {
+                job_name: self.graph.name.clone(),
+                vertex,
+                subtask: slot.subtask,
+                attempt: self.attempt,
+                config: self.config.clone(),
+                restored: self.restored.clone(),
+            },
+            registry: self.registry.clone(),
+            runtime: self.runtime.clone(),
+            waker: slot.waker.clone(),
+            commands,
+            reporter: Box::new(report),
+            metrics: metrics.clone(),
+            inputs: slot.inputs,
+            outputs: slot.outputs,
+        };
+        let waker = slot.waker;
+        let thread = std::thread::Builder::new()
+            .name(format!("task-{task}"))
+            .spawn(move || match builder.build() {
+                Ok(subtask) => driver::run(subtask, &waker),
+                Err(error) => report_failure(Event::Stopped { error: Some(error) }),
+            })
+            .map_err(|e| Error::external("a thread could not be started").with_source(e))?;
+        Ok(Task { name, subtask: slot.subtask, mailbox, metrics, thread })
+    }
+}
+
+/// Sends a subtask's reports to the JobMaster, its large state entries put away first.
+#[derive(Clone)]
+struct TaskReporter {
+    task: usize,
+    attempt: u64,
+    messages: Sender<Message>,
+    state_writer: Option<StateWriter>,
+    runtime: Handle,
+}
+
+impl TaskReporter {
+    fn report(&self, event: Event) {
+        let event = match event {
+            Event::Started => TaskEvent::Started,
+            Event::Ended => TaskEvent::Ended,
+            Event::Committed { checkpoint } => TaskEvent::Committed { checkpoint },
+            Event::Stopped { error } => TaskEvent::Stopped { error },
+            Event::Snapshot { checkpoint, operators } => {
+                let small = operators.iter().flat_map(|o| &o.entries).all(|e| e.len() <= INLINE_BYTES);
+                if small {
+                    return self.acknowledge(checkpoint, operators);
+                }
+                // Writing may block, which the subtask's thread must not.
+                let this = self.clone();
+                self.runtime.spawn_blocking(move || this.acknowledge(checkpoint, operators));
+                return;
+            }
+        };
+        self.send(event);
+    }
+
+    fn acknowledge(&self, checkpoint: CheckpointId, operators: Vec<OperatorSnapshot>) {
+        let put = |bytes| match &self.state_writer {
+            Some(writer) => writer.put(checkpoint, bytes),
+            None => Ok(millrace_state::StateBlob::inline(bytes)),
+        };
+        let stored = operators
+            .into_iter()
+            .map(|o| {
+                let entries = o.entries.into_iter().map(put).collect::<Result<Vec<_>>>()?;
+                Ok(StoredSnapshot { uid: o.uid, name: o.name, entries })
+            })
+            .collect::<Result<Vec<_>>>();
+        self.send(match stored {
+            Ok(snapshots) => TaskEvent::Acknowledged { checkpoint, snapshots },
+            Err(error) => TaskEvent::Declined { checkpoint, error },
+        });
+    }
+
+    fn send(&self, event: TaskEvent) {
+        let _ = self.messages.send(Message::Task { attempt: self.attempt, task: self.task, event });
+    }
+}

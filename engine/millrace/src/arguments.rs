@@ -1,0 +1,117 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "millrace",
+    version,
+    about = "A stream-processing engine that is Apache Flink from the outside: Flink SQL in, exactly-once out",
+    after_help = "Examples:\n  \
+        millrace run examples/hello.sql\n  \
+        millrace run job.sql -D parallelism.default=4 -D execution.checkpointing.interval='1 s' \\\n      \
+        -D execution.checkpointing.dir=s3://bucket/checkpoints\n  \
+        millrace explain job.sql"
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run the jobs of a SQL file until they end, or until Ctrl-C or SIGTERM stops them with a checkpoint
+    #[command(after_help = "\
+An unfinished run of the same job is resumed from its last checkpoint by itself: a job is found again \
+by pipeline.name in the checkpoint folder execution.checkpointing.dir. A finished job starts anew.
+
+Exit codes: 0 when the job is done or was stopped with a checkpoint, 1 when it failed, 2 for wrong arguments.
+
+Logging: the environment variable RUST_LOG takes levels, such as 'info' or 'millrace=debug'.")]
+    Run(Run),
+    /// Show the plan of every job of a SQL file; nothing is started
+    Explain(Explain),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example: millrace completions bash > /etc/bash_completion.d/millrace")]
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Args)]
+pub struct Common {
+    /// The SQL file; '-' reads standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Set a configuration option, under Flink's key; stronger than config.yaml, weaker than SET in the file
+    #[arg(short = 'D', value_name = "KEY=VALUE", value_parser = key_value)]
+    pub options: Vec<(String, String)>,
+
+    /// The folder of config.yaml
+    #[arg(long, value_name = "FOLDER", env = "FLINK_CONF_DIR")]
+    pub config_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Start from this checkpoint: the path or URI of its folder, .../chk-<n>
+    #[arg(long, value_name = "CHECKPOINT", conflicts_with = "fresh")]
+    pub from: Option<String>,
+
+    /// Start anew even if an unfinished run is there; what its last checkpoint holds is committed
+    #[arg(long)]
+    pub fresh: bool,
+
+    /// Show no progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Args)]
+pub struct Explain {
+    #[command(flatten)]
+    pub common: Common,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), unquoted(value).to_owned())),
+        _ => Err("give it as key=value, such as -D parallelism.default=2".to_owned()),
+    }
+}
+
+/// Shell quotes that a file or a manifest kept around a value.
+fn unquoted(value: &str) -> &str {
+    let value = value.trim();
+    for quote in ['\'', '"'] {
+        if let Some(inner) = value.strip_prefix(quote).and_then(|v| v.strip_suffix(quote)) {
+            return inner;
+        }
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn options_are_read_with_and_without_quotes() {
+        let read = |text: &str| key_value(text).unwrap();
+        assert_eq!(read("a.b='1 s'"), ("a.b".into(), "1 s".into()));
+        assert_eq!(read("a.b=x=y"), ("a.b".into(), "x=y".into()));
+        assert!(key_value("a.b").is_err());
+        assert!(Arguments::try_parse_from(["millrace", "run", "f", "--fresh", "--from", "p"]).is_err());
+    }
+}

@@ -1,0 +1,171 @@
+//! From a vertex of the job graph to a subtask.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver as CommandReceiver;
+use millrace_connector_api::sink::SinkContext;
+use millrace_connector_api::source::SourceContext;
+use millrace_connector_api::{Registry, Waker};
+use millrace_core::{Configuration, Error, Result, options};
+use millrace_dataflow::{Operator as PlanOperator, Vertex};
+use millrace_expr::compile::Session;
+use tokio::runtime::Handle;
+
+use crate::channel::Receiver;
+use crate::control::{Command, Reporter};
+use crate::gate::InputGate;
+use crate::metrics::TaskMetrics;
+use crate::operators::Operator;
+use crate::operators::calc::Calc;
+use crate::operators::constraint::ConstraintEnforcer;
+use crate::operators::union::Union;
+use crate::operators::values::{self, ValuesReader};
+use crate::operators::watermark::Watermark;
+use crate::output::RemoteOutput;
+use crate::sink::SinkEnd;
+use crate::source::SourceHead;
+use crate::subtask::{Link, Stage, Subtask};
+
+/// What a subtask is made of, without its connections: values that can go over a network.
+#[derive(Debug, Clone)]
+pub struct SubtaskPlan {
+    pub job_name: String,
+    pub vertex: Vertex,
+    pub subtask: usize,
+    pub attempt: u64,
+    pub config: Configuration,
+    /// By operator uid, the entries of all subtasks of the restored checkpoint; `None` at a fresh
+    /// start.
+    pub restored: Option<Arc<HashMap<String, Vec<Vec<u8>>>>>,
+}
+
+/// The connections of a subtask within its process.
+pub struct SubtaskBuilder {
+    pub plan: SubtaskPlan,
+    pub registry: Registry,
+    pub runtime: Handle,
+    pub waker: Waker,
+    pub commands: CommandReceiver<Command>,
+    pub reporter: Box<dyn Reporter>,
+    pub metrics: Arc<TaskMetrics>,
+    /// Channels into the first operator; none for a source.
+    pub inputs: Vec<Receiver>,
+    /// Channels out: (operator in the chain, its edge).
+    pub outputs: Vec<(usize, RemoteOutput)>,
+}
+
+impl SubtaskBuilder {
+    /// Opens readers and writers, which may block, and puts the chain together.
+    pub fn build(self) -> Result<Subtask> {
+        let SubtaskBuilder { plan, registry, runtime, waker, commands, reporter, metrics, inputs, outputs } = self;
+        let session = Session { time_zone: session_zone(&plan.config)? };
+        let mut links = Vec::with_capacity(plan.vertex.operators.len());
+        for chained in &plan.vertex.operators {
+            let node = &chained.node;
+            let restored = plan.restored.as_ref().map(|all| all.get(&node.uid).cloned().unwrap_or_default());
+            let stage = match &node.operator {
+                PlanOperator::Source(spec) => {
+                    let reader = registry.source(&spec.table)?.open(
+                        spec,
+                        SourceContext {
+                            config: plan.config.clone(),
+                            job_name: plan.job_name.clone(),
+                            uid: node.uid.clone(),
+                            subtask: plan.subtask,
+                            parallelism: plan.vertex.parallelism,
+                            max_rows: plan.config.get(&options::BATCH_ROWS)?.max(1),
+                            waker: waker.clone(),
+                            restored,
+                            runtime: runtime.clone(),
+                        },
+                    )?;
+                    Stage::Source(SourceHead::new(reader, metrics.clone()))
+                }
+                PlanOperator::Values { rows } => {
+                    if let Some(entries) = &restored {
+                        values::check_state(entries)?;
+                    }
+                    let reader = ValuesReader::open(rows, &node.output, &session, plan.subtask, restored.as_deref())?;
+                    Stage::Source(SourceHead::new(Box::new(reader), metrics.clone()))
+                }
+                PlanOperator::Sink(spec) => {
+                    let writer = registry.sink(&spec.table)?.open(
+                        spec,
+                        SinkContext {
+                            config: plan.config.clone(),
+                            job_name: plan.job_name.clone(),
+                            uid: node.uid.clone(),
+                            subtask: plan.subtask,
+                            parallelism: plan.vertex.parallelism,
+                            attempt: plan.attempt,
+                            waker: waker.clone(),
+                            runtime: runtime.clone(),
+                        },
+                    )?;
+                    Stage::Sink(SinkEnd::new(writer, metrics.clone()))
+                }
+                PlanOperator::Calc { condition, projection } => {
+                    boxed(Calc::new(condition.as_ref(), projection, &node.output, &session)?)
+                }
+                PlanOperator::Union => boxed(Union),
+                PlanOperator::ConstraintEnforcer { not_null, drop } => {
+                    boxed(ConstraintEnforcer::new(not_null.clone(), *drop, &node.output, metrics.clone()))
+                }
+                PlanOperator::Watermark(spec) => boxed(Watermark::new(
+                    spec,
+                    &node.output.fields[spec.column].name,
+                    plan.config.get(&options::SOURCE_IDLE_TIMEOUT)?,
+                    &session,
+                    metrics.clone(),
+                )?),
+            };
+            links.push(Link {
+                uid: node.uid.clone(),
+                name: node.name.clone(),
+                stage,
+                local: Vec::new(),
+                remote: Vec::new(),
+            });
+        }
+        for (index, chained) in plan.vertex.operators.iter().enumerate() {
+            if let Some(input) = chained.input {
+                links[input].local.push(index);
+            }
+        }
+        for (operator, output) in outputs {
+            links[operator].remote.push(output);
+        }
+        let gate = (!inputs.is_empty()).then(|| InputGate::new(inputs));
+        Ok(Subtask::new(links, gate, commands, reporter, metrics))
+    }
+}
+
+fn boxed(operator: impl Operator + 'static) -> Stage {
+    Stage::Operator(Box::new(operator))
+}
+
+/// The session's time zone: `table.local-time-zone`, else the machine's.
+pub fn session_zone(config: &Configuration) -> Result<chrono_tz::Tz> {
+    let name = config.get(&options::LOCAL_TIME_ZONE)?;
+    let name = if name == "default" { machine_zone() } else { name };
+    name.parse().map_err(|_| {
+        Error::user("the time zone of table.local-time-zone is not known")
+            .with_detail(name)
+            .with_hint("give a name of the tz database, such as 'Europe/Berlin' or 'UTC'")
+    })
+}
+
+/// TZ, else the target of /etc/localtime, else UTC.
+fn machine_zone() -> String {
+    let known = |name: String| name.parse::<chrono_tz::Tz>().is_ok().then_some(name);
+    std::env::var("TZ")
+        .ok()
+        .and_then(|tz| known(tz.trim_start_matches(':').to_owned()))
+        .or_else(|| {
+            let target = std::fs::read_link("/etc/localtime").ok()?;
+            let path = target.to_string_lossy().into_owned();
+            known(path.split_once("zoneinfo/")?.1.to_owned())
+        })
+        .unwrap_or_else(|| "UTC".to_owned())
+}

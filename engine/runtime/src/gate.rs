@@ -1,0 +1,239 @@
+//! Several channels as one input: barriers aligned, watermarks at their minimum.
+
+use std::collections::VecDeque;
+
+use millrace_core::CheckpointId;
+
+use crate::channel::Receiver;
+use crate::element::{Barrier, Element};
+
+pub struct InputGate {
+    inputs: Vec<Input>,
+    /// Where the next look begins, so that no channel starves.
+    next: usize,
+    alignment: Option<Alignment>,
+    /// The newest barrier that was passed on; older ones are left-overs of failed checkpoints.
+    passed: Option<CheckpointId>,
+    watermark: i64,
+    idle: bool,
+    ready: VecDeque<Element>,
+}
+
+struct Input {
+    receiver: Receiver,
+    watermark: i64,
+    idle: bool,
+    ended: bool,
+    /// Holds until the alignment of this checkpoint is over.
+    barrier: Option<CheckpointId>,
+}
+
+struct Alignment {
+    barrier: Barrier,
+    missing: usize,
+}
+
+impl InputGate {
+    pub fn new(receivers: Vec<Receiver>) -> Self {
+        let inputs = receivers.into_iter().map(|receiver| Input {
+            receiver,
+            watermark: i64::MIN,
+            idle: false,
+            ended: false,
+            barrier: None,
+        });
+        InputGate {
+            inputs: inputs.collect(),
+            next: 0,
+            alignment: None,
+            passed: None,
+            watermark: i64::MIN,
+            idle: false,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// The next element of the merged stream, if there is one now.
+    pub fn poll(&mut self) -> Option<Element> {
+        loop {
+            if let Some(element) = self.ready.pop_front() {
+                return Some(element);
+            }
+            let (index, element) = self.receive()?;
+            self.take(index, element);
+        }
+    }
+
+    fn receive(&mut self) -> Option<(usize, Element)> {
+        let count = self.inputs.len();
+        for turn in 0..count {
+            let index = (self.next + turn) % count;
+            if self.inputs[index].barrier.is_some() {
+                continue;
+            }
+            if let Some(element) = self.inputs[index].receiver.try_receive() {
+                self.next = (index + 1) % count;
+                return Some((index, element));
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, index: usize, element: Element) {
+        match element {
+            Element::Batch(batch) => {
+                self.inputs[index].idle = false;
+                self.ready.push_back(Element::Batch(batch));
+            }
+            Element::Watermark(watermark) => {
+                let input = &mut self.inputs[index];
+                input.watermark = input.watermark.max(watermark);
+                input.idle = false;
+                self.merge_watermarks();
+            }
+            Element::Idle => {
+                self.inputs[index].idle = true;
+                self.merge_watermarks();
+            }
+            Element::Barrier(barrier) => self.align(index, barrier),
+            Element::EndOfInput => {
+                self.inputs[index].ended = true;
+                if self.inputs.iter().all(|i| i.ended) {
+                    self.ready.push_back(Element::EndOfInput);
+                }
+            }
+        }
+    }
+
+    fn merge_watermarks(&mut self) {
+        let active = self.inputs.iter().filter(|i| !i.idle).map(|i| i.watermark).min();
+        match active {
+            None if !self.idle => {
+                self.idle = true;
+                self.ready.push_back(Element::Idle);
+            }
+            None => {}
+            Some(lowest) => {
+                let resumed = std::mem::replace(&mut self.idle, false);
+                if lowest > self.watermark || (resumed && lowest == self.watermark && lowest > i64::MIN) {
+                    self.watermark = lowest;
+                    self.ready.push_back(Element::Watermark(lowest));
+                }
+            }
+        }
+    }
+
+    fn align(&mut self, index: usize, barrier: Barrier) {
+        if self.passed.is_some_and(|passed| barrier.checkpoint <= passed) {
+            return;
+        }
+        match &self.alignment {
+            Some(current) if current.barrier.checkpoint > barrier.checkpoint => return,
+            Some(current) if current.barrier.checkpoint == barrier.checkpoint => {}
+            // A newer barrier: the checkpoint before it has failed, its waiting inputs go on.
+            _ => {
+                self.inputs.iter_mut().for_each(|i| i.barrier = None);
+                self.alignment = Some(Alignment { barrier, missing: self.inputs.len() });
+            }
+        }
+        self.inputs[index].barrier = Some(barrier.checkpoint);
+        if let Some(alignment) = &mut self.alignment {
+            alignment.missing -= 1;
+            if alignment.missing == 0 {
+                self.passed = Some(barrier.checkpoint);
+                self.ready.push_back(Element::Barrier(alignment.barrier));
+                self.alignment = None;
+                self.inputs.iter_mut().for_each(|i| i.barrier = None);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, AsArray, Int64Array};
+    use arrow::datatypes::Int64Type;
+    use arrow::record_batch::RecordBatch;
+    use millrace_connector_api::{ChangeBatch, Waker};
+
+    use super::*;
+    use crate::channel::{Sender, channel};
+
+    fn gate(inputs: usize) -> (Vec<Sender>, InputGate) {
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..inputs).map(|_| channel(1 << 20, Waker::default(), Waker::default())).unzip();
+        (senders, InputGate::new(receivers))
+    }
+
+    fn row(value: i64) -> Element {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![value]));
+        Element::Batch(ChangeBatch::inserts(RecordBatch::try_from_iter([("a", column)]).unwrap()).into())
+    }
+
+    fn barrier(id: u64) -> Element {
+        Element::Barrier(Barrier { checkpoint: CheckpointId(id), timestamp: 0, stop: false })
+    }
+
+    fn drain(gate: &mut InputGate) -> Vec<String> {
+        std::iter::from_fn(|| gate.poll())
+            .map(|element| match element {
+                Element::Batch(b) => b.change.rows.column(0).as_primitive::<Int64Type>().value(0).to_string(),
+                Element::Barrier(b) => format!("b{}", b.checkpoint),
+                Element::Watermark(w) => format!("w{w}"),
+                Element::Idle => "idle".into(),
+                Element::EndOfInput => "end".into(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_follows_a_barrier_waits_for_the_barriers_of_all_inputs() {
+        let (inputs, mut gate) = gate(2);
+        for element in [row(1), barrier(1), row(2)] {
+            inputs[0].send(element);
+        }
+        inputs[1].send(row(3));
+        assert_eq!(drain(&mut gate), ["1", "3"]);
+        inputs[1].send(barrier(1));
+        assert_eq!(drain(&mut gate), ["b1", "2"]);
+    }
+
+    #[test]
+    fn a_newer_barrier_ends_the_wait_for_an_older_one() {
+        let (inputs, mut gate) = gate(2);
+        inputs[0].send(barrier(1));
+        inputs[0].send(row(1));
+        inputs[1].send(barrier(2));
+        assert_eq!(drain(&mut gate), ["1"], "input 0 goes on, input 1 waits for barrier 2");
+        inputs[0].send(barrier(2));
+        assert_eq!(drain(&mut gate), ["b2"]);
+        inputs[1].send(barrier(1));
+        assert!(drain(&mut gate).is_empty(), "a left-over is not passed on");
+    }
+
+    #[test]
+    fn barriers_pass_after_the_end_of_some_inputs() {
+        let (inputs, mut gate) = gate(2);
+        inputs[0].send(Element::EndOfInput);
+        inputs[0].send(barrier(1));
+        inputs[1].send(barrier(1));
+        assert_eq!(drain(&mut gate), ["b1"]);
+        inputs[1].send(Element::EndOfInput);
+        assert_eq!(drain(&mut gate), ["end"]);
+    }
+
+    #[test]
+    fn the_watermark_is_the_lowest_of_the_active_inputs() {
+        let (inputs, mut gate) = gate(2);
+        inputs[0].send(Element::Watermark(10));
+        assert!(drain(&mut gate).is_empty());
+        inputs[1].send(Element::Watermark(5));
+        assert_eq!(drain(&mut gate), ["w5"]);
+        inputs[1].send(Element::Idle);
+        assert_eq!(drain(&mut gate), ["w10"]);
+        inputs[0].send(Element::Idle);
+        assert_eq!(drain(&mut gate), ["idle"]);
+    }
+}

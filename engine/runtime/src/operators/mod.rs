@@ -1,0 +1,43 @@
+//! Operators between the source and the sink of a chain, one file each.
+
+pub mod calc;
+pub mod constraint;
+pub mod union;
+pub mod values;
+pub mod watermark;
+
+use millrace_core::{Error, Result};
+
+use crate::element::{Batch, Element};
+
+/// An operator with one (merged) input. What it puts into `out` goes on in that order.
+pub trait Operator: Send {
+    fn batch(&mut self, batch: Batch, out: &mut Vec<Element>) -> Result<()>;
+
+    /// Whatever is not a batch passes through unless the operator knows better.
+    fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
+        out.push(element);
+        Ok(())
+    }
+
+    /// Called when nothing comes at present and from time to time; for timers.
+    fn tick(&mut self, _now_millis: i64, _out: &mut Vec<Element>) -> Result<()> {
+        Ok(())
+    }
+
+    /// State of its own for a checkpoint.
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
+        Ok(Vec::new())
+    }
+}
+
+/// An Arrow kernel that refuses what the planner has made is a bug.
+pub(crate) fn kernel(e: arrow::error::ArrowError) -> Error {
+    Error::internal("an operator could not build its output").with_source(e)
+}
+
+/// Milliseconds since 1970.
+pub fn now_millis() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| d.as_millis() as i64)
+}

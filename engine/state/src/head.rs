@@ -1,0 +1,110 @@
+//! The body of a job's head object. JSON, for people look at it when something went wrong.
+
+use std::collections::BTreeMap;
+
+use millrace_core::{CheckpointId, Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Raised when the body's meaning changes; a newer body is refused by an older engine.
+pub const FORMAT: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    pub format: u32,
+    pub job_name: String,
+    /// Grows by one with every attempt to run the job; only the newest may swap.
+    pub epoch: u64,
+    /// Differs in every swap, so that a swap whose answer was lost can be recognised.
+    pub nonce: String,
+    pub status: Status,
+    /// What the next attempt starts from.
+    pub resume: Resume,
+    /// Complete checkpoints that are kept, the newest last.
+    pub completed: Vec<CompletedCheckpoint>,
+    /// All that the checkpoint of this number and earlier ones hold is known to be committed.
+    pub committed_through: Option<CheckpointId>,
+    /// What attempts left behind that a later one may have to fence.
+    pub attempts: Vec<AttemptRecord>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    /// Running, or ended without a word: the next run resumes.
+    Running,
+    /// Stopped with a checkpoint: the next run resumes.
+    Stopped,
+    /// A bounded job came to its end: the next run starts anew.
+    Finished,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resume {
+    Fresh,
+    /// A checkpoint of this job, by the number of its folder.
+    Checkpoint(CheckpointId),
+    /// A checkpoint at another place, by path or URI.
+    Elsewhere(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompletedCheckpoint {
+    pub id: CheckpointId,
+    /// The epoch that took it.
+    pub epoch: u64,
+    /// Milliseconds since 1970, of its trigger.
+    pub timestamp: i64,
+    /// Files that it refers to, `_metadata` included, relative to the checkpoint folder.
+    pub files: Vec<String>,
+    /// Bytes of those files.
+    pub bytes: u64,
+}
+
+/// What an attempt wrote down before it opened its sinks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    pub epoch: u64,
+    /// By the sink's uid, what its connector needs to fence the attempt; hexadecimal.
+    pub sinks: BTreeMap<String, String>,
+}
+
+impl Head {
+    pub fn new(job_name: &str) -> Self {
+        Head {
+            format: FORMAT,
+            job_name: job_name.to_owned(),
+            epoch: 0,
+            nonce: String::new(),
+            status: Status::Running,
+            resume: Resume::Fresh,
+            completed: Vec::new(),
+            committed_through: None,
+            attempts: Vec::new(),
+        }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        // The body has string keys and plain values only, which JSON always takes.
+        serde_json::to_vec_pretty(self).unwrap_or_default()
+    }
+
+    pub fn decode(bytes: &[u8], place: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let damaged = |e: serde_json::Error| {
+            Error::external("the head of a job cannot be read")
+                .with_detail(place)
+                .with_source(e)
+                .with_hint("put the file back from a copy; or start anew with --fresh under another pipeline.name; \
+                            or give a checkpoint with --from")
+        };
+        let Format { format } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if format != FORMAT {
+            return Err(Error::user(format!("the head of a job has format {format}, this engine reads {FORMAT}"))
+                .with_detail(place)
+                .with_hint("run the engine version that wrote it, or a newer one"));
+        }
+        serde_json::from_slice(bytes).map_err(damaged)
+    }
+}

@@ -1,0 +1,423 @@
+//! One job's checkpoints: who may write them, which of them count, when their files go.
+
+use std::sync::Arc;
+
+use millrace_core::{CheckpointId, Error, JobId, Result, failpoint};
+
+use crate::head::{CompletedCheckpoint, Head, Resume, Status};
+use crate::metadata::{Metadata, StateBlob};
+use crate::store::{HeadVersion, Store, StoreError};
+
+/// State bytes up to this size stand in `_metadata`; Flink's
+/// `execution.checkpointing.data-inline-threshold`.
+pub const INLINE_BYTES: usize = 20 * 1024;
+
+/// The folder of one job in a checkpoint folder.
+#[derive(Clone)]
+pub struct JobStore {
+    store: Arc<dyn Store>,
+    job: JobId,
+    name: String,
+}
+
+impl JobStore {
+    pub fn new(store: Arc<dyn Store>, name: &str) -> Self {
+        JobStore { store, job: JobId::from_name(name), name: name.to_owned() }
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    pub fn job_id(&self) -> JobId {
+        self.job
+    }
+
+    fn folder(&self) -> String {
+        self.job.to_string()
+    }
+
+    /// Where a person finds a checkpoint.
+    pub fn describe_checkpoint(&self, id: CheckpointId) -> String {
+        format!("{}/{}", self.store.describe(), self.checkpoint_folder(id))
+    }
+
+    fn checkpoint_folder(&self, id: CheckpointId) -> String {
+        format!("{}/chk-{id}", self.job)
+    }
+
+    /// The head as it is, for looking only.
+    pub fn head(&self) -> Result<Option<Head>> {
+        Ok(self.versioned_head()?.map(|(_, head)| head))
+    }
+
+    fn versioned_head(&self) -> Result<Option<(HeadVersion, Head)>> {
+        let found = self.store.read_head(&self.folder()).map_err(|e| e.into_error("reading the job's head"))?;
+        let Some((version, bytes)) = found else { return Ok(None) };
+        let place = format!("{}/{}/head", self.store.describe(), self.job);
+        Ok(Some((version, Head::decode(&bytes, &place)?)))
+    }
+
+    /// Makes this process the job's only leader: raises the epoch in the head. `change` may alter
+    /// the rest of the head in the same swap, given the new epoch.
+    pub fn take_over(&self, mut change: impl FnMut(&mut Head)) -> Result<Leadership> {
+        // Each conflict means that another process took over in between; that ends soon.
+        for _ in 0..20 {
+            let (expected, mut head) = match self.versioned_head()? {
+                Some((version, head)) => (Some(version), head),
+                None => (None, Head::new(&self.name)),
+            };
+            head.epoch += 1;
+            change(&mut head);
+            head.nonce = uuid::Uuid::new_v4().simple().to_string();
+            match self.store.swap_head(&self.folder(), expected.as_ref(), &head.encode()) {
+                Ok(version) => {
+                    let next = self.first_free_id(&head)?;
+                    let leadership = Leadership { job: self.clone(), head, version, next, uncertain: None };
+                    leadership.delete_unreferenced();
+                    return Ok(leadership);
+                }
+                Err(StoreError::Conflict | StoreError::Exists) => continue,
+                Err(e) => return Err(e.into_error("taking over the job")),
+            }
+        }
+        Err(Error::external("the job could not be taken over: others take it over all the time")
+            .with_detail(format!("job '{}' in {}", self.name, self.store.describe()))
+            .with_hint("stop the other processes that run a job of this pipeline.name with this checkpoint folder"))
+    }
+
+    /// A number above all that a folder exists for, complete or not.
+    fn first_free_id(&self, head: &Head) -> Result<CheckpointId> {
+        let listed = self.store.list(&self.folder()).map_err(|e| e.into_error("listing the job's checkpoints"))?;
+        let seen = listed.iter().filter_map(|path| checkpoint_of(path, &self.folder()));
+        let newest = seen.chain(head.completed.iter().map(|c| c.id)).max();
+        let resumed = match head.resume {
+            Resume::Checkpoint(id) => Some(id),
+            _ => None,
+        };
+        Ok(newest.max(resumed).unwrap_or(CheckpointId(0)).next())
+    }
+
+    /// Reads a checkpoint of this job.
+    pub fn read(&self, id: CheckpointId) -> Result<Metadata> {
+        read_metadata(self.store.as_ref(), &format!("{}/_metadata", self.checkpoint_folder(id)))
+    }
+}
+
+/// Reads a `_metadata` by its path in a store.
+pub fn read_metadata(store: &dyn Store, path: &str) -> Result<Metadata> {
+    let place = format!("{}/{path}", store.describe());
+    let bytes = store.get(path).map_err(|e| e.into_error("reading a checkpoint"))?.ok_or_else(|| {
+        Error::user("there is no checkpoint at that place")
+            .with_detail(place.clone())
+            .with_hint("give the folder that holds _metadata, such as <checkpoint folder>/<job>/chk-12")
+    })?;
+    Metadata::decode_file(&bytes, &place)
+}
+
+fn checkpoint_of(path: &str, folder: &str) -> Option<CheckpointId> {
+    let rest = path.strip_prefix(folder)?.strip_prefix("/chk-")?;
+    rest.split('/').next()?.parse().ok().map(CheckpointId)
+}
+
+/// The right to complete checkpoints of a job, for as long as nobody else takes over.
+pub struct Leadership {
+    job: JobStore,
+    head: Head,
+    version: HeadVersion,
+    next: CheckpointId,
+    /// The nonce of a swap that failed without saying whether it took effect.
+    uncertain: Option<String>,
+}
+
+impl Leadership {
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.head.epoch
+    }
+
+    pub fn job(&self) -> &JobStore {
+        &self.job
+    }
+
+    /// A number for the next checkpoint; each is given once.
+    pub fn next_id(&mut self) -> CheckpointId {
+        let id = self.next;
+        self.next = id.next();
+        id
+    }
+
+    /// Begins a further attempt of the same leader: the epoch grows.
+    pub fn next_attempt(&mut self, change: impl Fn(&mut Head)) -> Result<()> {
+        self.swap(|head| {
+            head.epoch += 1;
+            change(head);
+        })
+    }
+
+    /// Writes `_metadata` and swaps the head: at the return of `Ok` the checkpoint is complete.
+    /// An error of kind `Fenced` says that another process leads; any other leaves the checkpoint
+    /// incomplete for this leader, whose next swap finds out what really happened.
+    pub fn complete(&mut self, metadata: &Metadata, retained: usize) -> Result<CompletedCheckpoint> {
+        let id = CheckpointId(metadata.checkpoint);
+        let path = format!("{}/_metadata", self.job.checkpoint_folder(id));
+        let file = metadata.encode_file();
+        failpoint::pass("checkpoint.before-metadata");
+        self.job.store.create(&path, &file).map_err(|e| e.into_error("writing a checkpoint's _metadata"))?;
+        failpoint::pass("checkpoint.after-metadata");
+        let mut files: Vec<_> = metadata.state_files().map(|f| f.path.clone()).collect();
+        files.push(path);
+        let bytes = file.len() as u64 + metadata.state_files().map(|f| f.bytes).sum::<u64>();
+        let completed =
+            CompletedCheckpoint { id, epoch: metadata.epoch, timestamp: metadata.timestamp, files, bytes };
+        let before = self.head.completed.clone();
+        let restored_epoch = self.restored_epoch();
+        failpoint::pass("checkpoint.before-head");
+        self.swap(|head| {
+            // Attempts before the one whose checkpoint was restored have been fenced whole.
+            if head.resume != Resume::Checkpoint(id) {
+                head.attempts.retain(|a| a.epoch >= restored_epoch);
+            }
+            head.resume = Resume::Checkpoint(id);
+            if !head.completed.iter().any(|c| c.id == id) {
+                head.completed.push(completed.clone());
+            }
+            let surplus = head.completed.len().saturating_sub(retained.max(1));
+            head.completed.drain(..surplus);
+        })?;
+        failpoint::pass("checkpoint.after-head");
+        self.delete_dropped(&before);
+        Ok(completed)
+    }
+
+    /// The epoch that took the checkpoint which this attempt began from; 0 without one.
+    fn restored_epoch(&self) -> u64 {
+        match self.head.resume {
+            Resume::Checkpoint(id) => {
+                self.head.completed.iter().find(|c| c.id == id).map(|c| c.epoch.min(self.head.epoch)).unwrap_or(0)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Writes down that everything of the newest checkpoint is committed, and how the job ended.
+    pub fn close(&mut self, status: Status) -> Result<()> {
+        self.swap(|head| {
+            head.status = status;
+            if let Resume::Checkpoint(id) = head.resume {
+                head.committed_through = Some(id);
+            }
+        })
+    }
+
+    fn swap(&mut self, change: impl Fn(&mut Head)) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            let mut head = self.head.clone();
+            change(&mut head);
+            head.nonce = uuid::Uuid::new_v4().simple().to_string();
+            match self.job.store.swap_head(&self.job.folder(), Some(&self.version), &head.encode()) {
+                Ok(version) => {
+                    self.version = version;
+                    self.head = head;
+                    self.uncertain = None;
+                    return Ok(());
+                }
+                Err(StoreError::Failed(e)) => {
+                    self.uncertain = Some(head.nonce);
+                    return Err(e);
+                }
+                Err(StoreError::Conflict | StoreError::Exists) => {
+                    tries += 1;
+                    // Either another leader, or an earlier swap of our own whose answer was lost.
+                    let Some((version, there)) = self.job.versioned_head()? else {
+                        return Err(Error::external("the head of the running job has been deleted")
+                            .with_detail(format!("{}/{}/head", self.job.store.describe(), self.job.job))
+                            .with_hint("stop deleting in the checkpoint folder; the job is found by its head"));
+                    };
+                    let ours = there.epoch == self.head.epoch || self.uncertain.as_ref() == Some(&there.nonce);
+                    if !ours || tries > 3 {
+                        return Err(Error::fenced("another run of this job has taken over: this one stops")
+                            .with_detail(format!(
+                                "job '{}' in {}: epoch {} leads, this run has {}",
+                                self.job.name,
+                                self.job.store.describe(),
+                                there.epoch,
+                                self.head.epoch
+                            ))
+                            .with_hint("run a job of one pipeline.name and checkpoint folder once at a time"));
+                    }
+                    self.version = version;
+                    self.head = there;
+                }
+            }
+        }
+    }
+
+    /// Deletes files that a confirmed swap has made unreferenced.
+    fn delete_dropped(&self, before: &[CompletedCheckpoint]) {
+        let kept = |path: &String| self.head.completed.iter().any(|c| c.files.contains(path));
+        let dropped = before.iter().filter(|c| !self.head.completed.iter().any(|k| k.id == c.id));
+        for path in dropped.flat_map(|c| &c.files).filter(|path| !kept(path)) {
+            if let Err(e) = self.job.store.delete(path) {
+                tracing::warn!(path, error = %e.into_error("deleting"), "an unreferenced checkpoint file stays");
+            }
+        }
+    }
+
+    /// Deletes what attempts of earlier epochs left unfinished. Only numbers below `next`, which
+    /// no later checkpoint takes, and only after the swap that made this epoch the newest.
+    fn delete_unreferenced(&self) {
+        let folder = self.job.folder();
+        let Ok(listed) = self.job.store.list(&folder) else { return };
+        for path in listed {
+            let Some(id) = checkpoint_of(&path, &folder) else { continue };
+            let referenced = self.head.completed.iter().any(|c| c.files.contains(&path) || c.id == id);
+            if id < self.next && !referenced && Resume::Checkpoint(id) != self.head.resume {
+                let _ = self.job.store.delete(&path);
+            }
+        }
+    }
+}
+
+/// Where the state files of a checkpoint that is being taken go; cheap to clone, for every subtask.
+#[derive(Clone)]
+pub struct StateWriter {
+    job: JobStore,
+}
+
+impl StateWriter {
+    pub fn new(job: JobStore) -> Self {
+        StateWriter { job }
+    }
+
+    /// Puts one state entry away: small ones stay in the description, large ones become a file.
+    pub fn put(&self, checkpoint: CheckpointId, bytes: Vec<u8>) -> Result<StateBlob> {
+        if bytes.len() <= INLINE_BYTES {
+            return Ok(StateBlob::inline(bytes));
+        }
+        let path = format!("{}/{}", self.job.checkpoint_folder(checkpoint), uuid::Uuid::new_v4().simple());
+        self.job.store.create(&path, &bytes).map_err(|e| e.into_error("writing a state file"))?;
+        Ok(StateBlob::file(path, &bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_core::ErrorKind;
+
+    use super::*;
+    use crate::head::AttemptRecord;
+    use crate::local::LocalStore;
+    use crate::metadata::{OperatorState, SubtaskState};
+
+    fn job() -> (tempfile::TempDir, JobStore) {
+        let directory = tempfile::tempdir().unwrap();
+        let job = JobStore::new(Arc::new(LocalStore::new(directory.path())), "job");
+        (directory, job)
+    }
+
+    fn metadata(leader: &mut Leadership, state: Vec<u8>) -> Metadata {
+        let id = leader.next_id();
+        let blob = StateWriter::new(leader.job().clone()).put(id, state).unwrap();
+        Metadata {
+            checkpoint: id.0,
+            epoch: leader.epoch(),
+            timestamp: 1,
+            job_name: "job".into(),
+            operators: vec![OperatorState {
+                uid: "u".into(),
+                name: "n".into(),
+                subtasks: vec![SubtaskState { subtask: 0, entries: vec![blob] }],
+            }],
+            is_final: false,
+        }
+    }
+
+    #[test]
+    fn a_deposed_leader_completes_nothing() {
+        let (_directory, job) = job();
+        let mut old = job.take_over(|_| ()).unwrap();
+        let first = metadata(&mut old, vec![1]);
+        old.complete(&first, 1).unwrap();
+        let late = metadata(&mut old, vec![2]);
+        let new = job.take_over(|_| ()).unwrap();
+        assert_eq!(new.epoch(), 2);
+        assert_eq!(old.complete(&late, 1).unwrap_err().kind(), ErrorKind::Fenced);
+        assert_eq!(job.head().unwrap().unwrap().resume, Resume::Checkpoint(CheckpointId(1)));
+    }
+
+    #[test]
+    fn old_checkpoints_go_when_a_newer_one_is_complete() {
+        let (_directory, job) = job();
+        let mut leader = job.take_over(|_| ()).unwrap();
+        for _ in 0..3 {
+            let m = metadata(&mut leader, vec![7; INLINE_BYTES + 1]);
+            leader.complete(&m, 2).unwrap();
+        }
+        assert!(job.read(CheckpointId(1)).is_err());
+        for id in [2, 3] {
+            let m = job.read(CheckpointId(id)).unwrap();
+            let blob = &m.operators[0].subtasks[0].entries[0];
+            assert_eq!(blob.load(job.store().as_ref()).unwrap(), vec![7; INLINE_BYTES + 1]);
+        }
+        let files = job.store().list(&job.folder()).unwrap();
+        assert_eq!(files.iter().filter(|f| f.contains("/chk-")).count(), 4, "{files:?}");
+    }
+
+    #[test]
+    fn a_number_is_not_used_twice_though_its_checkpoint_failed() {
+        let (_directory, job) = job();
+        let mut leader = job.take_over(|_| ()).unwrap();
+        let id = leader.next_id();
+        StateWriter::new(job.clone()).put(id, vec![0; INLINE_BYTES + 1]).unwrap();
+        let mut next = job.take_over(|_| ()).unwrap();
+        assert!(next.next_id() > id);
+    }
+
+    #[test]
+    fn a_missing_a_cut_and_an_altered_state_file_are_found() {
+        let (directory, job) = job();
+        let mut leader = job.take_over(|_| ()).unwrap();
+        let m = metadata(&mut leader, vec![9; INLINE_BYTES + 1]);
+        leader.complete(&m, 1).unwrap();
+        let file = directory.path().join(&m.state_files().next().unwrap().path);
+        let load = || job.read(CheckpointId(m.checkpoint)).unwrap().operators[0].subtasks[0].entries[0].load(job.store().as_ref());
+        assert!(load().is_ok());
+        let good = std::fs::read(&file).unwrap();
+        std::fs::write(&file, &good[1..]).unwrap();
+        assert!(load().unwrap_err().to_string().contains("bytes where"));
+        let mut bad = good.clone();
+        bad[5] ^= 1;
+        std::fs::write(&file, &bad).unwrap();
+        assert!(load().unwrap_err().to_string().contains("checksum"));
+        std::fs::remove_file(&file).unwrap();
+        assert!(load().unwrap_err().to_string().contains("missing"));
+    }
+
+    #[test]
+    fn attempts_are_remembered_until_a_later_one_restores_from_a_later_one() {
+        let (_directory, job) = job();
+        let record = |head: &mut Head| {
+            let epoch = head.epoch;
+            head.attempts.push(AttemptRecord { epoch, sinks: Default::default() });
+        };
+        let epochs = |l: &Leadership| l.head().attempts.iter().map(|a| a.epoch).collect::<Vec<_>>();
+        let mut first = job.take_over(record).unwrap();
+        let m = metadata(&mut first, vec![1]);
+        first.complete(&m, 1).unwrap();
+        let mut second = job.take_over(record).unwrap();
+        assert_eq!(epochs(&second), [1, 2]);
+        let m = metadata(&mut second, vec![1]);
+        second.complete(&m, 1).unwrap();
+        assert_eq!(epochs(&second), [1, 2], "handles of attempt 1 stood in what was restored");
+        let mut third = job.take_over(record).unwrap();
+        assert_eq!(epochs(&third), [1, 2, 3]);
+        let m = metadata(&mut third, vec![1]);
+        third.complete(&m, 1).unwrap();
+        assert_eq!(epochs(&third), [2, 3]);
+    }
+}

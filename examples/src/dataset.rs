@@ -54,10 +54,16 @@ impl Flights {
         let header = text.lines().next().context("the data set is empty")?;
         let columns: Vec<Column> = header
             .split(',')
-            .map(|name| Column { name: name.to_owned(), is_text: TEXT_COLUMNS.contains(&name) })
+            .map(|name| Column {
+                name: name.to_owned(),
+                is_text: TEXT_COLUMNS.contains(&name),
+            })
             .collect();
         let position = |name: &str| {
-            columns.iter().position(|c| c.name == name).with_context(|| format!("the data set has no column {name}"))
+            columns
+                .iter()
+                .position(|c| c.name == name)
+                .with_context(|| format!("the data set has no column {name}"))
         };
         let (minute, hour) = (position("minute")?, position("time_hour")?);
         let mut lines = Vec::new();
@@ -66,11 +72,18 @@ impl Flights {
             let end = text[start..].find('\n').map_or(text.len(), |n| start + n);
             let fields: Vec<&str> = text[start..end].split(',').collect();
             if fields.len() != columns.len() {
-                bail!("line {} of the data set has {} fields", lines.len() + 2, fields.len());
+                bail!(
+                    "line {} of the data set has {} fields",
+                    lines.len() + 2,
+                    fields.len()
+                );
             }
             let hour = DateTime::parse_from_rfc3339(fields[hour])?;
             let minute: i64 = fields[minute].parse()?;
-            lines.push(Line { scheduled: hour.timestamp_millis() + minute * 60_000, range: start..end });
+            lines.push(Line {
+                scheduled: hour.timestamp_millis() + minute * 60_000,
+                range: start..end,
+            });
             start = end + 1;
         }
         lines.sort_by_key(|line| line.scheduled);
@@ -90,8 +103,12 @@ impl Flights {
     }
 
     fn event(&self, line: &Line) -> Event {
-        let mut event =
-            Event { key: String::new(), timestamp: line.scheduled, json: String::from("{"), departure_delay: None };
+        let mut event = Event {
+            key: String::new(),
+            timestamp: line.scheduled,
+            json: String::from("{"),
+            departure_delay: None,
+        };
         for (column, field) in self.columns.iter().zip(self.text[line.range.clone()].split(',')) {
             match column.name.as_str() {
                 "carrier" | "flight" => event.key.push_str(field),

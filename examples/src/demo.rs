@@ -7,12 +7,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{fs, thread};
 
 use anyhow::{Context, Result, bail};
 use millrace_testkit::kafka::{Kafka, Options, Version};
 use millrace_testkit::records::{self, Isolation};
-use millrace_testkit::{cache, ports, process, signals, wait};
+use millrace_testkit::{cache, engine, ports, process, signals, wait};
 
 use crate::dataset::Flights;
 use crate::replay;
@@ -38,11 +38,21 @@ pub fn run() -> Result<()> {
     fs::create_dir_all(&folder)?;
     let resumed = folder.join("checkpoints").exists();
 
-    let flights = Arc::new(Flights::load(&cache::installed("nycflights13/flights.csv", "flights")?)?);
+    let flights = Arc::new(Flights::load(&cache::installed(
+        "nycflights13/flights.csv",
+        "flights",
+    )?)?);
     let mut kafka = start_broker(&folder)?;
-    println!("broker   Kafka {} on {}, its data in {FOLDER}/kafka", kafka.version().number(), kafka.bootstrap());
+    println!(
+        "broker   Kafka {} on {}, its data in {FOLDER}/kafka",
+        kafka.version().number(),
+        kafka.bootstrap()
+    );
     let rate = flights.len() as u64 / SECONDS;
-    println!("input    {} flights of 2013 in the order of their time, {rate} a second", flights.len());
+    println!(
+        "input    {} flights of 2013 in the order of their time, {rate} a second",
+        flights.len()
+    );
     println!("job      {JOB}: Kafka -> filter, computed columns -> Kafka, exactly-once");
     if resumed {
         println!("resumed  from where the last run was stopped");
@@ -68,7 +78,11 @@ enum Outcome {
 fn start_broker(folder: &Path) -> Result<Kafka> {
     let is_free = TcpListener::bind(("127.0.0.1", PORT)).is_ok();
     let port = if is_free { PORT } else { ports::free()? };
-    let options = Options { port: Some(port), folder: Some(folder.join("kafka")), ..Options::default() };
+    let options = Options {
+        port: Some(port),
+        folder: Some(folder.join("kafka")),
+        ..Options::default()
+    };
     let kafka = Kafka::start(Version::Kafka39, options)?;
     for topic in [replay::TOPIC, OUTPUT] {
         // A stopped run may have left before it had both.
@@ -87,30 +101,35 @@ fn drive(
     rate: u64,
     stop: &'static AtomicBool,
 ) -> Result<Outcome> {
-    let mut engine = start_engine(folder, kafka)?;
+    let mut job = start_job(folder, kafka)?;
     let client = kafka.client();
     let replay = thread::spawn({
         let (client, flights) = (client.clone(), flights.clone());
         move || replay::run(&client, &flights, rate, stop)
     });
-    let result = wait_for_both(&client, &mut engine, &replay, stop);
+    let result = wait_for_both(&client, &mut job, &replay, stop);
     stop.store(true, Ordering::Relaxed);
-    let ended = end_engine(&mut engine);
-    let replayed = replay.join().map_err(|_| anyhow::anyhow!("the replay panicked"))?;
+    let ended = end_job(&mut job);
+    let replayed = replay
+        .join()
+        .map_err(|_| anyhow::anyhow!("the replay panicked"))?;
     let outcome = result?;
     replayed?;
     ended?;
     Ok(outcome)
 }
 
-fn start_engine(folder: &Path, kafka: &Kafka) -> Result<Child> {
+fn start_job(folder: &Path, kafka: &Kafka) -> Result<Child> {
     let job = job_file(folder, &kafka.bootstrap())?;
     let checkpoints = folder.canonicalize()?.join("checkpoints");
-    let mut command = Command::new(millrace_binary()?);
+    let mut command = Command::new(engine::binary()?);
     command
         .arg("run")
         .arg(job)
-        .args(["-D", &format!("execution.checkpointing.dir=file://{}", checkpoints.display())])
+        .args([
+            "-D",
+            &format!("execution.checkpointing.dir=file://{}", checkpoints.display()),
+        ])
         .stdin(Stdio::null());
     process::spawn(command).context("starting millrace")
 }
@@ -126,19 +145,9 @@ fn job_file(folder: &Path, bootstrap: &str) -> Result<PathBuf> {
     Ok(copy)
 }
 
-/// `$MILLRACE_BIN`, or the binary beside this one.
-fn millrace_binary() -> Result<PathBuf> {
-    if let Some(path) = env::var_os("MILLRACE_BIN") {
-        return Ok(PathBuf::from(path));
-    }
-    let own = env::current_exe()?;
-    let found = own.parent().map(|folder| folder.join("millrace")).filter(|path| path.exists());
-    found.context("the millrace binary is not built: cargo build --release -p millrace")
-}
-
 fn wait_for_both(
     client: &rdkafka::ClientConfig,
-    engine: &mut Child,
+    job: &mut Child,
     replay: &thread::JoinHandle<Result<bool>>,
     stop: &AtomicBool,
 ) -> Result<Outcome> {
@@ -147,7 +156,7 @@ fn wait_for_both(
         if stop.load(Ordering::Relaxed) {
             return Ok(Outcome::Stopped);
         }
-        if let Some(status) = engine.try_wait()? {
+        if let Some(status) = job.try_wait()? {
             bail!("the engine ended by itself ({status})");
         }
         if replay.is_finished() {
@@ -167,18 +176,22 @@ fn wait_for_both(
 }
 
 /// SIGTERM: the engine stops with a last checkpoint.
-fn end_engine(engine: &mut Child) -> Result<()> {
-    if engine.try_wait()?.is_none() {
+fn end_job(job: &mut Child) -> Result<()> {
+    if job.try_wait()?.is_none() {
         // SAFETY: the child has not been waited for, so its id is still its own.
-        unsafe { libc::kill(engine.id() as i32, libc::SIGTERM) };
+        unsafe { libc::kill(job.id() as i32, libc::SIGTERM) };
     }
-    let status = wait::until("the engine's end", Duration::from_secs(60), || Ok(engine.try_wait()?));
+    let status = wait::until(
+        "the engine's end",
+        Duration::from_secs(60),
+        || Ok(job.try_wait()?),
+    );
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => bail!("the engine ended with {status}"),
         Err(e) => {
-            engine.kill()?;
-            engine.wait()?;
+            job.kill()?;
+            job.wait()?;
             Err(e)
         }
     }
@@ -195,13 +208,18 @@ fn show(kafka: &Kafka, flights: &Flights) -> Result<()> {
             first.push(record.text());
         }
     })?;
-    let expected = flights.events().filter(|e| e.departure_delay.is_some_and(|d| d > LATE)).count();
+    let expected = flights
+        .events()
+        .filter(|e| e.departure_delay.is_some_and(|d| d > LATE))
+        .count();
     println!("\noutput   topic {OUTPUT}, read with isolation.level=read_committed:");
     for row in &first {
         println!("  {row}");
     }
     println!("  ...");
-    println!("rows     {rows} in the output, {expected} flights of the input left more than {LATE} minutes late");
+    println!(
+        "rows     {rows} in the output, {expected} flights of the input left more than {LATE} minutes late"
+    );
     if rows != expected {
         bail!("{rows} rows instead of {expected}");
     }

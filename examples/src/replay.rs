@@ -32,7 +32,9 @@ pub fn run(client: &ClientConfig, flights: &Flights, rate: u64, stop: &AtomicBoo
     let mut sent = 0u64;
     for event in flights.events() {
         let partition = partition(&event.key);
-        let already = held.get_mut(&partition).with_context(|| format!("no partition {partition}"))?;
+        let already = held
+            .get_mut(&partition)
+            .with_context(|| format!("no partition {partition}"))?;
         if *already > 0 {
             *already -= 1;
             continue;
@@ -60,12 +62,16 @@ pub fn run(client: &ClientConfig, flights: &Flights, rate: u64, stop: &AtomicBoo
             std::thread::sleep(due.saturating_sub(start.elapsed()));
         }
     }
-    producer.flush(Duration::from_secs(60)).context("waiting for the broker's acknowledgements")?;
+    producer
+        .flush(Duration::from_secs(60))
+        .context("waiting for the broker's acknowledgements")?;
     Ok(true)
 }
 
 /// Every flight number always goes to the same partition.
 fn partition(key: &str) -> i32 {
-    let hash = key.bytes().fold(2_166_136_261u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619));
+    let hash = key.bytes().fold(2_166_136_261u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(16_777_619)
+    });
     (hash % PARTITIONS as u32) as i32
 }

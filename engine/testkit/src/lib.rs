@@ -10,7 +10,7 @@
 //!
 //! Layout: `cache` where set-up put the servers, `process` children that die with us, `scratch`
 //! folders that go away, `signals` Ctrl-C as a flag, `ports` free ports, `wait` waiting for a condition, `kafka` brokers,
-//! `s3` the S3 server, `records` writing and reading records independently of the engine.
+//! `s3` the S3 server, `engine` the millrace binary, `records` writing and reading records independently of the engine.
 //!
 //! In a test:
 //!
@@ -29,6 +29,7 @@
 //! ```
 
 pub mod cache;
+pub mod engine;
 pub mod kafka;
 pub mod ports;
 pub mod process;

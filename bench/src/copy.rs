@@ -1,0 +1,79 @@
+//! The yardstick: a bare copy loop on librdkafka, consume -> transactional produce.
+//!
+//! It decodes nothing and keeps no state; every record is copied; a transaction is committed each
+//! second. The first commit of the last records ends it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::client::{Consumer, Offsets, Producer};
+
+const COMMIT_EACH: Duration = Duration::from_secs(1);
+/// Messages in one batch call.
+const BATCH: usize = 4096;
+
+/// `millrace-bench copy`: what the pass-through benchmark starts as a process of its own.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[arg(long)]
+    pub bootstrap: String,
+    #[arg(long)]
+    pub input: String,
+    #[arg(long)]
+    pub output: String,
+    #[arg(long, default_value_t = 4)]
+    pub partitions: i32,
+}
+
+/// Copies what the input holds now.
+pub fn run(options: &Options) -> Result<()> {
+    let ends = Offsets::new(&options.bootstrap, &options.input, options.partitions)?.ends()?;
+    // Partitions that still have records before their end, by number.
+    let mut open: Vec<bool> = ends.iter().map(|end| *end > 0).collect();
+    let from: Vec<(i32, i64)> = (0..options.partitions).map(|p| (p, 0)).collect();
+    let mut input = Consumer::new(
+        &options.bootstrap,
+        &options.input,
+        &from,
+        BATCH,
+        &[
+            ("fetch.message.max.bytes", "8388608"),
+            ("queued.min.messages", "400000"),
+        ],
+    )?;
+    let mut output = Producer::new(
+        &options.bootstrap,
+        &options.output,
+        &[
+            ("transactional.id", &options.output),
+            ("linger.ms", "20"),
+            ("batch.num.messages", "100000"),
+            ("batch.size", "1000000"),
+            ("queue.buffering.max.messages", "1000000"),
+            ("queue.buffering.max.kbytes", "1000000"),
+        ],
+    )?;
+    output.init_transactions()?;
+    output.begin()?;
+    let mut begun = Instant::now();
+    while open.contains(&true) {
+        let batch = input.poll(Duration::from_millis(100))?;
+        output.copy(&batch)?;
+        for message in batch.iter() {
+            let partition = message.partition() as usize;
+            if message.offset() + 1 >= ends[partition] {
+                open[partition] = false;
+            }
+        }
+        drop(batch);
+        output.serve(Duration::ZERO);
+        if begun.elapsed() >= COMMIT_EACH {
+            output.commit()?;
+            output.begin()?;
+            begun = Instant::now();
+        }
+    }
+    output.commit()
+}

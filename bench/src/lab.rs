@@ -1,0 +1,188 @@
+//! What every benchmark needs: a broker, a folder, and the three that are compared.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use millrace_testkit::kafka::{Kafka, Options, Version};
+use millrace_testkit::process::Process;
+use millrace_testkit::scratch::Scratch;
+
+use crate::flink::{self, Session, Settings};
+use crate::job::{self, Blanks};
+use crate::machine::Machine;
+use crate::topic::PARTITIONS;
+
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
+pub enum Engine {
+    Copy,
+    Millrace,
+    Flink,
+}
+
+impl Engine {
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Copy => "copy",
+            Engine::Millrace => "millrace",
+            Engine::Flink => "flink",
+        }
+    }
+}
+
+/// Broker, folder and binaries of one benchmark.
+pub struct Lab {
+    pub kafka: Kafka,
+    scratch: Scratch,
+    millrace: PathBuf,
+    runs: u32,
+}
+
+/// One run's names.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Unlike any other's: pipeline name and output topic.
+    pub name: String,
+    pub folder: PathBuf,
+}
+
+impl Run {
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+}
+
+impl Lab {
+    /// Starts a broker as it runs in production: both compiler tiers, G1, 1 GiB of heap.
+    pub fn open(millrace: Option<&Path>) -> Result<Lab> {
+        let millrace = match millrace {
+            Some(path) => path.to_owned(),
+            None => std::env::current_exe()?.with_file_name("millrace"),
+        };
+        // Another working folder must not change what is meant.
+        let millrace = fs::canonicalize(&millrace)
+            .with_context(|| format!("{} is missing: build it, or give --millrace", millrace.display()))?;
+        let options = Options {
+            heap_mib: 1024,
+            jvm: [
+                "-XX:-UseSerialGC",
+                "-XX:+UseG1GC",
+                "-XX:TieredStopAtLevel=4",
+                "-Xms1024m",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            // Space comes back soon after a run's topic is deleted.
+            properties: vec![("log.segment.delete.delay.ms".to_owned(), "1000".to_owned())],
+            ..Options::default()
+        };
+        let kafka = Kafka::start(Version::Kafka39, options)?;
+        Ok(Lab {
+            kafka,
+            scratch: Scratch::new("bench")?,
+            millrace,
+            runs: 0,
+        })
+    }
+
+    pub fn machine(&self) -> Machine {
+        Machine::look(&self.millrace, self.kafka.version().number(), flink::VERSION)
+    }
+
+    pub fn bootstrap(&self) -> String {
+        self.kafka.bootstrap()
+    }
+
+    pub fn create_topic(&self, name: &str) -> Result<()> {
+        self.kafka.create_topic(name, PARTITIONS)
+    }
+
+    /// A new run, with an output topic by its name.
+    pub fn run(&mut self, what: &str) -> Result<Run> {
+        self.runs += 1;
+        let name = format!("bench-{what}-{}", self.runs);
+        let folder = self.scratch.join(&name);
+        fs::create_dir_all(&folder)?;
+        self.create_topic(&name)?;
+        Ok(Run { name, folder })
+    }
+
+    /// Removes what a run left behind.
+    pub fn clear(&self, run: &Run) -> Result<()> {
+        self.kafka.delete_topic(&run.name)?;
+        fs::remove_dir_all(&run.folder)?;
+        Ok(())
+    }
+
+    /// Writes the job of a run to a file; further table options are Flink's settings, Millrace runs as it is.
+    pub fn sql(
+        &self,
+        run: &Run,
+        template: &str,
+        input: &str,
+        settings: Option<&Settings>,
+    ) -> Result<PathBuf> {
+        let (source_options, sink_options) = match settings {
+            Some(settings) => (settings.source_options(), settings.sink_options()),
+            None => Default::default(),
+        };
+        let text = job::sql(
+            template,
+            &Blanks {
+                name: &run.name,
+                bootstrap: &self.bootstrap(),
+                input,
+                output: &run.name,
+                checkpoints: &format!("file://{}", run.folder.join("checkpoints").display()),
+                source_options: &source_options,
+                sink_options: &sink_options,
+            },
+        )?;
+        let path = run.folder.join("job.sql");
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    /// `millrace run job.sql`.
+    pub fn millrace(&self, run: &Run, sql: &Path) -> Result<Process> {
+        let mut command = Command::new(&self.millrace);
+        command.arg("run").arg(sql).current_dir(&run.folder);
+        Process::start(command, &run.log())
+    }
+
+    /// The copy loop, this program in a process of its own.
+    pub fn copy(&self, run: &Run, input: &str) -> Result<Process> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args([
+            "copy",
+            "--bootstrap",
+            &self.bootstrap(),
+            "--input",
+            input,
+            "--output",
+            &run.name,
+        ]);
+        command.args(["--partitions", &PARTITIONS.to_string()]);
+        Process::start(command, &run.log())
+    }
+
+    /// A cluster of Flink, kept for many runs.
+    pub fn flink(&self, settings: &Settings) -> Result<Session> {
+        Session::start(&self.scratch.join(format!("flink-{}", settings.name)), settings)
+    }
+}
+
+/// Whether a process has ended; an error if it failed.
+pub fn ended(process: &mut Process, what: &str) -> Result<bool> {
+    match process.ended()? {
+        None => Ok(false),
+        Some(status) if status.success() => Ok(true),
+        Some(status) => bail!("{what} failed ({status}):\n{}", process.log_tail()),
+    }
+}
+
+/// How long a process gets to stop by itself.
+pub const STOP: Duration = Duration::from_secs(20);

@@ -1,0 +1,72 @@
+//! `millrace-bench`: see `--help`, and bench/run.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use millrace_bench::results::Folder;
+use millrace_bench::{copy, latency, passthrough, report, startup};
+
+/// Measures Millrace beside Apache Flink and a bare copy loop, and writes bench/RESULTS.md.
+#[derive(Debug, Parser)]
+#[command(name = "millrace-bench", version)]
+struct Arguments {
+    /// Where RESULTS.md and results/ are
+    #[arg(long, global = true, default_value = "bench")]
+    folder: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything, each with its defaults
+    All,
+    /// From Kafka to Kafka, exactly-once: rate, CPU time, memory
+    Passthrough(passthrough::Options),
+    /// From sending to reading, at a set rate
+    Latency(latency::Options),
+    /// From the start of the process to the first record
+    Startup(startup::Options),
+    /// Finds the fastest of Apache Flink's settings; `passthrough` uses it from then on
+    FlinkSettings(passthrough::TuneOptions),
+    /// Writes RESULTS.md and the plots again from what was measured
+    Report,
+    /// The bare copy loop by itself
+    #[command(hide = true)]
+    Copy(copy::Options),
+}
+
+/// The options that a subcommand has when none are given.
+#[derive(Debug, Parser)]
+struct Defaults<T: clap::Args> {
+    #[command(flatten)]
+    options: T,
+}
+
+fn defaults<T: clap::Args>() -> T {
+    Defaults::parse_from(["millrace-bench"]).options
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let results = Folder(arguments.folder.join("results"));
+    match arguments.command {
+        Command::Copy(options) => return copy::run(&options),
+        Command::All => {
+            passthrough::tune(&defaults(), &results)?;
+            passthrough::run(&defaults(), &results)?;
+            latency::run(&defaults(), &results)?;
+            startup::run(&defaults(), &results)?;
+        }
+        Command::Passthrough(options) => passthrough::run(&options, &results)?,
+        Command::Latency(options) => latency::run(&options, &results)?,
+        Command::Startup(options) => startup::run(&options, &results)?,
+        Command::FlinkSettings(options) => passthrough::tune(&options, &results)?,
+        Command::Report => {}
+    }
+    let target = arguments.folder.join("RESULTS.md");
+    report::write(&results, &target)?;
+    println!("written: {}", target.display());
+    Ok(())
+}

@@ -33,7 +33,7 @@ impl Retry {
     }
 
     /// Waits before the next attempt, or says that there is none.
-    pub async fn after(&mut self, reason: &dyn Display) -> Result<()> {
+    pub async fn after(&mut self, reason: &(dyn Display + Sync)) -> Result<()> {
         // Some noise, so that clients that failed together do not come back together.
         let pause = self.pause.mul_f64(rand::rng().random_range(0.8..1.2));
         if pause >= self.left() {

@@ -1,0 +1,193 @@
+//! Rows to records: key, value, timestamp and headers, column by column.
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, MapArray, StringArray};
+use arrow::datatypes::TimestampMillisecondType;
+use arrow::record_batch::RecordBatch;
+use millrace_connector_api::ChangeBatch;
+use millrace_connector_api::format::{Encoder, Payloads};
+use millrace_core::{Error, Result, RowKind};
+use millrace_dataflow::{SinkSpec, TableSpec};
+use millrace_expr::{DataType, Field, TypeKind};
+
+use crate::options::{Payload, TableOptions};
+use crate::writer::{Block, Headers};
+
+pub const TIMESTAMP: &str = "timestamp";
+pub const HEADERS: &str = "headers";
+
+/// Metadata that a table can write: Flink's keys and types.
+pub fn metadata() -> Vec<Field> {
+    let headers = TypeKind::Map(
+        Box::new(DataType::not_null(TypeKind::Varchar(millrace_expr::types::MAX_LENGTH))),
+        Box::new(DataType::bytes()),
+    );
+    vec![
+        Field::new(HEADERS, DataType::nullable(headers)),
+        Field::new(TIMESTAMP, DataType::nullable(TypeKind::TimestampLtz(3))),
+    ]
+}
+
+/// Columns of the stream that are encoded as one payload.
+struct Part {
+    columns: Vec<usize>,
+    schema: arrow::datatypes::SchemaRef,
+    encoder: Box<dyn Encoder>,
+}
+
+impl Part {
+    fn new(table: &TableSpec, payload: &Payload) -> Result<Self> {
+        let fields = payload.row_type();
+        Ok(Part {
+            columns: payload.columns.clone(),
+            schema: fields.to_arrow(),
+            encoder: payload.format.encoder(table, &payload.prefix, &fields)?,
+        })
+    }
+
+    fn encode(&mut self, batch: &ChangeBatch, out: &mut Payloads) -> Result<()> {
+        let columns: Vec<ArrayRef> = self.columns.iter().map(|&c| batch.rows.column(c).clone()).collect();
+        let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.len()));
+        let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(|e| {
+            Error::internal("a batch does not have the columns of the Kafka table").with_source(e)
+        })?;
+        out.clear();
+        self.encoder.encode(&ChangeBatch { rows, kinds: None }, out)?;
+        if out.len() != batch.len() {
+            return Err(Error::internal(format!(
+                "a format made {} records of {} rows",
+                out.len(),
+                batch.len()
+            )));
+        }
+        Ok(())
+    }
+}
+
+pub struct RecordEncoder {
+    table: String,
+    key: Option<Part>,
+    value: Part,
+    /// Columns of the stream.
+    timestamp: Option<usize>,
+    headers: Option<usize>,
+}
+
+impl RecordEncoder {
+    pub fn new(spec: &SinkSpec, options: &TableOptions) -> Result<Self> {
+        let table = &spec.table;
+        let column = |key: &str| {
+            spec.metadata.iter().position(|m| m.name == key).map(|i| table.columns.len() + i)
+        };
+        if let Some(other) = spec.metadata.iter().find(|m| m.name != TIMESTAMP && m.name != HEADERS) {
+            return Err(Error::user(format!(
+                "table '{}' cannot write the metadata '{}'",
+                table.name, other.name
+            ))
+            .with_hint("'timestamp' and 'headers' can be written; declare others VIRTUAL"));
+        }
+        Ok(RecordEncoder {
+            table: table.name.clone(),
+            key: options.key.as_ref().map(|key| Part::new(table, key)).transpose()?,
+            value: Part::new(table, &options.value)?,
+            timestamp: column(TIMESTAMP),
+            headers: column(HEADERS),
+        })
+    }
+
+    /// Puts the batch's records into `out`, in place of what was there.
+    pub fn encode(&mut self, batch: &ChangeBatch, out: &mut Block) -> Result<()> {
+        if batch.kinds.as_ref().is_some_and(|kinds| kinds.values().iter().any(|&k| k != RowKind::Insert as u8)) {
+            return Err(Error::user(format!(
+                "table '{}' takes inserts only, and the query updates or deletes rows",
+                self.table
+            )));
+        }
+        if out.values.offsets.is_empty() {
+            out.values = Payloads::new();
+        }
+        self.value.encode(batch, &mut out.values)?;
+        match &mut self.key {
+            None => out.keys = None,
+            Some(key) => key.encode(batch, out.keys.get_or_insert_with(Payloads::new))?,
+        }
+        out.timestamps = self.timestamp.map(|c| timestamps(batch.rows.column(c))).transpose()?;
+        out.headers = self.headers.map(|c| headers(batch.rows.column(c))).transpose()?;
+        Ok(())
+    }
+}
+
+fn timestamps(column: &ArrayRef) -> Result<Vec<i64>> {
+    let millis = column
+        .as_primitive_opt::<TimestampMillisecondType>()
+        .ok_or_else(|| wrong_type(TIMESTAMP, column))?;
+    let mut out = Vec::with_capacity(millis.len());
+    for i in 0..millis.len() {
+        if millis.is_null(i) {
+            out.push(0);
+        } else if millis.value(i) < 0 {
+            // The Java client refuses it too; librdkafka would take it for something else.
+            return Err(Error::user("a Kafka record's timestamp cannot be before 1970")
+                .with_detail(format!("{} ms", millis.value(i))));
+        } else {
+            out.push(millis.value(i));
+        }
+    }
+    Ok(out)
+}
+
+fn headers(column: &ArrayRef) -> Result<Headers> {
+    let wrong = || wrong_type(HEADERS, column);
+    let maps: &MapArray = column.as_map_opt().ok_or_else(wrong)?;
+    let names: &StringArray = maps.keys().as_string_opt().ok_or_else(wrong)?;
+    let values: &BinaryArray = maps.values().as_binary_opt().ok_or_else(wrong)?;
+    let mut out = Headers { offsets: vec![0], entries: Vec::new() };
+    for row in 0..maps.len() {
+        if maps.is_valid(row) {
+            let (from, to) = (maps.value_offsets()[row] as usize, maps.value_offsets()[row + 1] as usize);
+            out.entries.extend((from..to).map(|i| {
+                (names.value(i).to_owned(), values.is_valid(i).then(|| values.value(i).to_vec()))
+            }));
+        }
+        out.offsets.push(out.entries.len() as u32);
+    }
+    Ok(out)
+}
+
+fn wrong_type(metadata: &str, column: &ArrayRef) -> Error {
+    Error::internal(format!("metadata '{metadata}' came as {}", column.data_type()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{BinaryBuilder, MapBuilder, StringBuilder, TimestampMillisecondArray};
+
+    use super::*;
+
+    #[test]
+    fn headers_of_each_record() {
+        let mut maps = MapBuilder::new(None, StringBuilder::new(), BinaryBuilder::new());
+        maps.keys().append_value("a");
+        maps.values().append_value(b"1");
+        maps.keys().append_value("b");
+        maps.values().append_null();
+        maps.append(true).unwrap();
+        maps.append(false).unwrap();
+        maps.append(true).unwrap();
+        let column: ArrayRef = Arc::new(maps.finish());
+        let headers = headers(&column).unwrap();
+        assert_eq!(headers.offsets, [0, 2, 2, 2]);
+        assert_eq!(headers.entries, [("a".to_owned(), Some(b"1".to_vec())), ("b".to_owned(), None)]);
+        // A slice of a map array keeps its offsets.
+        assert!(super::headers(&column.slice(1, 2)).unwrap().entries.is_empty());
+    }
+
+    #[test]
+    fn a_null_timestamp_is_the_time_of_sending() {
+        let column: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![Some(5), None]));
+        assert_eq!(timestamps(&column).unwrap(), [5, 0]);
+        let column: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![-5]));
+        assert!(timestamps(&column).is_err());
+    }
+}

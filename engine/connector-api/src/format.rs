@@ -15,6 +15,11 @@ use crate::ChangeBatch;
 pub trait Format: Send + Sync {
     fn identifier(&self) -> &'static str;
     fn options(&self) -> &'static [OptionSpec];
+    /// Whether a record's fields are found by their names, so that a decoder may be made for a part
+    /// of a record's fields. Without it a decoder is made for all of them, in the record's order.
+    fn finds_fields_by_name(&self) -> bool {
+        false
+    }
     /// A decoder for `fields`, its options under `prefix` (`json.`, `value.json.`, `key.json.`).
     fn decoder(&self, table: &TableSpec, prefix: &str, fields: &RowType) -> Result<Box<dyn Decoder>>;
     fn encoder(&self, table: &TableSpec, prefix: &str, fields: &RowType) -> Result<Box<dyn Encoder>>;

@@ -1,1 +1,62 @@
+//! The `kafka` connector: Kafka topics as tables, read and written.
+//!
+//! It may depend on the engine's interface crates (`core`, `expr`, `dataflow`, `connector-api`) and
+//! on `kafka-wire`; it names no format: those come with `KafkaConnector::new`.
+//!
+//! Invariants: offsets are numbers before the first record is read, and stand in the state from
+//! then on; no call of a reader waits for a broker; no error and no log line holds a secret;
+//! everything above `source::partition_reader` is the same whichever client reads.
+//!
+//! Layout: `options` the WITH clause, `topics` lists and patterns, `properties` the Java clients'
+//! options for our clients, `metadata` columns beside key and value, `client` what librdkafka
+//! clients share, `admin` topics, offsets and commits, `source` reading, `sink` writing, `writer`
+//! the seam between the sink and its client, `nearest` hints.
 
+pub mod admin;
+pub mod client;
+pub mod metadata;
+mod nearest;
+pub mod options;
+pub mod properties;
+pub mod sink;
+pub mod source;
+pub mod topics;
+pub mod writer;
+
+use millrace_connector_api::sink::SinkFactory;
+use millrace_connector_api::source::SourceFactory;
+use millrace_connector_api::{Connector, OptionSpec, Registry};
+
+/// The connector, for a registry.
+pub struct KafkaConnector {
+    source: source::KafkaSource,
+    sink: sink::Sink,
+}
+
+impl KafkaConnector {
+    /// A connector whose tables can have these formats; connectors of the registry do not matter.
+    pub fn new(formats: Registry) -> Self {
+        KafkaConnector {
+            source: source::KafkaSource::new(formats.clone()),
+            sink: sink::Sink::new(formats),
+        }
+    }
+}
+
+impl Connector for KafkaConnector {
+    fn identifier(&self) -> &'static str {
+        "kafka"
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        options::OPTIONS
+    }
+
+    fn source(&self) -> Option<&dyn SourceFactory> {
+        Some(&self.source)
+    }
+
+    fn sink(&self) -> Option<&dyn SinkFactory> {
+        Some(&self.sink)
+    }
+}

@@ -158,6 +158,10 @@ impl Format for Json {
         "json"
     }
 
+    fn finds_fields_by_name(&self) -> bool {
+        true
+    }
+
     fn options(&self) -> &'static [OptionSpec] {
         OPTIONS
     }

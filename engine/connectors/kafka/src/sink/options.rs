@@ -18,35 +18,51 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 pub fn topic<'a>(table: &str, topics: &'a Topics) -> Result<&'a str> {
     match topics {
         Topics::List(names) if names.len() == 1 => Ok(&names[0]),
-        Topics::List(_) => Err(Error::unsupported(format!("writing to several topics (table '{table}')"))
-            .with_hint("a table that is written needs 'topic' with exactly one topic")),
-        _ => Err(Error::user(format!("table '{table}' cannot be written: it has a 'topic-pattern'"))
-            .with_hint("a table that is written needs 'topic' with exactly one topic")),
+        Topics::List(_) => Err(
+            Error::unsupported(format!("writing to several topics (table '{table}')"))
+                .with_hint("a table that is written needs 'topic' with exactly one topic"),
+        ),
+        _ => Err(Error::user(format!(
+            "table '{table}' cannot be written: it has a 'topic-pattern'"
+        ))
+        .with_hint("a table that is written needs 'topic' with exactly one topic")),
     }
 }
 
 pub fn transaction_timeout(options: &TableOptions) -> Result<Duration> {
-    let Some(text) = options.properties.get("transaction.timeout.ms") else { return Ok(TRANSACTION_TIMEOUT) };
+    let Some(text) = options.properties.get("transaction.timeout.ms") else {
+        return Ok(TRANSACTION_TIMEOUT);
+    };
     match text.trim().parse::<i32>() {
         Ok(millis) if millis >= 1000 => Ok(Duration::from_millis(millis as u64)),
-        _ => Err(Error::user(format!("table '{}' has an option with a wrong value", options.properties.table()))
-            .with_detail(format!("'properties.transaction.timeout.ms' = '{text}'"))
-            .with_hint("it takes milliseconds, at least 1000")),
+        _ => Err(Error::user(format!(
+            "table '{}' has an option with a wrong value",
+            options.properties.table()
+        ))
+        .with_detail(format!("'properties.transaction.timeout.ms' = '{text}'"))
+        .with_hint("it takes milliseconds, at least 1000")),
     }
 }
 
 /// librdkafka's properties, without ids: the user's, then ours where the user gave none.
 pub fn properties(options: &TableOptions) -> Result<ClientProperties> {
     let given = options.properties.rdkafka(Role::Producer)?;
-    let mut properties: Vec<(String, String)> =
-        given.config.config_map().iter().map(|(&k, &v)| (k.to_owned(), v.to_owned())).collect();
+    let mut properties: Vec<(String, String)> = given
+        .options
+        .iter()
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
     properties.retain(|(key, _)| key != "transactional.id" && key != "transaction.timeout.ms");
     let is_transactional = options.guarantee == DeliveryGuarantee::ExactlyOnce;
     let mut delivery_timeout = DELIVERY_TIMEOUT;
     if is_transactional {
         // librdkafka refuses to wait for a record for longer than its transaction can be open.
         delivery_timeout = delivery_timeout.min(transaction_timeout(options)?);
-        if options.properties.get("enable.idempotence").is_some_and(|v| v.trim().eq_ignore_ascii_case("false")) {
+        if options
+            .properties
+            .get("enable.idempotence")
+            .is_some_and(|v| v.trim().eq_ignore_ascii_case("false"))
+        {
             return Err(Error::user(format!(
                 "table '{}' cannot be exactly-once without idempotence",
                 options.properties.table()
@@ -72,11 +88,17 @@ pub fn properties(options: &TableOptions) -> Result<ClientProperties> {
             "linger.ms" => &["linger.ms", "queue.buffering.max.ms"],
             _ => &[key],
         };
-        if !properties.iter().any(|(given, _)| aliases.contains(&given.as_str())) {
+        if !properties
+            .iter()
+            .any(|(given, _)| aliases.contains(&given.as_str()))
+        {
             properties.push((key.to_owned(), value.to_owned()));
         }
     }
-    Ok(ClientProperties { properties, tokens: given.tokens })
+    Ok(ClientProperties {
+        properties,
+        tokens: given.tokens,
+    })
 }
 
 pub struct ClientProperties {
@@ -88,7 +110,9 @@ pub struct ClientProperties {
 pub async fn check_transaction_timeout(admin: &Admin, options: &TableOptions) -> Result<()> {
     let timeout = transaction_timeout(options)?;
     // Whoever may not see the configuration meets the same error when the sink is opened.
-    let Ok(Some(text)) = admin.broker_config("transaction.max.timeout.ms").await else { return Ok(()) };
+    let Ok(Some(text)) = admin.broker_config("transaction.max.timeout.ms").await else {
+        return Ok(());
+    };
     match text.parse::<u64>() {
         Ok(most) if timeout.as_millis() > u128::from(most) => {
             let table = options.properties.table();

@@ -1,0 +1,131 @@
+//! The reading side.
+//!
+//! Layout: `partition_reader` the seam before the client, `librdkafka` its first implementation,
+//! `reader` a subtask's reader, `rows` records to rows, `split` state, `assign` partitions to
+//! subtasks, `offsets` where reading begins and ends, `background` discovery and commits.
+
+pub mod assign;
+mod background;
+pub mod librdkafka;
+mod offsets;
+pub mod partition_reader;
+mod reader;
+mod rows;
+pub mod split;
+
+use std::time::Duration;
+
+use millrace_connector_api::Registry;
+use millrace_connector_api::source::{SourceContext, SourceFactory, SourceReader, SourceTraits};
+use millrace_core::{Error, Result};
+use millrace_dataflow::{SourceSpec, TableSpec};
+use millrace_expr::Field;
+
+use crate::admin::Cluster;
+use crate::metadata::Metadata;
+use crate::options::{Bounded, Startup, TableOptions};
+use crate::properties::Role;
+use crate::topics::Topics;
+use librdkafka::LibrdkafkaReader;
+
+/// How long a check before the start waits for brokers.
+const CHECK: Duration = Duration::from_secs(15);
+
+pub struct KafkaSource {
+    formats: Registry,
+}
+
+impl KafkaSource {
+    pub fn new(formats: Registry) -> Self {
+        KafkaSource { formats }
+    }
+
+    fn options(&self, table: &TableSpec) -> Result<TableOptions> {
+        let options = TableOptions::parse(table, &self.formats)?;
+        let needs_group = [
+            ("scan.startup.mode", options.startup == Startup::Group),
+            ("scan.bounded.mode", options.bounded == Bounded::Group),
+        ];
+        for (key, needed) in needs_group {
+            if needed && options.properties.group_id().is_none() {
+                return Err(Error::user(format!(
+                    "table '{}' starts or ends at a group's offsets but has no group",
+                    table.name
+                ))
+                .with_detail(format!("'{key}' = 'group-offsets'"))
+                .with_hint("add 'properties.group.id' = '...', or choose another mode"));
+            }
+        }
+        Ok(options)
+    }
+}
+
+impl SourceFactory for KafkaSource {
+    fn metadata(&self, _table: &TableSpec) -> Result<Vec<Field>> {
+        Ok(Metadata::ALL.iter().map(|m| m.field()).collect())
+    }
+
+    fn validate(&self, table: &TableSpec) -> Result<SourceTraits> {
+        let options = self.options(table)?;
+        for payload in std::iter::once(&options.value).chain(&options.key) {
+            payload.format.validate(table, &payload.prefix, &payload.fields)?;
+        }
+        if !table.primary_key.is_empty() {
+            return Err(
+                Error::user(format!("table '{}' cannot have a PRIMARY KEY", table.name))
+                    .with_detail(format!(
+                        "format '{}' only inserts",
+                        options.value.format.identifier()
+                    ))
+                    .with_hint("records of the same key follow one another in a topic: declare no key"),
+            );
+        }
+        for metadata in &table.metadata {
+            if Metadata::of(&metadata.key).is_none() {
+                let known: Vec<_> = Metadata::ALL.iter().map(|m| m.key()).collect();
+                return Err(Error::user(format!(
+                    "table '{}' has no metadata '{}'",
+                    table.name, metadata.key
+                ))
+                .with_hint(format!("metadata of Kafka is: {}", known.join(", "))));
+            }
+        }
+        Ok(SourceTraits {
+            bounded: options.bounded != Bounded::Unbounded,
+            parallelism: options.scan_parallelism,
+        })
+    }
+
+    fn check(&self, spec: &SourceSpec) -> Result<()> {
+        let options = self.options(&spec.table)?;
+        options.properties.warn(Role::Consumer);
+        let cluster = Cluster::connect(&options.properties, CHECK)?;
+        let partitions = cluster.partitions(&options.topics)?;
+        if partitions.is_empty()
+            && let Topics::Pattern(_) = &options.topics
+        {
+            let table = &spec.table.name;
+            if options.discovery.is_none() {
+                return Err(Error::user(format!("no topic of table '{table}' exists"))
+                    .with_detail(options.topics.describe())
+                    .with_hint("without partition discovery a pattern must match a topic at the start"));
+            }
+            tracing::warn!(%table, topics = %options.topics.describe(), "no topic matches yet");
+        }
+        Ok(())
+    }
+
+    fn open(&self, spec: &SourceSpec, context: SourceContext) -> Result<Box<dyn SourceReader>> {
+        let options = self.options(&spec.table)?;
+        // Connects while the offsets are asked for.
+        let partitions = LibrdkafkaReader::open(&options.properties, context.waker.clone())?;
+        let cluster = Cluster::connect(&options.properties, options.properties.call_timeout())?;
+        Ok(Box::new(reader::KafkaReader::open(
+            spec,
+            &options,
+            context,
+            Box::new(partitions),
+            cluster,
+        )?))
+    }
+}

@@ -1,0 +1,388 @@
+//! From a block of records to a batch of rows: values and keys decoded, metadata beside them.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryBuilder, Int32Array, Int64Array, MapArray, StringArray, StringBuilder, StructArray,
+    TimestampMillisecondArray, UInt32Array,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::take;
+use arrow::datatypes::{DataType as ArrowType, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use millrace_connector_api::ChangeBatch;
+use millrace_connector_api::format::{DecodeError, Decoded, Decoder};
+use millrace_connector_api::source::SourceBatch;
+use millrace_core::{Error, Result};
+use millrace_dataflow::SourceSpec;
+use millrace_expr::{Field, RowType};
+
+use super::partition_reader::{Block, TimestampType, Wanted};
+use super::split::Split;
+use crate::metadata::Metadata;
+use crate::options::{Payload, TableOptions};
+
+/// Where an output column comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Value(usize),
+    Key(usize),
+    Metadata(Metadata),
+}
+
+pub struct Rows {
+    table: String,
+    schema: SchemaRef,
+    columns: Vec<Column>,
+    value: Box<dyn Decoder>,
+    value_format: &'static str,
+    key: Option<(Box<dyn Decoder>, &'static str)>,
+    wanted: Wanted,
+    /// Records left out because they did not parse.
+    pub skipped: u64,
+}
+
+impl Rows {
+    pub fn new(spec: &SourceSpec, options: &TableOptions) -> Result<Self> {
+        let table = &spec.table;
+        // A column that is in both comes from the value, as in Flink.
+        let in_value = |i: usize| options.value.columns.contains(&i);
+        let value = choose(
+            &options.value,
+            spec.projection.iter().copied().filter(|&i| in_value(i)),
+        );
+        let key = options.key.as_ref().map(|key| {
+            (
+                key,
+                choose(key, spec.projection.iter().copied().filter(|&i| !in_value(i))),
+            )
+        });
+        let mut columns = Vec::new();
+        for &i in &spec.projection {
+            let from_value = value.iter().position(|c| *c == i).map(Column::Value);
+            let from_key = || {
+                key.as_ref()
+                    .and_then(|(_, c)| c.iter().position(|c| *c == i))
+                    .map(Column::Key)
+            };
+            let column = from_value.or_else(from_key).ok_or_else(|| {
+                Error::internal(format!(
+                    "column {i} of table '{}' is in neither key nor value",
+                    table.name
+                ))
+            })?;
+            columns.push(column);
+        }
+        for field in &spec.metadata {
+            let metadata = Metadata::of(&field.name).ok_or_else(|| {
+                Error::internal(format!("table '{}' has no metadata '{}'", table.name, field.name))
+            })?;
+            columns.push(Column::Metadata(metadata));
+        }
+        let reads = |m: Metadata| columns.contains(&Column::Metadata(m));
+        let wanted = Wanted {
+            keys: key.is_some(),
+            timestamps: reads(Metadata::Timestamp) || reads(Metadata::TimestampType),
+            headers: reads(Metadata::Headers),
+            leader_epochs: reads(Metadata::LeaderEpoch),
+        };
+        let decoder = |payload: &Payload, chosen: &[usize]| {
+            payload
+                .format
+                .decoder(table, &payload.prefix, &fields(payload, chosen))
+        };
+        Ok(Rows {
+            table: table.name.clone(),
+            schema: spec.output().to_arrow(),
+            columns,
+            value: decoder(&options.value, &value)?,
+            value_format: options.value.format.identifier(),
+            key: match &key {
+                Some((payload, chosen)) => Some((decoder(payload, chosen)?, payload.format.identifier())),
+                None => None,
+            },
+            wanted,
+            skipped: 0,
+        })
+    }
+
+    pub fn wanted(&self) -> Wanted {
+        self.wanted
+    }
+
+    /// Decodes a block. Nothing if no record of it gives a row.
+    pub fn assemble(&mut self, block: &Block, splits: &[Split]) -> Result<Option<SourceBatch>> {
+        let value = self
+            .value
+            .decode(&block.values)
+            .map_err(|e| malformed(&self.table, self.value_format, "value", e, block, splits))?;
+        let key = match &mut self.key {
+            Some((decoder, format)) => Some(
+                decoder
+                    .decode(&block.keys)
+                    .map_err(|e| malformed(&self.table, format, "key", e, block, splits))?,
+            ),
+            None => None,
+        };
+        self.skipped += value.skipped + key.as_ref().map_or(0, |k| k.skipped);
+        let joined = Joined::of(block.records(), value, key);
+        if joined.rows == 0 {
+            return Ok(None);
+        }
+        let arrays = self
+            .columns
+            .iter()
+            .zip(self.schema.fields())
+            .map(|(column, field)| match column {
+                Column::Value(i) => Ok(joined.value[*i].clone()),
+                Column::Key(i) => Ok(joined.key[*i].clone()),
+                Column::Metadata(m) => {
+                    let array = metadata(*m, field.data_type(), block, splits)?;
+                    match &joined.records {
+                        None => Ok(array),
+                        Some(records) => Ok(take(&array, records, None).map_err(arrow_error)?),
+                    }
+                }
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(joined.rows));
+        let rows = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options).map_err(|e| {
+            Error::user(format!(
+                "a record of table '{}' does not fit its columns",
+                self.table
+            ))
+            .with_source(e)
+        })?;
+        Ok(Some(SourceBatch {
+            batch: ChangeBatch::inserts(rows),
+            splits: runs(block, joined.records.as_ref()),
+        }))
+    }
+}
+
+/// Which of a payload's columns its decoder is made for. Formats that find fields by place need
+/// all of them; one that needs none still decides which records give a row.
+fn choose(payload: &Payload, needed: impl Iterator<Item = usize>) -> Vec<usize> {
+    if !payload.format.finds_fields_by_name() {
+        return payload.columns.clone();
+    }
+    let needed: Vec<usize> = needed.collect();
+    match payload.columns.first() {
+        Some(&first) if needed.is_empty() => vec![first],
+        _ => needed,
+    }
+}
+
+fn fields(payload: &Payload, chosen: &[usize]) -> RowType {
+    let field = |column: &usize| -> Option<Field> {
+        payload
+            .columns
+            .iter()
+            .position(|c| c == column)
+            .map(|i| payload.fields[i].clone())
+    };
+    RowType::new(chosen.iter().filter_map(field).collect())
+}
+
+/// A record that does not parse, by its place in Kafka.
+fn malformed(
+    table: &str,
+    format: &str,
+    part: &str,
+    e: DecodeError,
+    block: &Block,
+    splits: &[Split],
+) -> Error {
+    let place = block
+        .split_of(e.payload)
+        .and_then(|s| splits.get(s as usize))
+        .map_or_else(
+            || "unknown place".to_owned(),
+            |s| {
+                format!(
+                    "{}-{}-{}",
+                    s.topic,
+                    s.partition,
+                    block.offsets.get(e.payload).copied().unwrap_or(-1)
+                )
+            },
+        );
+    let error = Error::new(
+        e.error.kind(),
+        format!("the {part} of a record of table '{table}' cannot be read as {format}"),
+    )
+    .with_detail(format!("{place} (topic-partition-offset): {}", e.error));
+    match format {
+        "json" | "csv" => error.with_hint(format!(
+            "'{format}.ignore-parse-errors' = 'true' leaves such records out"
+        )),
+        _ => error,
+    }
+}
+
+fn arrow_error(e: arrow::error::ArrowError) -> Error {
+    Error::internal("rows of a Kafka source do not fit together").with_source(e)
+}
+
+/// Keys and values put side by side: a row for each record that both gave one.
+struct Joined {
+    rows: usize,
+    value: Vec<ArrayRef>,
+    key: Vec<ArrayRef>,
+    /// For each row its record; `None` where row i is record i for all.
+    records: Option<UInt32Array>,
+}
+
+impl Joined {
+    fn of(records: usize, value: Decoded, key: Option<Decoded>) -> Self {
+        let Some(key) = key else {
+            return Joined {
+                rows: value.rows,
+                value: value.columns,
+                key: Vec::new(),
+                records: value.row_sources.map(UInt32Array::from),
+            };
+        };
+        if value.row_sources.is_none() && key.row_sources.is_none() {
+            return Joined {
+                rows: value.rows,
+                value: value.columns,
+                key: key.columns,
+                records: None,
+            };
+        }
+        // Row number of each record, in both.
+        let rows_of = |decoded: &Decoded| {
+            let mut rows: Vec<Option<u32>> = vec![None; records];
+            match &decoded.row_sources {
+                None => rows
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(i, row)| *row = Some(i as u32)),
+                Some(sources) => {
+                    for (row, &record) in sources.iter().enumerate() {
+                        if let Some(slot) = rows.get_mut(record as usize) {
+                            *slot = Some(row as u32);
+                        }
+                    }
+                }
+            }
+            rows
+        };
+        let both = rows_of(&value).into_iter().zip(rows_of(&key)).enumerate();
+        let (mut of_value, mut of_key, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        for (record, rows) in both {
+            if let (Some(v), Some(k)) = rows {
+                of_value.push(v);
+                of_key.push(k);
+                kept.push(record as u32);
+            }
+        }
+        let pick = |columns: Vec<ArrayRef>, rows: Vec<u32>| -> Vec<ArrayRef> {
+            let rows = UInt32Array::from(rows);
+            columns.iter().filter_map(|c| take(c, &rows, None).ok()).collect()
+        };
+        Joined {
+            rows: kept.len(),
+            value: pick(value.columns, of_value),
+            key: pick(key.columns, of_key),
+            records: Some(UInt32Array::from(kept)),
+        }
+    }
+}
+
+/// The block's runs in rows.
+fn runs(block: &Block, records: Option<&UInt32Array>) -> Vec<(u32, usize)> {
+    let Some(records) = records else {
+        return block.runs.clone();
+    };
+    let mut runs: Vec<(u32, usize)> = Vec::new();
+    let mut rest = records.values().iter().copied().peekable();
+    let mut end = 0;
+    for &(split, length) in &block.runs {
+        end += length;
+        let mut rows = 0;
+        while rest.next_if(|r| (*r as usize) < end).is_some() {
+            rows += 1;
+        }
+        match runs.last_mut() {
+            _ if rows == 0 => {}
+            Some((s, n)) if *s == split => *n += rows,
+            _ => runs.push((split, rows)),
+        }
+    }
+    runs
+}
+
+/// One metadata column, a value a record.
+fn metadata(which: Metadata, data_type: &ArrowType, block: &Block, splits: &[Split]) -> Result<ArrayRef> {
+    let by_split = || {
+        block
+            .runs
+            .iter()
+            .flat_map(|&(split, n)| std::iter::repeat_n(splits.get(split as usize), n))
+    };
+    Ok(match which {
+        Metadata::Topic => Arc::new(StringArray::from_iter_values(
+            by_split().map(|s| s.map_or("", |s| s.topic.as_str())),
+        )),
+        Metadata::Partition => Arc::new(Int32Array::from_iter_values(
+            by_split().map(|s| s.map_or(-1, |s| s.partition)),
+        )),
+        Metadata::Offset => Arc::new(Int64Array::from(block.offsets.clone())),
+        Metadata::Timestamp => Arc::new(
+            TimestampMillisecondArray::from(block.timestamps.clone()).with_data_type(data_type.clone()),
+        ),
+        Metadata::TimestampType => Arc::new(StringArray::from_iter_values(block.timestamp_types.iter().map(
+            |t| match t {
+                TimestampType::None => "NoTimestampType",
+                TimestampType::Create => "CreateTime",
+                TimestampType::LogAppend => "LogAppendTime",
+            },
+        ))),
+        Metadata::LeaderEpoch => Arc::new(
+            block
+                .leader_epochs
+                .iter()
+                .map(|e| (*e >= 0).then_some(*e))
+                .collect::<Int32Array>(),
+        ),
+        Metadata::Headers => headers(data_type, block)?,
+    })
+}
+
+/// As Flink's map: of headers with the same name the last one counts.
+fn headers(data_type: &ArrowType, block: &Block) -> Result<ArrayRef> {
+    let ArrowType::Map(entries_field, ordered) = data_type else {
+        return Err(Error::internal("headers are no map"));
+    };
+    let ArrowType::Struct(entry_fields) = entries_field.data_type() else {
+        return Err(Error::internal("a map's entries are no struct"));
+    };
+    let h = &block.headers;
+    let (mut names, mut values) = (StringBuilder::new(), BinaryBuilder::new());
+    let mut ends = vec![0i32];
+    let mut count = 0i32;
+    for range in h.ends.windows(2) {
+        let (from, to) = (range[0] as usize, range[1] as usize);
+        for i in from..to {
+            if h.names[i + 1..to].contains(&h.names[i]) {
+                continue;
+            }
+            names.append_value(&h.names[i]);
+            values.append_option(h.values[i].as_deref());
+            count += 1;
+        }
+        ends.push(count);
+    }
+    let columns: Vec<ArrayRef> = vec![Arc::new(names.finish()), Arc::new(values.finish())];
+    let entries = StructArray::try_new(entry_fields.clone(), columns, None).map_err(arrow_error)?;
+    let map = MapArray::try_new(
+        entries_field.clone(),
+        OffsetBuffer::new(ends.into()),
+        entries,
+        None,
+        *ordered,
+    );
+    Ok(Arc::new(map.map_err(arrow_error)?))
+}

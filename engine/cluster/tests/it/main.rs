@@ -1,0 +1,181 @@
+//! Jobs run by a real JobMaster over a real checkpoint folder, between a source that counts and a
+//! sink with transactions in memory. The sink checks, at each commit, that the head allows it.
+
+mod model;
+
+use std::time::{Duration, Instant};
+
+use millrace_cluster::status::State;
+use millrace_cluster::{JobHandle, Outcome, Start};
+use millrace_core::{CheckpointId, ErrorKind};
+use millrace_state::head::{Resume, Status};
+use model::World;
+
+/// Waits for a condition; a hang is a failure that says what was waited for.
+fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "waited for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn checkpoints_beyond(job: &JobHandle, id: u64) -> bool {
+    job.status().checkpoint.is_some_and(|c| c.id > CheckpointId(id))
+}
+
+#[test]
+fn a_bounded_job_shows_every_row_once_and_finishes() {
+    let world = World::new();
+    world.end_after(10_000);
+    let job = world.submit(Start::Resume, &[("parallelism.default", "3")]);
+    assert_eq!(job.join().unwrap(), Outcome::Finished);
+    let mut visible = world.visible();
+    visible.sort_unstable();
+    assert_eq!(visible, world.expected(10_000));
+    assert_eq!(world.head().status, Status::Finished);
+    assert_eq!(world.open_transactions(), 0);
+}
+
+#[test]
+fn a_finished_job_starts_anew() {
+    let world = World::new();
+    world.end_after(100);
+    for round in 1..=2 {
+        assert_eq!(world.submit(Start::Resume, &[]).join().unwrap(), Outcome::Finished);
+        assert_eq!(world.visible().len(), 100 * round);
+    }
+}
+
+#[test]
+fn a_stopped_job_resumes_where_it_was_at_another_parallelism() {
+    let world = World::new();
+    for parallelism in ["2", "1", "4"] {
+        let seen = world.visible().len();
+        let job = world.submit(Start::Resume, &[("parallelism.default", parallelism)]);
+        wait_for("rows", || world.visible().len() > seen + 1000);
+        job.stopper().stop();
+        assert_eq!(job.join().unwrap(), Outcome::Stopped);
+        assert_eq!(world.head().status, Status::Stopped);
+        world.assert_no_gap_and_no_repetition();
+    }
+    // A stop is no end: what was read has been shown, and nothing is left open.
+    assert_eq!(world.open_transactions(), 0);
+    assert_eq!(world.read(), world.visible().len());
+}
+
+#[test]
+fn a_failed_attempt_is_followed_by_one_that_repeats_and_loses_nothing() {
+    let world = World::new();
+    world.fail_after_rows(3000, ErrorKind::External);
+    let job = world.submit(Start::Resume, &[("restart-strategy.type", "fixed-delay"), ("restart-strategy.fixed-delay.delay", "0 ms")]);
+    wait_for("rows after the failure", || world.visible().len() > 8000);
+    assert_eq!(job.status().restarts, 1);
+    job.stopper().stop();
+    job.join().unwrap();
+    world.assert_no_gap_and_no_repetition();
+}
+
+#[test]
+fn what_the_user_must_mend_is_not_tried_again() {
+    let world = World::new();
+    world.fail_after_rows(3000, ErrorKind::User);
+    let job = world.submit(Start::Resume, &[]);
+    assert_eq!(job.join().unwrap_err().kind(), ErrorKind::User);
+    world.assert_no_gap_and_no_repetition();
+}
+
+#[test]
+fn transactions_of_failed_checkpoints_commit_with_the_next_completed_one() {
+    let world = World::new();
+    let job = world.submit(Start::Resume, &[("execution.checkpointing.tolerable-failed-checkpoints", "1000000")]);
+    wait_for("a first checkpoint", || checkpoints_beyond(&job, 0));
+    world.refuse_checkpoints();
+    let failed = job.status().failed_checkpoints;
+    wait_for("failed checkpoints", || job.status().failed_checkpoints > failed + 3);
+    assert_eq!(job.status().state, State::Running);
+    assert!(world.open_transactions() >= 3, "they wait, none is aborted");
+    world.accept_checkpoints();
+    let before = job.status().checkpoint.unwrap().id.0;
+    wait_for("a checkpoint after the failed ones", || checkpoints_beyond(&job, before));
+    job.stopper().stop();
+    job.join().unwrap();
+    assert_eq!(world.open_transactions(), 0);
+    world.assert_no_gap_and_no_repetition();
+}
+
+#[test]
+fn a_job_fails_when_too_many_checkpoints_do_and_its_next_run_goes_on() {
+    let world = World::new();
+    let settings = [("execution.checkpointing.tolerable-failed-checkpoints", "2"), ("restart-strategy.type", "none")];
+    let job = world.submit(Start::Resume, &settings);
+    wait_for("a first checkpoint", || checkpoints_beyond(&job, 0));
+    world.refuse_checkpoints();
+    let error = job.join().unwrap_err().to_string();
+    assert!(error.contains("tolerable-failed-checkpoints is 2"), "{error}");
+    world.accept_checkpoints();
+    let seen = world.visible().len();
+    let job = world.submit(Start::Resume, &settings);
+    wait_for("rows", || world.visible().len() > seen + 1000);
+    job.stopper().stop();
+    job.join().unwrap();
+    world.assert_no_gap_and_no_repetition();
+}
+
+#[test]
+fn a_second_run_takes_over_and_the_first_stops() {
+    let world = World::new();
+    let first = world.submit(Start::Resume, &[]);
+    wait_for("a first checkpoint", || checkpoints_beyond(&first, 0));
+    let second = world.submit(Start::Resume, &[]);
+    let error = first.join().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+    let seen = world.visible().len();
+    wait_for("rows of the second run", || world.visible().len() > seen + 1000);
+    second.stopper().stop();
+    second.join().unwrap();
+    world.assert_no_gap_and_no_repetition();
+}
+
+#[test]
+fn an_older_checkpoint_is_restored_without_committing_again() {
+    let world = World::new();
+    let keep = [("execution.checkpointing.num-retained", "1000")];
+    let job = world.submit(Start::Resume, &keep);
+    wait_for("checkpoints", || checkpoints_beyond(&job, 5));
+    job.stopper().stop();
+    job.join().unwrap();
+    let rows = world.visible().len();
+    let older = world.checkpoint_path(CheckpointId(3));
+    let job = world.submit(Start::From(older), &keep);
+    wait_for("rows", || world.visible().len() > rows + 1000);
+    job.stopper().stop();
+    job.join().unwrap();
+    world.assert_rewound_once();
+}
+
+#[test]
+fn fresh_commits_what_is_complete_and_begins_anew() {
+    let world = World::new();
+    world.die_before_commits();
+    let job = world.submit(Start::Resume, &[("restart-strategy.type", "none")]);
+    job.join().unwrap_err();
+    assert!(matches!(world.head().resume, Resume::Checkpoint(_)));
+    assert_eq!(world.visible().len(), 0);
+    world.end_after(100);
+    world.submit(Start::Fresh, &[]).join().unwrap();
+    let visible = world.visible();
+    let again: Vec<_> = (0..100).map(|n| (0, n)).collect();
+    assert_eq!(visible[visible.len() - 100..], again, "the new run begins at the first row");
+    let first_run = &visible[..visible.len() - 100];
+    assert!(!first_run.is_empty(), "what the complete checkpoint held was committed");
+    assert!(first_run.iter().map(|(_, n)| *n).eq(0..first_run.len() as i64));
+}
+
+#[test]
+fn checkpoints_need_a_folder_and_exactly_once_needs_checkpoints() {
+    let world = World::new();
+    let refuse = |settings: &[(&str, &str)]| world.try_submit(Start::Resume, settings, false).err().unwrap().to_string();
+    assert!(refuse(&[]).contains("execution.checkpointing.interval"));
+    assert!(refuse(&[("execution.checkpointing.interval", "1 s")]).contains("execution.checkpointing.dir"));
+}

@@ -11,6 +11,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
+    keep: bool,
 }
 
 impl Scratch {
@@ -26,11 +27,16 @@ impl Scratch {
             _ => {}
         }
         fs::create_dir(&path).with_context(|| format!("creating {}", path.display()))?;
-        Ok(Scratch { path })
+        Ok(Scratch { path, keep: false })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it is kept when dropped, for a look at what went wrong.
+    pub fn keep(&mut self, keep: bool) {
+        self.keep = keep;
     }
 
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
@@ -40,7 +46,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if self.keep || std::thread::panicking() {
             let name = self
                 .path
                 .file_name()

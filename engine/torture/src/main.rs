@@ -1,1 +1,85 @@
-fn main() {}
+//! Runs scenarios one after another and prints what they did.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use millrace_torture::plan::{ALL, Context, Form, Scenario};
+
+#[derive(Parser)]
+#[command(about = "Kills the engine and its surroundings, and checks that nothing is lost or repeated")]
+struct Arguments {
+    /// short, long, or names of scenarios
+    #[arg(required_unless_present = "list")]
+    what: Vec<String>,
+    /// Lists the scenarios
+    #[arg(long)]
+    list: bool,
+    /// Where random choices start from [default: the clock]
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.list {
+        for scenario in ALL {
+            println!("{:<34} {:?}", scenario.name, scenario.forms);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let mut chosen: Vec<&Scenario> = Vec::new();
+    for what in &arguments.what {
+        let found = ALL.iter().filter(|s| match what.as_str() {
+            "short" => s.forms.contains(&Form::Short),
+            "long" => s.forms.contains(&Form::Long),
+            name => s.name == name,
+        });
+        let before = chosen.len();
+        chosen.extend(found);
+        if chosen.len() == before {
+            eprintln!("there is no scenario '{what}'; see --list");
+            return ExitCode::from(2);
+        }
+    }
+    let clock = || std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_secs());
+    let context = Context {
+        seed: arguments.seed.unwrap_or_else(clock),
+    };
+    println!("torture: seed {}", context.seed);
+    let mut failed = 0;
+    for scenario in &chosen {
+        let start = Instant::now();
+        println!("torture {} ...", scenario.name);
+        match scenario.run(&context) {
+            Ok(s) => println!(
+                "torture {} ... ok: {} records, {} runs, {} kills, {} committed and {} fenced in recovery, {} s",
+                scenario.name,
+                s.records,
+                s.runs,
+                s.kills,
+                s.committed,
+                s.fenced,
+                start.elapsed().as_secs()
+            ),
+            Err(e) => {
+                failed += 1;
+                println!(
+                    "torture {} ... FAILED after {} s: {e:?}",
+                    scenario.name,
+                    start.elapsed().as_secs()
+                );
+            }
+        }
+    }
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    println!(
+        "\ntest result: {verdict}. {} passed; {failed} failed; 0 ignored",
+        chosen.len() - failed
+    );
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,183 @@
+//! The scenarios by name, and which of them make the short and the long form.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use millrace_testkit::kafka::{Kafka, Options, Version};
+use millrace_testkit::s3::S3;
+
+use crate::scenario::faults;
+use crate::scenario::kills::{self, Kills};
+use crate::workbench::{Line, Summary};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// In `make test`.
+    Short,
+    /// In `make test-long`.
+    Long,
+}
+
+pub struct Scenario {
+    pub name: &'static str,
+    /// The short form is part of the long one, unless a longer scenario takes its place.
+    pub forms: &'static [Form],
+    run: fn(&Context) -> Result<Summary>,
+}
+
+/// What scenarios share.
+pub struct Context {
+    pub seed: u64,
+}
+
+impl Scenario {
+    pub fn run(&self, context: &Context) -> Result<Summary> {
+        (self.run)(context)
+    }
+}
+
+const SHORT: &[Form] = &[Form::Short];
+const LONG: &[Form] = &[Form::Long];
+const BOTH: &[Form] = &[Form::Short, Form::Long];
+
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "kills-short",
+        forms: SHORT,
+        run: kills_short,
+    },
+    Scenario {
+        name: "kills-3.9",
+        forms: LONG,
+        run: |context| kills_long(context, Version::Kafka39),
+    },
+    Scenario {
+        name: "kills-4.1",
+        forms: LONG,
+        run: |context| kills_long(context, Version::Kafka41),
+    },
+    Scenario {
+        name: "kills-sasl-ssl",
+        forms: LONG,
+        run: kills_secure,
+    },
+    Scenario {
+        name: "kills-s3",
+        forms: LONG,
+        run: kills_s3,
+    },
+    Scenario {
+        name: "broker-restarted",
+        forms: BOTH,
+        run: |_| faults::broker_restarted(&mut plain()?),
+    },
+    Scenario {
+        name: "broker-unreachable",
+        forms: LONG,
+        run: |_| faults::broker_unreachable(&mut plain()?, Duration::from_secs(30)),
+    },
+    Scenario {
+        name: "coordinator-moved",
+        forms: LONG,
+        run: coordinator_moved,
+    },
+    Scenario {
+        name: "second-run",
+        forms: BOTH,
+        run: |_| faults::second_run(shared()),
+    },
+    Scenario {
+        name: "transaction-timed-out",
+        forms: BOTH,
+        run: |_| faults::transaction_timed_out(shared()),
+    },
+    Scenario {
+        name: "prepared-transaction-timed-out",
+        forms: LONG,
+        run: |_| faults::prepared_transaction_timed_out(shared()),
+    },
+    Scenario {
+        name: "checkpoints-refused",
+        forms: BOTH,
+        run: |_| faults::checkpoints_refused(shared()),
+    },
+    Scenario {
+        name: "checkpoints-refused-untolerated",
+        forms: LONG,
+        run: |_| faults::checkpoints_refused_untolerated(shared()),
+    },
+    Scenario {
+        name: "files-altered",
+        forms: BOTH,
+        run: |_| faults::files_altered(shared()),
+    },
+];
+
+fn shared() -> &'static Kafka {
+    Kafka::shared(Version::Kafka39)
+}
+
+fn plain() -> Result<Kafka> {
+    Kafka::start(Version::Kafka39, Options::default())
+}
+
+fn kills_short(context: &Context) -> Result<Summary> {
+    let kills = Kills {
+        hits: 1,
+        random: 10,
+        committed_at_least: 5,
+        fenced_at_least: 5,
+        records_per_second: 2000,
+        seed: context.seed,
+    };
+    kills::run(shared(), Line::Plain, None, &kills)
+}
+
+fn kills_long(context: &Context, version: Version) -> Result<Summary> {
+    let kills = Kills {
+        hits: 5,
+        random: 40,
+        committed_at_least: 30,
+        fenced_at_least: 30,
+        records_per_second: 2000,
+        seed: context.seed,
+    };
+    kills::run(
+        &Kafka::start(version, Options::default())?,
+        Line::Plain,
+        None,
+        &kills,
+    )
+}
+
+fn kills_secure(context: &Context) -> Result<Summary> {
+    let kafka = Kafka::start(Version::Kafka39, Options::default().secure())?;
+    let kills = Kills {
+        hits: 1,
+        random: 10,
+        committed_at_least: 5,
+        fenced_at_least: 5,
+        records_per_second: 1000,
+        seed: context.seed,
+    };
+    kills::run(&kafka, Line::Secure, None, &kills)
+}
+
+fn kills_s3(context: &Context) -> Result<Summary> {
+    let kills = Kills {
+        hits: 1,
+        random: 10,
+        committed_at_least: 5,
+        fenced_at_least: 5,
+        records_per_second: 1000,
+        seed: context.seed,
+    };
+    kills::run(shared(), Line::Plain, Some(&S3::start()?), &kills)
+}
+
+fn coordinator_moved(_: &Context) -> Result<Summary> {
+    faults::coordinator_moved(&mut Kafka::start(
+        Version::Kafka39,
+        Options::default().brokers(3),
+    )?)
+}

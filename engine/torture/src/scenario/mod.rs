@@ -1,0 +1,4 @@
+//! What is done to the engine.
+
+pub mod faults;
+pub mod kills;

@@ -1,0 +1,319 @@
+//! One scenario's workbench: topics, producer, folder, runs of the job, and the verdict.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use millrace_testkit::kafka::Kafka;
+use millrace_testkit::records::{self, Isolation};
+use millrace_testkit::scratch::Scratch;
+use millrace_testkit::wait;
+use rdkafka::ClientConfig;
+use serde::Deserialize;
+
+use crate::checker::{self, Received, Sent};
+use crate::input::{self, Input};
+use crate::job::{Job, Recovered, Run, RunOptions};
+
+const CATCH_UP: Duration = Duration::from_secs(120);
+
+/// How the job reaches the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    Plain,
+    /// SASL_SSL with SCRAM-SHA-512.
+    Secure,
+}
+
+#[derive(Debug)]
+pub struct Workbench {
+    pub job: Job,
+    pub folder: Scratch,
+    pub client: ClientConfig,
+    input: Option<Input>,
+    runs: u32,
+    pub summary: Summary,
+}
+
+/// What a scenario did, for the last lines.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    pub records: u64,
+    pub runs: u32,
+    pub kills: u32,
+    pub committed: u64,
+    pub fenced: u64,
+}
+
+impl Summary {
+    pub fn add(&mut self, recovered: Recovered) {
+        self.committed += recovered.committed;
+        self.fenced += recovered.fenced;
+    }
+}
+
+#[derive(Deserialize)]
+struct Row {
+    id: u64,
+    k: u32,
+    seq: u64,
+    twice: Option<u64>,
+}
+
+impl Workbench {
+    /// Topics and a producer that has begun; checkpoints go to the scenario's own folder.
+    pub fn new(kafka: &Kafka, line: Line, name: &str, records_per_second: u64) -> Result<Workbench> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let unique = format!(
+            "{name}-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let mut folder = Scratch::new(name)?;
+        // Until the verdict.
+        folder.keep(true);
+        let (input, output) = (format!("{unique}-in"), format!("{unique}-out"));
+        kafka.create_topic(&input, 6)?;
+        kafka.create_topic(&output, 5)?;
+        let client = kafka.client();
+        let mut job = Job {
+            name: unique.clone(),
+            input: input.clone(),
+            output,
+            group: unique.clone(),
+            transactional_id_prefix: unique,
+            kafka: reach(kafka, line)?,
+            sink: vec![(
+                "properties.transaction.timeout.ms".to_owned(),
+                "600000".to_owned(),
+            )],
+            options: Vec::new(),
+        };
+        job.option("execution.checkpointing.interval", "200 ms");
+        job.option(
+            "execution.checkpointing.dir",
+            format!("file://{}", folder.join("checkpoints").display()),
+        );
+        // A failure that a restart within the process would hide shall end it.
+        job.option("restart-strategy.type", "none");
+        let input = Input::start(&client, &input, records_per_second)?;
+        Ok(Workbench {
+            job,
+            folder,
+            client,
+            input: Some(input),
+            runs: 0,
+            summary: Summary::default(),
+        })
+    }
+
+    pub fn checkpoints(&self) -> PathBuf {
+        self.folder.join("checkpoints")
+    }
+
+    pub fn start(&mut self, options: &RunOptions) -> Result<Run> {
+        self.runs += 1;
+        self.summary.runs += 1;
+        self.job.start(self.folder.path(), self.runs, options)
+    }
+
+    /// Runs until the fail point is reached; false if it is not within the limit, and the run was
+    /// killed then. Any other end is an error.
+    pub fn run_to(
+        &mut self,
+        name: &'static str,
+        passage: u32,
+        parallelism: usize,
+        limit: Duration,
+    ) -> Result<bool> {
+        let options = RunOptions {
+            fail_point: Some((name, passage)),
+            ..RunOptions::parallel(parallelism)
+        };
+        let mut run = self.start(&options)?;
+        match run.ended_within(limit)? {
+            None => {
+                let recovered = run.kill()?;
+                self.killed(recovered);
+                Ok(false)
+            }
+            Some(status) => {
+                let log = run.log();
+                if !log.contains(&format!("fail point {name} reached")) {
+                    bail!(
+                        "the engine ended by itself ({status}), on its way to {name}:\n{}",
+                        run.process.log_tail()
+                    );
+                }
+                self.killed(crate::job::recovered(&log));
+                Ok(true)
+            }
+        }
+    }
+
+    pub fn killed(&mut self, recovered: Recovered) {
+        self.summary.kills += 1;
+        self.summary.add(recovered);
+    }
+
+    /// How many output records a read_committed reader sees, roughly: offsets of markers count too.
+    pub fn visible(&self) -> Result<i64> {
+        let ends = records::end_offsets(&self.client, &self.job.output, Isolation::ReadCommitted)?;
+        Ok(ends.values().sum())
+    }
+
+    /// Waits until more output than now is visible: the job makes progress.
+    pub fn wait_for_progress(&self, run: &mut Run, limit: Duration) -> Result<()> {
+        let before = self.visible()?;
+        wait::until("progress of the output", limit, || {
+            run.expect_running()?;
+            Ok((self.visible()? > before).then_some(()))
+        })
+        .with_context(|| run.process.log_tail())
+    }
+
+    /// Records of the input so far.
+    pub fn sent(&self) -> u64 {
+        self.input.as_ref().map_or(self.summary.records, Input::sent)
+    }
+
+    /// Ends the input, lets the job catch up, stops it, and checks everything.
+    pub fn finish(&mut self, kafka: &Kafka, run: Run) -> Result<()> {
+        let recovered = self.catch_up(run)?.stop()?;
+        self.summary.add(recovered);
+        self.check(kafka)?;
+        self.passed();
+        Ok(())
+    }
+
+    /// Nothing of the scenario needs a look.
+    pub fn passed(&mut self) {
+        self.folder.keep(false);
+    }
+
+    /// Ends the input and waits until its last record's output is decided.
+    pub fn catch_up(&mut self, mut run: Run) -> Result<Run> {
+        if let Some(input) = self.input.take() {
+            self.summary.records = input.finish()?;
+        }
+        let ends = records::end_offsets(&self.client, &self.job.input, Isolation::ReadUncommitted)?;
+        let start = Instant::now();
+        let mut last = BTreeMap::new();
+        wait::until("the job to catch up", CATCH_UP, || {
+            run.expect_running()?;
+            last = records::committed_offsets(&self.client, &self.job.group, &self.job.input)?;
+            Ok((last == ends).then_some(()))
+        })
+        .with_context(|| {
+            format!(
+                "after {:?}: committed {last:?} of {ends:?}\n{}",
+                start.elapsed(),
+                run.process.log_tail()
+            )
+        })?;
+        Ok(run)
+    }
+
+    /// The output against the input, and no transaction left open. The engine must be stopped.
+    pub fn check(&self, kafka: &Kafka) -> Result<()> {
+        let mut held: Vec<Sent> = Vec::new();
+        for record in records::read(&self.client, &self.job.input, Isolation::ReadCommitted)? {
+            let row: Row = serde_json::from_slice(record.value.as_deref().unwrap_or_default())?;
+            held.push(Sent {
+                id: row.id,
+                key: row.k,
+                sequence: row.seq,
+            });
+        }
+        held.sort_by_key(|s| s.id);
+        let sent: Vec<Sent> = (0..self.summary.records).map(input::record).collect();
+        ensure!(
+            held == sent,
+            "the input topic does not hold what was sent: the test itself is broken"
+        );
+
+        let expected: Vec<Sent> = sent.into_iter().filter(|s| Job::passes(s.id)).collect();
+        let mut received = Vec::with_capacity(expected.len());
+        for record in records::read(&self.client, &self.job.output, Isolation::ReadCommitted)? {
+            let row: Row =
+                serde_json::from_slice(record.value.as_deref().unwrap_or_default()).with_context(|| {
+                    format!(
+                        "the output at {}-{}: {}",
+                        record.partition,
+                        record.offset,
+                        record.text()
+                    )
+                })?;
+            ensure!(
+                row.twice == Some(row.id * 2),
+                "a wrong value in the output: {}",
+                record.text()
+            );
+            let sent = Sent {
+                id: row.id,
+                key: row.k,
+                sequence: row.seq,
+            };
+            received.push(Received {
+                sent,
+                partition: record.partition,
+                offset: record.offset,
+            });
+        }
+        let findings = checker::check(&expected, &received);
+        if !findings.is_clean() {
+            bail!(
+                "{} records expected, {} read:\n{findings}",
+                expected.len(),
+                received.len()
+            );
+        }
+        self.check_transactions(kafka)
+    }
+
+    fn check_transactions(&self, kafka: &Kafka) -> Result<()> {
+        let prefix = &self.job.transactional_id_prefix;
+        let open: Vec<_> = kafka
+            .transactions()?
+            .into_iter()
+            .filter(|t| t.transactional_id.starts_with(prefix.as_str()) && t.is_open())
+            .collect();
+        ensure!(open.is_empty(), "transactions are left open: {open:?}");
+        let stable = records::end_offsets(&self.client, &self.job.output, Isolation::ReadCommitted)?;
+        let all = records::end_offsets(&self.client, &self.job.output, Isolation::ReadUncommitted)?;
+        ensure!(stable == all, "records are undecided: {stable:?} of {all:?}");
+        Ok(())
+    }
+}
+
+fn reach(kafka: &Kafka, line: Line) -> Result<Vec<(String, String)>> {
+    let own = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    };
+    match line {
+        Line::Plain => Ok(own(&[("properties.bootstrap.servers", &kafka.bootstrap())])),
+        Line::Secure => {
+            let secure = kafka.secure().context("the cluster has no SASL_SSL listener")?;
+            let jaas = format!(
+                "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"{}\" password=\"{}\";",
+                secure.user, secure.password
+            );
+            Ok(own(&[
+                ("properties.bootstrap.servers", &secure.bootstrap),
+                ("properties.security.protocol", "SASL_SSL"),
+                ("properties.sasl.mechanism", "SCRAM-SHA-512"),
+                ("properties.sasl.jaas.config", &jaas),
+                ("properties.ssl.truststore.type", "PEM"),
+                (
+                    "properties.ssl.truststore.location",
+                    &secure.ca_pem.display().to_string(),
+                ),
+            ]))
+        }
+    }
+}

@@ -17,9 +17,14 @@ pub struct Details {
     pub changelog_mode: bool,
 }
 
-/// The plan as trees, one for each sink in the order of the statements. What more than one tree
+/// The plan under Flink's heading, without further details.
+pub fn explain(graph: &Graph) -> String {
+    explain_with(graph, Details::default())
+}
+
+/// The plan under Flink's heading: trees, one for each sink in the order of the statements. What more than one tree
 /// reads is printed once, with `(reuse_id=[n])`, and referred to as `Reused(reference_id=[n])`.
-pub fn explain(graph: &Graph, details: Details) -> String {
+pub fn explain_with(graph: &Graph, details: Details) -> String {
     let mut readers = vec![0usize; graph.nodes.len()];
     for node in &graph.nodes {
         for edge in &node.inputs {
@@ -28,7 +33,14 @@ pub fn explain(graph: &Graph, details: Details) -> String {
             }
         }
     }
-    let mut printer = Printer { graph, details, readers, reused: HashMap::new(), out: String::new() };
+    let mut printer = Printer {
+        graph,
+        details,
+        readers,
+        reused: HashMap::new(),
+        out: String::new(),
+    };
+    printer.out.push_str("== Optimized Execution Plan ==\n");
     let mut first = true;
     for node in &graph.nodes {
         if printer.readers[node.id] == 0 {
@@ -54,7 +66,9 @@ struct Printer<'a> {
 impl Printer<'_> {
     /// `head` goes before the node's own line, `tail` before the lines below it.
     fn tree(&mut self, id: NodeId, head: &str, tail: &str) {
-        let Some(node) = self.graph.nodes.get(id) else { return };
+        let Some(node) = self.graph.nodes.get(id) else {
+            return;
+        };
         if let Some(number) = self.reused.get(&id) {
             let _ = writeln!(self.out, "{head}Reused(reference_id=[{number}])");
             return;
@@ -62,7 +76,11 @@ impl Printer<'_> {
         let mut line = describe(self.graph, node);
         if self.details.changelog_mode {
             // Every operator there is so far sends inserts only; a sink sends nothing on.
-            let mode = if matches!(node.operator, Operator::Sink(_)) { "NONE" } else { "I" };
+            let mode = if matches!(node.operator, Operator::Sink(_)) {
+                "NONE"
+            } else {
+                "I"
+            };
             line.truncate(line.len() - 1);
             let _ = write!(line, ", changelogMode=[{mode}])");
         }
@@ -73,7 +91,11 @@ impl Printer<'_> {
         }
         let _ = writeln!(self.out, "{head}{line}");
         for (i, edge) in node.inputs.iter().enumerate() {
-            let (mark, rest) = if i + 1 == node.inputs.len() { ("+- ", "   ") } else { (":- ", ":  ") };
+            let (mark, rest) = if i + 1 == node.inputs.len() {
+                ("+- ", "   ")
+            } else {
+                (":- ", ":  ")
+            };
             self.tree(edge.from, &format!("{tail}{mark}"), &format!("{tail}{rest}"));
         }
     }
@@ -82,8 +104,19 @@ impl Printer<'_> {
 /// One operator as EXPLAIN names it: `Calc(select=[a, (b + 1) AS c], where=[(a > 10)])`.
 pub fn describe(graph: &Graph, node: &Node) -> String {
     let empty = RowType::default();
-    let input = node.inputs.first().and_then(|e| graph.nodes.get(e.from)).map_or(&empty, |n| &n.output);
-    let fields = || node.output.fields.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", ");
+    let input = node
+        .inputs
+        .first()
+        .and_then(|e| graph.nodes.get(e.from))
+        .map_or(&empty, |n| &n.output);
+    let fields = || {
+        node.output
+            .fields
+            .iter()
+            .map(|f| f.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     match &node.operator {
         Operator::Source(spec) => {
             let mut path = format!("{}, {}, {}", PATH[0], PATH[1], spec.table.name);
@@ -96,22 +129,38 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
                     .map(|c| c.name.as_str())
                     .collect();
                 let metadata: Vec<_> = spec.metadata.iter().map(|m| m.name.as_str()).collect();
-                let _ = write!(path, ", project=[{}], metadata=[{}]", columns.join(", "), metadata.join(", "));
+                let _ = write!(
+                    path,
+                    ", project=[{}], metadata=[{}]",
+                    columns.join(", "),
+                    metadata.join(", ")
+                );
             }
             format!("TableSourceScan(table=[[{path}]], fields=[{}])", fields())
         }
-        Operator::Calc { condition, projection } => {
+        Operator::Calc {
+            condition,
+            projection,
+        } => {
             let select: Vec<_> = projection
                 .iter()
                 .zip(&node.output.fields)
                 .map(|(expr, field)| {
                     let text = format_expr(expr, input);
-                    if text == field.name { text } else { format!("{text} AS {}", field.name) }
+                    if text == field.name {
+                        text
+                    } else {
+                        format!("{text} AS {}", field.name)
+                    }
                 })
                 .collect();
             match condition {
                 None => format!("Calc(select=[{}])", select.join(", ")),
-                Some(c) => format!("Calc(select=[{}], where=[{}])", select.join(", "), format_expr(c, input)),
+                Some(c) => format!(
+                    "Calc(select=[{}], where=[{}])",
+                    select.join(", "),
+                    format_expr(c, input)
+                ),
             }
         }
         Operator::Watermark(spec) => format!(
@@ -133,16 +182,28 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
         Operator::ConstraintEnforcer { not_null, drop } => {
             let names: Vec<_> = not_null.iter().map(|&i| column_name(input, i)).collect();
             let action = if *drop { "DROP" } else { "ERROR" };
-            format!("ConstraintEnforcer(notNull=[{}], enforcer=[{action}])", names.join(", "))
+            format!(
+                "ConstraintEnforcer(notNull=[{}], enforcer=[{action}])",
+                names.join(", ")
+            )
         }
         Operator::Sink(spec) => {
-            format!("Sink(table=[{}.{}.{}], fields=[{}])", PATH[0], PATH[1], spec.table.name, fields())
+            format!(
+                "Sink(table=[{}.{}.{}], fields=[{}])",
+                PATH[0],
+                PATH[1],
+                spec.table.name,
+                fields()
+            )
         }
     }
 }
 
 fn column_name(input: &RowType, index: usize) -> String {
-    input.fields.get(index).map_or_else(|| format!("${index}"), |f| f.name.clone())
+    input
+        .fields
+        .get(index)
+        .map_or_else(|| format!("${index}"), |f| f.name.clone())
 }
 
 /// An expression with its columns' names, operators between their operands.
@@ -150,7 +211,11 @@ pub fn format_expr(expr: &Expr, input: &RowType) -> String {
     match expr {
         Expr::Column { index, .. } => column_name(input, *index),
         Expr::Literal { value, data_type } => format_literal(value, &data_type.kind),
-        Expr::Cast { expr, data_type, try_cast } => {
+        Expr::Cast {
+            expr,
+            data_type,
+            try_cast,
+        } => {
             let name = if *try_cast { "TRY_CAST" } else { "CAST" };
             format!("{name}({} AS {})", format_expr(expr, input), data_type.kind)
         }
@@ -158,8 +223,25 @@ pub fn format_expr(expr: &Expr, input: &RowType) -> String {
             let texts: Vec<_> = args.iter().map(|a| format_expr(a, input)).collect();
             match (function.as_str(), texts.as_slice()) {
                 (
-                    "+" | "-" | "*" | "/" | "%" | "=" | "<>" | "<" | "<=" | ">" | ">=" | "AND" | "OR" | "||" | "LIKE"
-                    | "NOT LIKE" | "SIMILAR TO" | "IS DISTINCT FROM" | "IS NOT DISTINCT FROM",
+                    "+"
+                    | "-"
+                    | "*"
+                    | "/"
+                    | "%"
+                    | "="
+                    | "<>"
+                    | "<"
+                    | "<="
+                    | ">"
+                    | ">="
+                    | "AND"
+                    | "OR"
+                    | "||"
+                    | "LIKE"
+                    | "NOT LIKE"
+                    | "SIMILAR TO"
+                    | "IS DISTINCT FROM"
+                    | "IS NOT DISTINCT FROM",
                     [_, _, ..],
                 ) if texts.len() == 2 || matches!(function.as_str(), "AND" | "OR" | "||") => {
                     format!("({})", texts.join(&format!(" {function} ")))
@@ -167,12 +249,15 @@ pub fn format_expr(expr: &Expr, input: &RowType) -> String {
                 ("UNARY -", [x]) => format!("-({x})"),
                 ("NOT", [x]) => format!("NOT {x}"),
                 (
-                    "IS NULL" | "IS NOT NULL" | "IS TRUE" | "IS FALSE" | "IS UNKNOWN" | "IS NOT TRUE" | "IS NOT FALSE"
-                    | "IS NOT UNKNOWN",
+                    "IS NULL" | "IS NOT NULL" | "IS TRUE" | "IS FALSE" | "IS UNKNOWN" | "IS NOT TRUE"
+                    | "IS NOT FALSE" | "IS NOT UNKNOWN",
                     [x],
                 ) => format!("{x} {function}"),
                 ("FIELD", [row, _]) => match &args[1] {
-                    Expr::Literal { value: Scalar::String(name), .. } => format!("{row}.{name}"),
+                    Expr::Literal {
+                        value: Scalar::String(name),
+                        ..
+                    } => format!("{row}.{name}"),
                     _ => format!("FIELD({})", texts.join(", ")),
                 },
                 _ => format!("{function}({})", texts.join(", ")),
@@ -208,8 +293,17 @@ fn format_literal(value: &Scalar, kind: &TypeKind) -> String {
             .map_or_else(|| format!("{days}:{kind}"), |d| d.date().to_string()),
         Scalar::Time(millis) => {
             let (seconds, rest) = (millis / 1000, millis % 1000);
-            let clock = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-            if rest == 0 { clock } else { format!("{clock}.{rest:03}") }
+            let clock = format!(
+                "{:02}:{:02}:{:02}",
+                seconds / 3600,
+                seconds / 60 % 60,
+                seconds % 60
+            );
+            if rest == 0 {
+                clock
+            } else {
+                format!("{clock}.{rest:03}")
+            }
         }
         Scalar::Timestamp(v) => {
             use arrow::temporal_conversions as t;
@@ -233,7 +327,11 @@ fn decimal(unscaled: i128, scale: usize) -> String {
     let digits = format!("{:0>width$}", unscaled.unsigned_abs(), width = scale + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale);
     let sign = if unscaled < 0 { "-" } else { "" };
-    if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+    if scale == 0 {
+        format!("{sign}{whole}")
+    } else {
+        format!("{sign}{whole}.{fraction}")
+    }
 }
 
 #[cfg(test)]
@@ -244,7 +342,10 @@ mod tests {
 
     #[test]
     fn operators_stand_between_their_operands() {
-        let input = RowType::new(vec![Field::new("a", DataType::int()), Field::new("b", DataType::string())]);
+        let input = RowType::new(vec![
+            Field::new("a", DataType::int()),
+            Field::new("b", DataType::string()),
+        ]);
         let call = |function: &str, args: Vec<Expr>| Expr::Call {
             function: function.to_owned(),
             args,
@@ -260,7 +361,10 @@ mod tests {
                 call("IS NULL", vec![call("UPPER", vec![quoted])]),
             ],
         );
-        assert_eq!(format_expr(&e, &input), "(((a + 1) > 1) AND UPPER('it''s') IS NULL)");
+        assert_eq!(
+            format_expr(&e, &input),
+            "(((a + 1) > 1) AND UPPER('it''s') IS NULL)"
+        );
     }
 
     #[test]

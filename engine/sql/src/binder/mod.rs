@@ -1,0 +1,103 @@
+//! From statements as written to typed plans: names, types, functions, options.
+//!
+//! Layout: `query` SELECT, VALUES, UNION ALL, WITH; `scope` names; `expr` expressions, `literal`
+//! literals, `function` calls; `table` a table's declaration, `like` the LIKE clause, `read` a
+//! table in FROM; `insert` a query into a sink.
+
+mod expr;
+mod function;
+mod insert;
+mod like;
+mod literal;
+mod query;
+mod read;
+mod scope;
+mod table;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use millrace_connector_api::Registry;
+use millrace_core::Configuration;
+use sqlparser::tokenizer::{Location, Span};
+
+pub(crate) use table::{bind_table, bind_view};
+
+use crate::catalog::Catalog;
+use crate::error::{Result, SqlError};
+use crate::parser::source::{Hint, HintKey, Source};
+use crate::plan::{ReadTable, Rel};
+
+/// Binds one statement.
+pub(crate) struct Binder<'a> {
+    catalog: &'a Catalog,
+    registry: &'a Registry,
+    config: &'a Configuration,
+    /// The text that the statement, or the view at hand, is part of.
+    source: Arc<Source>,
+    /// Queries of WITH by name, innermost last.
+    ctes: Vec<HashMap<String, Rel>>,
+    /// Hints that were looked at where they may stand.
+    used_hints: BTreeSet<HintKey>,
+    /// Tables that were read, for equal ones to be the same.
+    tables: Vec<Arc<ReadTable>>,
+}
+
+impl<'a> Binder<'a> {
+    pub fn new(
+        catalog: &'a Catalog,
+        registry: &'a Registry,
+        config: &'a Configuration,
+        source: Arc<Source>,
+    ) -> Self {
+        Binder {
+            catalog,
+            registry,
+            config,
+            source,
+            ctes: Vec::new(),
+            used_hints: BTreeSet::new(),
+            tables: Vec::new(),
+        }
+    }
+
+    /// The hints behind a token, which must be of the kinds that may stand there.
+    fn hints_at(&mut self, token: Location, allowed: &[&str]) -> Result<Vec<Hint>> {
+        let key = (token.line, token.column);
+        let Some(hints) = self.source.hints.get(&key) else {
+            return Ok(Vec::new());
+        };
+        self.used_hints.insert(key);
+        for hint in hints {
+            check_hint(hint, allowed)?;
+        }
+        Ok(hints.clone())
+    }
+
+    /// Refuses hints of a statement that stand where none may.
+    pub fn check_hints(&self, statement: Span) -> Result<()> {
+        let from = (statement.start.line, statement.start.column);
+        let to = (statement.end.line, statement.end.column);
+        for (key, hints) in self.source.hints.range(from..to) {
+            if !self.used_hints.contains(key) {
+                for hint in hints {
+                    check_hint(hint, &[])?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_hint(hint: &Hint, allowed: &[&str]) -> Result<()> {
+    let name = hint.name.to_uppercase();
+    if allowed.contains(&name.as_str()) {
+        return Ok(());
+    }
+    Err(match name.as_str() {
+        "OPTIONS" => SqlError::new("the hint OPTIONS stands behind a table's name only", hint.span),
+        "BROADCAST" | "SHUFFLE_HASH" | "SHUFFLE_MERGE" | "NEST_LOOP" | "LOOKUP" | "STATE_TTL"
+        | "MULTI_JOIN" | "EARLY_FIRE" => SqlError::unsupported(format!("the hint {name}"), hint.span),
+        _ => SqlError::new(format!("there is no hint '{}'", hint.name), hint.span),
+    })
+}

@@ -1,0 +1,87 @@
+//! From text to the tokens that the parser works on: no white space, hints taken out to where
+//! they belong, `>>` apart (it closes two types, Flink has no shifts).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace};
+
+use super::dialect::Flink;
+use super::source::{Hint, HintKey, Source};
+use crate::error::{Result, SqlError};
+
+pub(crate) struct Tokens {
+    pub tokens: Vec<TokenWithSpan>,
+    pub source: Arc<Source>,
+}
+
+/// Fails with the source, for the error to quote it.
+pub(crate) fn tokenize(script: &str) -> std::result::Result<Tokens, (SqlError, Arc<Source>)> {
+    let plain = || {
+        Arc::new(Source {
+            text: script.to_owned(),
+            hints: BTreeMap::new(),
+        })
+    };
+    match collect(script) {
+        Ok((tokens, hints)) => Ok(Tokens {
+            tokens,
+            source: Arc::new(Source {
+                text: script.to_owned(),
+                hints,
+            }),
+        }),
+        Err(e) => Err((e, plain())),
+    }
+}
+
+fn collect(script: &str) -> Result<(Vec<TokenWithSpan>, BTreeMap<HintKey, Vec<Hint>>)> {
+    let all = Tokenizer::new(&Flink, script).tokenize_with_location()?;
+    let mut tokens: Vec<TokenWithSpan> = Vec::with_capacity(all.len());
+    let mut hints: BTreeMap<HintKey, Vec<Hint>> = BTreeMap::new();
+    for token in all {
+        match &token.token {
+            Token::Whitespace(Whitespace::MultiLineComment(text)) if text.starts_with('+') => {
+                let Some(before) = tokens.last() else {
+                    return Err(SqlError::new(
+                        "a hint stands behind SELECT or a table's name",
+                        token.span,
+                    ));
+                };
+                let key = (before.span.start.line, before.span.start.column);
+                let found = super::hints::parse(&text[1..], token.span)?;
+                hints.entry(key).or_default().extend(found);
+            }
+            Token::Whitespace(_) | Token::EOF => {}
+            Token::ShiftRight => {
+                let (start, end) = (token.span.start, token.span.end);
+                let middle = Location::new(start.line, start.column + 1);
+                tokens.push(TokenWithSpan::new(Token::Gt, Span::new(start, middle)));
+                tokens.push(TokenWithSpan::new(Token::Gt, Span::new(middle, end)));
+            }
+            Token::DoubleQuotedString(_) => {
+                return Err(
+                    SqlError::new("double quotes mean nothing in Flink SQL", token.span)
+                        .with_hint("texts stand in 'single quotes', names in `backquotes`"),
+                );
+            }
+            Token::SingleQuotedString(_) | Token::UnicodeStringLiteral(_) | Token::HexStringLiteral(_) => {
+                // Two literals side by side are one in standard SQL and in Flink.
+                tokens.push(token);
+            }
+            Token::Word(w)
+                if w.quote_style.is_none()
+                    && w.value.eq_ignore_ascii_case("UESCAPE")
+                    && matches!(
+                        tokens.last().map(|t| &t.token),
+                        Some(Token::UnicodeStringLiteral(_) | Token::SingleQuotedString(_))
+                    ) =>
+            {
+                return Err(SqlError::unsupported("UESCAPE", token.span)
+                    .with_hint("write the characters with a backslash: U&'\\00e4'"));
+            }
+            _ => tokens.push(token),
+        }
+    }
+    Ok((tokens, hints))
+}

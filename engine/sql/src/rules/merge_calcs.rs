@@ -1,0 +1,111 @@
+//! A Calc over a Calc is one Calc: no batch between them, and the lower one's expressions are
+//! computed for the rows only that pass both filters.
+//!
+//! Not where it would compute something twice that may differ (RAND, the clock), nor where
+//! expressions would grow out of proportion by being repeated.
+
+use millrace_expr::{DataType, Expr, TypeKind};
+
+use super::expressions::{is_deterministic, size};
+use crate::plan::Rel;
+
+/// By how much merging may enlarge expressions: a factor, and so many nodes more.
+const GROWTH: (usize, usize) = (2, 64);
+
+pub(super) fn apply(rel: Rel) -> Rel {
+    let rel = rel.map_inputs(&mut apply);
+    let Rel::Calc {
+        input,
+        condition,
+        projection,
+        names,
+    } = rel
+    else {
+        return rel;
+    };
+    match *input {
+        Rel::Calc {
+            input: below,
+            condition: lower_condition,
+            projection: lower,
+            names: lower_names,
+        } => match merge(&condition, &projection, &lower_condition, &lower) {
+            Some((condition, projection)) => Rel::Calc {
+                input: below,
+                condition,
+                projection,
+                names,
+            },
+            None => {
+                let lower = Rel::Calc {
+                    input: below,
+                    condition: lower_condition,
+                    projection: lower,
+                    names: lower_names,
+                };
+                Rel::Calc {
+                    input: Box::new(lower),
+                    condition,
+                    projection,
+                    names,
+                }
+            }
+        },
+        other => Rel::Calc {
+            input: Box::new(other),
+            condition,
+            projection,
+            names,
+        },
+    }
+}
+
+fn merge(
+    upper_condition: &Option<Expr>,
+    upper: &[Expr],
+    lower_condition: &Option<Expr>,
+    lower: &[Expr],
+) -> Option<(Option<Expr>, Vec<Expr>)> {
+    let mut reads = vec![0usize; lower.len()];
+    for expr in upper.iter().chain(upper_condition) {
+        expr.walk(&mut |e| {
+            if let Expr::Column { index, .. } = e {
+                reads[*index] += 1;
+            }
+        });
+    }
+    let differs_if_repeated = |(expr, reads): (&Expr, &usize)| *reads > 1 && !is_deterministic(expr);
+    if lower.iter().zip(&reads).any(differs_if_repeated) {
+        return None;
+    }
+    let total =
+        |exprs: &[Expr], condition: &Option<Expr>| exprs.iter().chain(condition).map(size).sum::<usize>();
+    let before = total(upper, upper_condition) + total(lower, lower_condition);
+    let added: usize = lower
+        .iter()
+        .zip(&reads)
+        .map(|(e, n)| size(e).saturating_mul(*n))
+        .fold(0, usize::saturating_add);
+    if added > before * GROWTH.0 + GROWTH.1 {
+        return None;
+    }
+    let inline = |expr: &Expr| expr.map_columns(&|i, _| lower[i].clone());
+    let condition = match (lower_condition.clone(), upper_condition.as_ref().map(inline)) {
+        (Some(first), Some(second)) => Some(and(first, second)),
+        (first, second) => first.or(second),
+    };
+    Some((condition, upper.iter().map(inline).collect()))
+}
+
+/// `AND`, which does not look at its right side where the left one is false.
+fn and(left: Expr, right: Expr) -> Expr {
+    let nullable = left.data_type().nullable || right.data_type().nullable;
+    Expr::Call {
+        function: "AND".to_owned(),
+        args: vec![left, right],
+        data_type: DataType {
+            kind: TypeKind::Boolean,
+            nullable,
+        },
+    }
+}

@@ -1,0 +1,66 @@
+//! Settings whose value would change what a query means, and that have one value here.
+
+use millrace_core::{Configuration, Error, Result};
+
+/// Keys, the values that are supported, and what a key is about.
+const FIXED: &[(&str, &[&str], &str)] = &[
+    ("table.sql-dialect", &["default"], "another dialect of SQL"),
+    (
+        "execution.runtime-mode",
+        &["STREAMING"],
+        "batch execution: bounded sources end streaming jobs too",
+    ),
+    (
+        "table.exec.sink.type-length-enforcer",
+        &["IGNORE"],
+        "cutting or checking texts at a sink",
+    ),
+    (
+        "table.exec.sink.nested-constraint-enforcer",
+        &["IGNORE"],
+        "NOT NULL checks of nested fields",
+    ),
+    (
+        "table.exec.legacy-cast-behaviour",
+        &["DISABLED"],
+        "the CAST of older versions",
+    ),
+    (
+        "table.exec.sink.keyed-shuffle",
+        &["AUTO", "NONE"],
+        "spreading rows by key before a sink",
+    ),
+    (
+        "table.exec.sink.rowtime-inserter",
+        &["ENABLED", "DISABLED"],
+        "another way to write rowtime",
+    ),
+    (
+        "table.exec.source.cdc-events-duplicate",
+        &["false"],
+        "removal of repeated changes",
+    ),
+    (
+        "table.optimizer.sql2rel.project-merge.enabled",
+        &["true", "false"],
+        "merging of projections",
+    ),
+];
+
+/// Refuses a value that would have to change results.
+pub(crate) fn check(key: &str, value: &str) -> Result<()> {
+    let Some((_, values, about)) = FIXED.iter().find(|(k, _, _)| *k == key) else {
+        return Ok(());
+    };
+    if values.iter().any(|v| v.eq_ignore_ascii_case(value.trim())) {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!("'{key}' = '{value}'"))
+        .with_detail((*about).to_owned())
+        .with_hint(format!("supported: {}", values.join(", "))))
+}
+
+/// The same for what the configuration brought along.
+pub(crate) fn check_all(config: &Configuration) -> Result<()> {
+    config.iter().try_for_each(|(key, value)| check(key, value))
+}

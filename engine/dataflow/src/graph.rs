@@ -46,24 +46,47 @@ pub enum Partitioning {
 pub enum Operator {
     Source(SourceSpec),
     /// Filter, then projection.
-    Calc { condition: Option<Expr>, projection: Vec<Expr> },
+    Calc {
+        condition: Option<Expr>,
+        projection: Vec<Expr>,
+    },
     /// Assigns watermarks by event time; directly behind its source it works per split.
     Watermark(WatermarkSpec),
     Union,
     /// Rows given in the statement, without an input; one subtask gives each once, then ends. The
     /// expressions refer to no column and have exactly the output's types. No rows: an empty input.
-    Values { rows: Vec<Vec<Expr>> },
+    Values {
+        rows: Vec<Vec<Expr>>,
+    },
     /// Guards the NOT NULL columns of the sink behind it, given by index: a null in one of them
     /// fails the job, or with `drop` leaves its row out (`table.exec.sink.not-null-enforcer`).
-    ConstraintEnforcer { not_null: Vec<usize>, drop: bool },
+    ConstraintEnforcer {
+        not_null: Vec<usize>,
+        drop: bool,
+    },
     Sink(SinkSpec),
 }
 
 impl Graph {
     /// Appends a node and gives its id.
-    pub fn add(&mut self, uid: String, name: String, operator: Operator, inputs: Vec<Edge>, output: RowType) -> NodeId {
+    pub fn add(
+        &mut self,
+        uid: String,
+        name: String,
+        operator: Operator,
+        inputs: Vec<Edge>,
+        output: RowType,
+    ) -> NodeId {
         let id = self.nodes.len();
-        self.nodes.push(Node { id, uid, name, operator, inputs, output, parallelism: None });
+        self.nodes.push(Node {
+            id,
+            uid,
+            name,
+            operator,
+            inputs,
+            output,
+            parallelism: None,
+        });
         id
     }
 }

@@ -49,8 +49,10 @@ impl SourceSpec {
     /// The stream's columns. Metadata columns carry `$metadata.` before their key.
     pub fn output(&self) -> RowType {
         let physical = self.projection.iter().map(|&i| self.table.columns[i].clone());
-        let metadata =
-            self.metadata.iter().map(|m| Field::new(format!("$metadata.{}", m.name), m.data_type.clone()));
+        let metadata = self
+            .metadata
+            .iter()
+            .map(|m| Field::new(format!("$metadata.{}", m.name), m.data_type.clone()));
         RowType::new(physical.chain(metadata).collect())
     }
 }
@@ -65,8 +67,10 @@ pub struct SinkSpec {
 
 impl SinkSpec {
     pub fn input(&self) -> RowType {
-        let metadata =
-            self.metadata.iter().map(|m| Field::new(format!("$metadata.{}", m.name), m.data_type.clone()));
+        let metadata = self
+            .metadata
+            .iter()
+            .map(|m| Field::new(format!("$metadata.{}", m.name), m.data_type.clone()));
         RowType::new(self.table.columns.iter().cloned().chain(metadata).collect())
     }
 }

@@ -282,6 +282,8 @@ impl Kafka {
                 "transaction.abort.timed.out.transaction.cleanup.interval.ms",
                 "500".to_owned(),
             ),
+            // Records of a test may be years old, and retention goes by their time.
+            ("log.retention.ms", "-1".to_owned()),
             ("log.segment.bytes", "134217728".to_owned()),
             ("controlled.shutdown.enable", (self.brokers.len() > 1).to_string()),
         ];

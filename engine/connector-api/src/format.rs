@@ -28,13 +28,20 @@ pub trait Format: Send + Sync {
 }
 
 /// Payloads in one buffer: record i is `data[offsets[i]..offsets[i + 1]]`, or null (a tombstone).
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub struct Payloads {
     pub data: Vec<u8>,
     /// One more than there are records; starts with 0.
     pub offsets: Vec<u32>,
     /// Indexes of null payloads, ascending.
     pub nulls: Vec<u32>,
+}
+
+impl Default for Payloads {
+    /// No records, which takes an offset.
+    fn default() -> Self {
+        Payloads::new()
+    }
 }
 
 impl Payloads {

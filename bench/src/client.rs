@@ -7,6 +7,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -27,30 +28,38 @@ pub fn version() -> String {
 /// A handle of librdkafka.
 struct Handle {
     rk: NonNull<sys::rd_kafka_t>,
-    /// Messages that could not be delivered, counted by the delivery callback.
-    failed: Box<AtomicU64>,
+    /// Counted by the delivery callback, which has a pointer to it for as long as the handle lives.
+    deliveries: Arc<Deliveries>,
+}
+
+#[derive(Default)]
+struct Deliveries {
+    reported: AtomicU64,
+    failed: AtomicU64,
 }
 
 // SAFETY: librdkafka's handles may be used from any thread.
 unsafe impl Send for Handle {}
 
-unsafe extern "C" fn delivery_failed(
+unsafe extern "C" fn delivered(
     _: *mut sys::rd_kafka_t,
     message: *const sys::rd_kafka_message_t,
     opaque: *mut c_void,
 ) {
-    // SAFETY: librdkafka gives a live message, and as opaque what `Handle::new` set: a counter that
-    // lives until the handle is destroyed.
+    // SAFETY: librdkafka gives a live message, and as opaque what `Handle::new` set: counters
+    // that live until the handle is destroyed.
     unsafe {
+        let deliveries = &*opaque.cast::<Deliveries>();
+        deliveries.reported.fetch_add(1, Ordering::Relaxed);
         if (*message).err != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
-            (*opaque.cast::<AtomicU64>()).fetch_add(1, Ordering::Relaxed);
+            deliveries.failed.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 impl Handle {
     fn new(kind: sys::rd_kafka_type_t, settings: &[(&str, &str)]) -> Result<Handle> {
-        let mut failed = Box::new(AtomicU64::new(0));
+        let deliveries = Arc::new(Deliveries::default());
         let mut reason = [0 as c_char; 512];
         // SAFETY: the configuration is live until rd_kafka_new takes it or it is destroyed here;
         // all strings are terminated and copied by librdkafka.
@@ -66,15 +75,15 @@ impl Handle {
                 }
             }
             if kind == sys::rd_kafka_type_t::RD_KAFKA_PRODUCER {
-                sys::rd_kafka_conf_set_opaque(conf, (&raw mut *failed).cast());
-                sys::rd_kafka_conf_set_dr_msg_cb(conf, Some(delivery_failed));
+                sys::rd_kafka_conf_set_opaque(conf, Arc::as_ptr(&deliveries).cast_mut().cast());
+                sys::rd_kafka_conf_set_dr_msg_cb(conf, Some(delivered));
             }
             let rk = sys::rd_kafka_new(kind, conf, reason.as_mut_ptr(), reason.len());
             let Some(rk) = NonNull::new(rk) else {
                 sys::rd_kafka_conf_destroy(conf);
                 bail!("librdkafka does not start: {}", text(&reason));
             };
-            Ok(Handle { rk, failed })
+            Ok(Handle { rk, deliveries })
         }
     }
 
@@ -371,10 +380,7 @@ pub struct Producer {
 
 impl Producer {
     pub fn new(bootstrap: &str, topic: &str, settings: &[(&str, &str)]) -> Result<Producer> {
-        let mut all = vec![
-            ("bootstrap.servers", bootstrap),
-            ("delivery.report.only.error", "true"),
-        ];
+        let mut all = vec![("bootstrap.servers", bootstrap)];
         all.extend_from_slice(settings);
         let handle = Handle::new(sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, &all)?;
         let topic = handle.topic(topic)?;
@@ -404,22 +410,28 @@ impl Producer {
         unsafe { self.send(partition) }
     }
 
-    /// Writes every message of a batch into the partition that it came from, in the batch's order.
+    /// Writes every message of a batch into the partition that it came from.
     pub fn copy(&mut self, batch: &Batch<'_>) -> Result<()> {
-        let mut rest = &*batch.messages;
-        while let Some(first) = rest.first() {
-            // SAFETY: the batch owns its messages until it is dropped, after this call.
-            unsafe {
-                let partition = (**first).partition;
-                let run = rest.iter().take_while(|m| (***m).partition == partition).count();
-                self.outgoing.clear();
-                self.outgoing
-                    .extend(rest[..run].iter().map(|message| sys::rd_kafka_message_t {
-                        _private: ptr::null_mut(),
-                        ..**message
-                    }));
-                self.send(partition)?;
-                rest = &rest[run..];
+        for message in batch.iter() {
+            // SAFETY: the topic is live, and the payload for as long as the batch; librdkafka copies it.
+            while unsafe {
+                sys::rd_kafka_produce(
+                    self.topic.0.as_ptr(),
+                    message.0.partition,
+                    sys::RD_KAFKA_MSG_F_COPY,
+                    message.0.payload,
+                    message.0.len,
+                    ptr::null(),
+                    0,
+                    ptr::null_mut(),
+                )
+            } != 0
+            {
+                // SAFETY: reads this thread's last error.
+                match unsafe { sys::rd_kafka_last_error() } {
+                    Code::RD_KAFKA_RESP_ERR__QUEUE_FULL => self.handle.serve(Duration::from_millis(1)),
+                    code => bail!("writing: {}", describe(code)),
+                }
             }
         }
         Ok(())
@@ -455,7 +467,7 @@ impl Producer {
         Ok(())
     }
 
-    /// Lets librdkafka report deliveries that failed.
+    /// Lets librdkafka report deliveries.
     pub fn serve(&self, timeout: Duration) {
         self.handle.serve(timeout);
     }
@@ -466,10 +478,15 @@ impl Producer {
         let code = unsafe { sys::rd_kafka_flush(self.handle.rk.as_ptr(), millis(ANSWER)) };
         check(code, "flushing")?;
         self.serve(Duration::ZERO);
-        match self.handle.failed.load(Ordering::Relaxed) {
+        match self.handle.deliveries.failed.load(Ordering::Relaxed) {
             0 => Ok(()),
             n => bail!("{n} messages were not delivered"),
         }
+    }
+
+    /// Messages whose delivery was reported so far, well or not.
+    pub fn reported(&self) -> u64 {
+        self.handle.deliveries.reported.load(Ordering::Relaxed)
     }
 
     /// Once, before the first transaction.

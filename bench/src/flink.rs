@@ -114,7 +114,6 @@ impl Session {
             ("rest.address", "127.0.0.1".into()),
             ("rest.bind-address", "127.0.0.1".into()),
             ("rest.port", rest_port.to_string()),
-            ("rest.bind-port", rest_port.to_string()),
             ("io.tmp.dirs", folder.join("tmp").display().to_string()),
             // A job that fails is to be seen, not repeated.
             ("restart-strategy.type", "none".into()),

@@ -71,7 +71,9 @@ pub fn run(options: &Options, folder: &Folder) -> Result<()> {
         for engine in &options.engines {
             let (run, input) = topics(&mut lab, engine.name())?;
             let mut job = match engine {
-                Engine::Copy => bail!("the copy loop commits each second: its latency says nothing"),
+                Engine::Copy => {
+                    bail!("a copy loop commits each second: its latency says nothing")
+                }
                 Engine::Millrace => {
                     let sql = lab.sql(&run, job::LATENCY, &input, None)?;
                     Job::Millrace(lab.millrace(&run, &sql)?)

@@ -22,6 +22,7 @@ pub fn load(bootstrap: &str, topic: &str, messages: u64) -> Result<()> {
         topic,
         &[
             ("acks", "all"),
+            ("delivery.report.only.error", "true"),
             ("linger.ms", "20"),
             ("batch.num.messages", "100000"),
             ("batch.size", "1000000"),

@@ -6,13 +6,15 @@
 //! that is refused leaves no trace in them; no bytes, however broken, make a decoder panic; what an
 //! encoder writes its decoder reads back.
 //!
-//! Layout: `json`, one module a format; `column` the builders they fill, `time` and
+//! Layout: `json`, `csv`, `raw`: one module a format; `column` the builders they fill, `time` and
 //! `number` values as text, `options` a format's options below their prefix.
 
 pub mod column;
+pub mod csv;
 mod json;
 pub mod number;
 mod options;
+mod raw;
 pub mod time;
 
 use std::sync::Arc;
@@ -20,9 +22,13 @@ use std::sync::Arc;
 use millrace_connector_api::Registry;
 
 pub use column::check_type;
+pub use csv::Csv;
 pub use json::Json;
+pub use raw::Raw;
 
 /// Adds every format of this crate.
 pub fn register(registry: &mut Registry) {
+    registry.add_format(Arc::new(Csv));
     registry.add_format(Arc::new(Json));
+    registry.add_format(Arc::new(Raw));
 }

@@ -69,9 +69,10 @@ fn two(text: &[u8]) -> Option<u32> {
     (a < 10 && b < 10).then(|| u32::from(a) * 10 + u32::from(b))
 }
 
-/// Reads a date from the front: days since 1970-01-01 and what is left.
+/// Reads a date from the front: days since 1970-01-01 and what is left. With `clamp` a day past
+/// the month's last is the last, as `ResolverStyle.SMART` has it.
 #[inline]
-fn date_prefix(text: &[u8]) -> Option<(i64, &[u8])> {
+fn date_prefix(text: &[u8], clamp: bool) -> Option<(i64, &[u8])> {
     let (year, rest) = if text.len() >= 10 && text[4] == b'-' && text[0] != b'-' {
         (i64::from(two(text)? * 100 + two(&text[2..])?), &text[4..])
     } else {
@@ -80,9 +81,15 @@ fn date_prefix(text: &[u8]) -> Option<(i64, &[u8])> {
     if rest.len() < 6 || rest[0] != b'-' || rest[3] != b'-' {
         return None;
     }
-    let (month, day) = (two(&rest[1..])?, two(&rest[4..])?);
-    if !(1..=12).contains(&month) || day == 0 || day > days_in_month(year, month) {
+    let (month, mut day) = (two(&rest[1..])?, two(&rest[4..])?);
+    if !(1..=12).contains(&month) || day == 0 || day > 31 {
         return None;
+    }
+    if day > 28 && day > days_in_month(year, month) {
+        if !clamp {
+            return None;
+        }
+        day = days_in_month(year, month);
     }
     Some((days_from_civil(year, month, day), &rest[6..]))
 }
@@ -106,14 +113,15 @@ fn long_year(text: &[u8]) -> Option<(i64, &[u8])> {
     Some((if sign == b'-' { -year } else { year }, &text[digits + 1..]))
 }
 
-/// Reads a time from the front: seconds of the day, nanoseconds, and what is left.
+/// Reads a time from the front: seconds of the day (24:00:00 is the next one's first where
+/// seconds must be there), nanoseconds, and what is left.
 #[inline]
 fn time_prefix(text: &[u8], seconds_optional: bool) -> Option<(i64, u32, &[u8])> {
     if text.len() < 5 || text[2] != b':' {
         return None;
     }
     let (hour, minute) = (two(text)?, two(&text[3..])?);
-    if hour > 23 || minute > 59 {
+    if hour > 24 || minute > 59 || (hour == 24 && (seconds_optional || minute > 0)) {
         return None;
     }
     let minutes = i64::from(hour * 60 + minute) * 60;
@@ -126,6 +134,9 @@ fn time_prefix(text: &[u8], seconds_optional: bool) -> Option<(i64, u32, &[u8])>
     }
     let rest = &text[8..];
     let seconds = minutes + i64::from(second);
+    if hour == 24 && (second > 0 || rest.iter().skip(1).take(9).any(|b| (b'1'..=b'9').contains(b))) {
+        return None;
+    }
     if rest.first() != Some(&b'.') {
         return Some((seconds, 0, rest));
     }
@@ -145,24 +156,47 @@ fn time_prefix(text: &[u8], seconds_optional: bool) -> Option<(i64, u32, &[u8])>
 
 /// Days since 1970-01-01.
 pub fn parse_date(text: &[u8]) -> Option<i32> {
-    let (days, rest) = date_prefix(text)?;
+    let (days, rest) = date_prefix(text, false)?;
     if !rest.is_empty() {
         return None;
     }
     i32::try_from(days).ok()
 }
 
-/// Milliseconds of the day; finer digits are cut off.
+/// Milliseconds of the day of a time `HH:mm:ss` with a fraction; finer digits are cut off.
 pub fn parse_time(text: &[u8]) -> Option<i32> {
     let (seconds, nanos, rest) = time_prefix(text, false)?;
     rest.is_empty()
+        .then_some((seconds % DAY * 1000) as i32 + (nanos / 1_000_000) as i32)
+}
+
+/// The same where the seconds may be absent, as `LocalTime.parse` has it.
+pub fn parse_iso_time(text: &[u8]) -> Option<i32> {
+    let (seconds, nanos, rest) = time_prefix(text, true)?;
+    rest.is_empty()
         .then_some((seconds * 1000) as i32 + (nanos / 1_000_000) as i32)
+}
+
+/// Days since 1970-01-01 of `yyyy-[m]m-[d]d`, as `java.sql.Date.valueOf` reads it: a day past the
+/// month's last is one of the next month.
+pub fn parse_sql_date(text: &[u8]) -> Option<i32> {
+    let mut parts = text.split(|&b| b == b'-');
+    let mut number = |digits: std::ops::RangeInclusive<usize>| {
+        let part = parts.next()?;
+        let plain = digits.contains(&part.len()) && part.iter().all(u8::is_ascii_digit);
+        plain.then(|| part.iter().fold(0u32, |n, b| n * 10 + u32::from(b - b'0')))
+    };
+    let (year, month, day) = (number(4..=4)?, number(1..=2)?, number(1..=2)?);
+    if parts.next().is_some() || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    Some((days_from_civil(i64::from(year), month, 1) + i64::from(day) - 1) as i32)
 }
 
 /// A timestamp in `unit`; with `zoned` a `Z` must follow. `None` also for what `unit` cannot hold.
 #[inline]
 pub fn parse_timestamp(text: &[u8], standard: Standard, zoned: bool, unit: TimeUnit) -> Option<i64> {
-    let (days, rest) = date_prefix(text)?;
+    let (days, rest) = date_prefix(text, standard == Standard::Sql || zoned)?;
     if rest.first() != Some(&standard.separator()) {
         return None;
     }
@@ -279,17 +313,28 @@ mod tests {
         assert_eq!(parse_date(b"2024-1-1"), None);
         assert_eq!(parse_date(b"2024-01-01 "), None);
         assert_eq!(parse_time(b"23:59:59.123456"), Some(86_399_123));
-        assert_eq!(parse_time(b"24:00:00"), None);
+        assert_eq!(parse_time(b"24:00:00"), Some(0));
+        assert_eq!(parse_time(b"24:00:01"), None);
+        assert_eq!(parse_time(b"24:00:00.001"), None);
+        assert_eq!(parse_sql_date(b"2023-1-4"), parse_date(b"2023-01-04"));
+        assert_eq!(parse_sql_date(b"2023-02-30"), parse_date(b"2023-03-02"));
+        assert_eq!(parse_sql_date(b"2023-13-01"), None);
+        assert_eq!(parse_iso_time(b"22:13"), Some(79_980_000));
+        assert_eq!(parse_iso_time(b"24:00"), None);
         assert_eq!(parse_time(b"10:00"), None);
         let sql = |t: &str| parse_timestamp(t.as_bytes(), Standard::Sql, false, MS);
         assert_eq!(sql("2023-11-14 22:13:20"), Some(1_700_000_000_000));
         assert_eq!(sql("2023-11-14 22:13:20.5"), Some(1_700_000_000_500));
         assert_eq!(sql("2023-11-14 22:13:20.123456789"), Some(1_700_000_000_123));
+        assert_eq!(sql("2023-02-31 00:00:00"), sql("2023-02-28 00:00:00"));
+        assert_eq!(sql("2023-02-28 24:00:00.0"), sql("2023-03-01 00:00:00"));
+        assert_eq!(sql("2023-02-32 00:00:00"), None);
         assert_eq!(sql("2023-11-14T22:13:20"), None);
         assert_eq!(sql("2023-11-14 22:13:20Z"), None);
         assert_eq!(sql("2023-11-14 22:13"), None);
         let iso = |t: &str| parse_timestamp(t.as_bytes(), Standard::Iso8601, false, MS);
         assert_eq!(iso("2023-11-14T22:13"), Some(1_699_999_980_000));
+        assert_eq!(iso("2023-02-29T00:00:00"), None);
         assert_eq!(iso("2023-11-14T22:13:20.001"), Some(1_700_000_000_001));
         assert_eq!(
             parse_timestamp(b"2023-11-14 22:13:20.1Z", Standard::Sql, true, MS),

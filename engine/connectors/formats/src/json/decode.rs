@@ -5,16 +5,21 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use millrace_connector_api::format::{DecodeError, Decoded, Decoder, Payloads};
 use millrace_core::Error;
-use millrace_expr::RowType;
+use millrace_expr::{DataType, RowType, TypeKind};
 
 use super::compact;
 use super::cursor::{Cursor, Number, Raw};
 use super::fault::Fault;
+use super::keys::Keys;
 use crate::column::{Column, RowColumns, Values};
 use crate::number::{self, DecimalText};
 use crate::time::{self, Standard};
 
 type Result<T, E = Fault> = std::result::Result<T, E>;
+
+/// Ranges within which a number with a fraction is cut to an INT or a BIGINT.
+const INT: (f64, f64) = (i32::MIN as f64, i32::MAX as f64);
+const LONG: (f64, f64) = (i64::MIN as f64, i64::MAX as f64);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -30,13 +35,26 @@ pub struct JsonDecoder {
 
 impl JsonDecoder {
     pub fn new(fields: &RowType, settings: Settings) -> Self {
+        let decimals = fields.fields.iter().any(|f| has_decimal(&f.data_type));
+        let reader = Reader {
+            settings,
+            decimals,
+            scratch: Vec::new(),
+        };
         JsonDecoder {
             row: RowColumns::new(&fields.fields),
-            reader: Reader {
-                settings,
-                scratch: Vec::new(),
-            },
+            reader,
         }
+    }
+}
+
+fn has_decimal(data_type: &DataType) -> bool {
+    match &data_type.kind {
+        TypeKind::Decimal { .. } => true,
+        TypeKind::Array(element) | TypeKind::Multiset(element) => has_decimal(element),
+        TypeKind::Map(key, value) => has_decimal(key) || has_decimal(value),
+        TypeKind::Row(fields) => fields.iter().any(|f| has_decimal(&f.data_type)),
+        _ => false,
     }
 }
 
@@ -115,6 +133,8 @@ fn refused(fault: &Fault, record: &[u8]) -> Error {
 
 struct Reader {
     settings: Settings,
+    /// Whether the table has a DECIMAL: then numbers within texts are decimals too.
+    decimals: bool,
     scratch: Vec<u8>,
 }
 
@@ -353,19 +373,21 @@ impl Reader {
                 },
             }),
             Values::TinyInt(values) => {
-                let value = self.integer(cursor, false)?.and_then(|v| i8::try_from(v).ok());
+                let value = self.integer(cursor, None)?.and_then(|v| i8::try_from(v).ok());
                 values.push(value.ok_or_else(|| wrong(cursor))?);
             }
             Values::SmallInt(values) => {
-                let value = self.integer(cursor, false)?.and_then(|v| i16::try_from(v).ok());
+                let value = self.integer(cursor, None)?.and_then(|v| i16::try_from(v).ok());
                 values.push(value.ok_or_else(|| wrong(cursor))?);
             }
             Values::Int(values) | Values::Months(values) => {
-                let value = self.integer(cursor, true)?.and_then(|v| i32::try_from(v).ok());
+                let value = self
+                    .integer(cursor, Some(INT))?
+                    .and_then(|v| i32::try_from(v).ok());
                 values.push(value.ok_or_else(|| wrong(cursor))?);
             }
             Values::BigInt(values) | Values::Millis(values) => {
-                let value = self.integer(cursor, true)?;
+                let value = self.integer(cursor, Some(LONG))?;
                 values.push(value.ok_or_else(|| wrong(cursor))?);
             }
             Values::Float(values) => {
@@ -395,7 +417,7 @@ impl Reader {
                     values.close();
                 }
                 b'{' | b'[' => {
-                    compact::write(cursor, &mut values.data)?;
+                    compact::write(cursor, &mut values.data, self.decimals)?;
                     values.close();
                 }
                 _ => match self.scalar(cursor)? {
@@ -409,21 +431,9 @@ impl Reader {
                 }
                 let raw = cursor.string()?;
                 let text = self.text(cursor, raw)?;
-                let decoded = STANDARD.decode_vec(text, &mut values.data);
-                if decoded.is_err() {
-                    values
-                        .data
-                        .truncate(values.offsets.last().copied().unwrap_or(0) as usize);
-                    let dense: Vec<u8> = self
-                        .text(cursor, raw)?
-                        .iter()
-                        .copied()
-                        .filter(|b| !matches!(b, b' ' | b'\n' | b'\r' | b'\t'))
-                        .collect();
-                    STANDARD
-                        .decode_vec(dense, &mut values.data)
-                        .map_err(|_| wrong(cursor))?;
-                }
+                STANDARD
+                    .decode_vec(text, &mut values.data)
+                    .map_err(|_| wrong(cursor))?;
                 values.close();
             }
             Values::Date(values) => {
@@ -432,7 +442,12 @@ impl Reader {
             }
             Values::Time(values) => {
                 let value = self.scalar(cursor)?.and_then(|t| time::parse_time(t.bytes()));
-                values.push(value.ok_or_else(|| wrong(cursor))?);
+                // Flink's JSON has no fractions of a second in a TIME.
+                values.push(
+                    value
+                        .map(|millis| millis - millis % 1000)
+                        .ok_or_else(|| wrong(cursor))?,
+                );
             }
             Values::Timestamp(stamps) => {
                 let (unit, zoned, standard) = (stamps.unit, stamps.zoned, self.settings.timestamps);
@@ -499,7 +514,8 @@ impl Reader {
             return Ok(());
         }
         // Where the values of this map begin in the text, to read them again without a repeated key.
-        let mut entries: Vec<(Vec<u8>, usize)> = Vec::new();
+        let mut names = Keys::default();
+        let mut begins: Vec<usize> = Vec::new();
         let mut repeated = false;
         loop {
             cursor.skip_space();
@@ -511,20 +527,18 @@ impl Reader {
             cursor.unescape(raw, &mut name)?;
             cursor.colon()?;
             cursor.skip_space();
-            match entries.iter_mut().find(|(n, _)| *n == name) {
+            match names.find_or_add(name) {
                 Some(entry) => {
-                    entry.1 = cursor.at;
+                    begins[entry] = cursor.at;
                     repeated = true;
                     cursor.skip_value()?;
                 }
                 None => {
-                    entries.push((name, cursor.at));
+                    begins.push(cursor.at);
                     let Values::Text(text) = &mut keys.values else {
                         return Err(Fault::value(cursor.position(), "a map's keys are not strings"));
                     };
-                    if let Some((name, _)) = entries.last() {
-                        text.push(name);
-                    }
+                    text.push(names.last());
                     self.value(values, cursor)?;
                 }
             }
@@ -541,8 +555,8 @@ impl Reader {
         if repeated {
             let end = cursor.at;
             values.truncate(first);
-            for (_, at) in &entries {
-                cursor.at = *at;
+            for at in begins {
+                cursor.at = at;
                 self.value(values, cursor)?;
             }
             cursor.at = end;
@@ -550,24 +564,21 @@ impl Reader {
         Ok(())
     }
 
-    /// A whole number; with `fractions` a number with a fraction is cut to a whole one, as Jackson
-    /// does where Flink asks it for an int or a long. `None` for what is none or does not fit.
-    fn integer(&mut self, cursor: &mut Cursor<'_>, fractions: bool) -> Result<Option<i64>> {
+    /// A whole number. With `fractions` a number with a fraction that lies between these two is cut
+    /// to a whole one, as Jackson does where Flink asks it for an int or a long. `None` for what is
+    /// none or does not fit.
+    fn integer(&mut self, cursor: &mut Cursor<'_>, fractions: Option<(f64, f64)>) -> Result<Option<i64>> {
         match cursor.peek() {
             b'-' | b'0'..=b'9' => {
                 let number = cursor.number()?;
                 if number.whole {
                     return Ok(number::parse_long(number.text));
                 }
-                let value = if fractions {
-                    lexical_core::parse::<f64>(number.text).ok()
-                } else {
-                    None
+                let Some((min, max)) = fractions else {
+                    return Ok(None);
                 };
-                // 2^63 itself is out of range, and so is every double above it.
-                Ok(value
-                    .filter(|v| *v >= -9_223_372_036_854_775_808.0 && *v < 9_223_372_036_854_775_808.0)
-                    .map(|v| v as i64))
+                let value = lexical_core::parse::<f64>(number.text).ok();
+                Ok(value.filter(|v| (min..=max).contains(v)).map(|v| v as i64))
             }
             _ => Ok(self.scalar(cursor)?.and_then(|t| number::parse_long(t.bytes()))),
         }

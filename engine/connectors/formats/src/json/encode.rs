@@ -284,7 +284,7 @@ fn value(column: &Column<'_>, row: usize, out: &mut Vec<u8>, settings: &Settings
         Column::Decimal(a, scale) if settings.plain_decimals => {
             number::write_decimal_plain(out, a.value(row), *scale)
         }
-        Column::Decimal(a, scale) => number::write_decimal(out, a.value(row), *scale),
+        Column::Decimal(a, scale) => number::write_decimal_stripped(out, a.value(row), *scale),
         Column::Text(a) => escape::write(out, a.value(row).as_bytes()),
         Column::Bytes(a) => {
             let bytes = a.value(row);
@@ -298,7 +298,10 @@ fn value(column: &Column<'_>, row: usize, out: &mut Vec<u8>, settings: &Settings
             out.push(b'"');
         }
         Column::Date(a) => quoted_unless(out, false, |out| time::write_date(out, i64::from(a[row]))),
-        Column::Time(a) => quoted_unless(out, false, |out| time::write_time(out, a[row])),
+        // Flink's JSON has no fractions of a second in a TIME.
+        Column::Time(a) => quoted_unless(out, false, |out| {
+            time::write_time(out, a[row] - a[row].rem_euclid(1000))
+        }),
         Column::Timestamp { values, unit, zoned } => quoted_unless(out, false, |out| {
             time::write_timestamp(out, values[row], *unit, settings.timestamps, *zoned);
         }),

@@ -1,9 +1,11 @@
-//! Strings in quotes, escaped where JSON demands it, as Jackson does.
+//! Strings in quotes, escaped where JSON demands it, as Jackson does:
+//! characters beyond the basic plane are written as surrogate pairs.
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
-/// Whether one of eight bytes is a control character, a quote or a backslash.
+/// Whether one of eight bytes is a control character, a quote, a backslash or begins a character
+/// of four bytes.
 #[inline]
 fn special(word: u64) -> bool {
     let quote = word ^ (ONES * 0x22);
@@ -11,7 +13,8 @@ fn special(word: u64) -> bool {
     let hits = (quote.wrapping_sub(ONES) & !quote)
         | (backslash.wrapping_sub(ONES) & !backslash)
         | (word.wrapping_sub(ONES * 0x20) & !word);
-    hits & HIGHS != 0
+    let four_bytes = word & (word << 1) & (word << 2) & (word << 3);
+    (hits | four_bytes) & HIGHS != 0
 }
 
 #[inline]
@@ -27,7 +30,7 @@ fn needs_escape(text: &[u8]) -> bool {
     chunks
         .remainder()
         .iter()
-        .any(|&b| b < 0x20 || b == b'"' || b == b'\\')
+        .any(|&b| b < 0x20 || b == b'"' || b == b'\\' || b >= 0xf0)
 }
 
 /// Appends `text` with quotes around it.
@@ -44,8 +47,9 @@ pub fn write(out: &mut Vec<u8>, text: &[u8]) {
 
 #[cold]
 fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for &b in text {
+    let mut rest = text;
+    while let Some(&b) = rest.first() {
+        rest = &rest[1..];
         match b {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', b]),
             8 => out.extend_from_slice(b"\\b"),
@@ -53,11 +57,24 @@ fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
             10 => out.extend_from_slice(b"\\n"),
             12 => out.extend_from_slice(b"\\f"),
             13 => out.extend_from_slice(b"\\r"),
-            0..=0x1f => {
-                out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&[HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
+            0..=0x1f => write_unit(out, u16::from(b)),
+            0xf0.. => {
+                let code = std::iter::once(b & 7).chain(rest.iter().take(3).map(|b| b & 0x3f));
+                let code = code.fold(0u32, |code, bits| code << 6 | u32::from(bits));
+                rest = &rest[rest.len().min(3)..];
+                let mut units = [0; 2];
+                let c = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+                c.encode_utf16(&mut units)
+                    .iter()
+                    .for_each(|unit| write_unit(out, *unit));
             }
             _ => out.push(b),
         }
     }
+}
+
+fn write_unit(out: &mut Vec<u8>, unit: u16) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    out.extend_from_slice(b"\\u");
+    out.extend([12, 8, 4, 0].map(|shift| HEX[usize::from(unit >> shift & 15)]));
 }

@@ -1,7 +1,7 @@
 //! The format `json`.
 //!
 //! Layout: `decode` records to columns, `order` the guess at the next key, `cursor` JSON's tokens,
-//! `compact` nested values as text, `fault` why a record is refused; `encode` columns to records,
+//! `compact` nested values as text, `keys` repeated keys, `fault` why a record is refused; `encode` columns to records,
 //! `escape` strings in quotes.
 
 mod compact;
@@ -10,6 +10,7 @@ pub mod decode;
 pub mod encode;
 mod escape;
 mod fault;
+mod keys;
 pub(crate) mod order;
 
 use millrace_connector_api::format::{Decoder, Encoder, Format};
@@ -158,12 +159,12 @@ impl Format for Json {
         "json"
     }
 
-    fn finds_fields_by_name(&self) -> bool {
-        true
-    }
-
     fn options(&self) -> &'static [OptionSpec] {
         OPTIONS
+    }
+
+    fn finds_fields_by_name(&self) -> bool {
+        true
     }
 
     fn decoder(&self, table: &TableSpec, prefix: &str, fields: &RowType) -> Result<Box<dyn Decoder>> {

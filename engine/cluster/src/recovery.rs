@@ -44,7 +44,7 @@ pub fn resume_from(start: &Start, head: &Head, job: &JobStore) -> Resume {
         Start::Resume => head.resume.clone(),
         Start::From(path) => {
             let path = path.trim_end_matches('/').trim_end_matches("/_metadata");
-            let own = head.completed.iter().find(|c| same_place(path, &job.describe_checkpoint(c.id)));
+            let own = head.completed.iter().find(|c| same_place(path, &job.describe_checkpoint(c)));
             match own {
                 Some(c) => Resume::Checkpoint(c.id),
                 None => Resume::Elsewhere(path.to_owned()),
@@ -79,7 +79,7 @@ impl Recovery<'_> {
         let newest = head.completed.last().map(|c| c.id);
         let restored = match &head.resume {
             Resume::Fresh => None,
-            Resume::Checkpoint(id) => Some((Some(*id), self.load(job.store().as_ref(), &job.read(*id)?)?)),
+            Resume::Checkpoint(id) => Some((Some(*id), self.load(job.store().as_ref(), &job.read(head, *id)?)?)),
             Resume::Elsewhere(path) => Some((None, self.load_elsewhere(path)?)),
         };
         if let Some((_, state)) = &restored {
@@ -90,7 +90,7 @@ impl Recovery<'_> {
                 // Complete checkpoints of an earlier run are its users' data: they become visible
                 // though this run begins anew.
                 let left = match newest.filter(|id| head.committed_through != Some(*id)) {
-                    Some(id) => self.load(job.store().as_ref(), &job.read(id)?)?,
+                    Some(id) => self.load(job.store().as_ref(), &job.read(head, id)?)?,
                     None => RestoredState::new(),
                 };
                 self.recover_sinks(&left, None, false)?;
@@ -98,7 +98,7 @@ impl Recovery<'_> {
             Some((id, state)) => {
                 let newer = match newest {
                     Some(newest) if Some(newest) != *id => {
-                        Some(self.load(job.store().as_ref(), &job.read(newest)?)?)
+                        Some(self.load(job.store().as_ref(), &job.read(head, newest)?)?)
                     }
                     _ => None,
                 };

@@ -53,6 +53,8 @@ pub struct CompletedCheckpoint {
     pub epoch: u64,
     /// Milliseconds since 1970, of its trigger.
     pub timestamp: i64,
+    /// Its folder, relative to the checkpoint folder.
+    pub folder: String,
     /// Files that it refers to, `_metadata` included, relative to the checkpoint folder.
     pub files: Vec<String>,
     /// Bytes of those files.

@@ -38,8 +38,8 @@ impl JobStore {
     }
 
     /// Where a person finds a checkpoint.
-    pub fn describe_checkpoint(&self, id: CheckpointId) -> String {
-        format!("{}/{}", self.store.describe(), self.checkpoint_folder(id))
+    pub fn describe_checkpoint(&self, checkpoint: &CompletedCheckpoint) -> String {
+        format!("{}/{}", self.store.describe(), checkpoint.folder)
     }
 
     fn checkpoint_folder(&self, id: CheckpointId) -> String {
@@ -98,9 +98,13 @@ impl JobStore {
         Ok(newest.max(resumed).unwrap_or(CheckpointId(0)).next())
     }
 
-    /// Reads a checkpoint of this job.
-    pub fn read(&self, id: CheckpointId) -> Result<Metadata> {
-        read_metadata(self.store.as_ref(), &format!("{}/_metadata", self.checkpoint_folder(id)))
+    /// Reads a checkpoint of this job that its head refers to.
+    pub fn read(&self, head: &Head, id: CheckpointId) -> Result<Metadata> {
+        let folder = match head.completed.iter().find(|c| c.id == id) {
+            Some(completed) => completed.folder.clone(),
+            None => self.checkpoint_folder(id),
+        };
+        read_metadata(self.store.as_ref(), &format!("{folder}/_metadata"))
     }
 }
 
@@ -117,7 +121,7 @@ pub fn read_metadata(store: &dyn Store, path: &str) -> Result<Metadata> {
 
 fn checkpoint_of(path: &str, folder: &str) -> Option<CheckpointId> {
     let rest = path.strip_prefix(folder)?.strip_prefix("/chk-")?;
-    rest.split('/').next()?.parse().ok().map(CheckpointId)
+    rest.split(['/', '-']).next()?.parse().ok().map(CheckpointId)
 }
 
 /// The right to complete checkpoints of a job, for as long as nobody else takes over.
@@ -163,16 +167,24 @@ impl Leadership {
     /// incomplete for this leader, whose next swap finds out what really happened.
     pub fn complete(&mut self, metadata: &Metadata, retained: usize) -> Result<CompletedCheckpoint> {
         let id = CheckpointId(metadata.checkpoint);
-        let path = format!("{}/_metadata", self.job.checkpoint_folder(id));
+        let mut folder = self.job.checkpoint_folder(id);
         let file = metadata.encode_file();
         failpoint::pass("checkpoint.before-metadata");
-        self.job.store.create(&path, &file).map_err(|e| e.into_error("writing a checkpoint's _metadata"))?;
+        let mut written = self.job.store.create(&format!("{folder}/_metadata"), &file);
+        if matches!(written, Err(StoreError::Exists)) {
+            // A leader that does not know yet that it was deposed took the number too. Its file
+            // will never count, but it is not ours to delete before the swap says who leads.
+            folder = format!("{folder}-{}", self.head.epoch);
+            written = self.job.store.create(&format!("{folder}/_metadata"), &file);
+        }
+        written.map_err(|e| e.into_error("writing a checkpoint's _metadata"))?;
+        let path = format!("{folder}/_metadata");
         failpoint::pass("checkpoint.after-metadata");
         let mut files: Vec<_> = metadata.state_files().map(|f| f.path.clone()).collect();
         files.push(path);
         let bytes = file.len() as u64 + metadata.state_files().map(|f| f.bytes).sum::<u64>();
         let completed =
-            CompletedCheckpoint { id, epoch: metadata.epoch, timestamp: metadata.timestamp, files, bytes };
+            CompletedCheckpoint { id, epoch: metadata.epoch, timestamp: metadata.timestamp, folder, files, bytes };
         let before = self.head.completed.clone();
         let restored_epoch = self.restored_epoch();
         failpoint::pass("checkpoint.before-head");
@@ -358,9 +370,9 @@ mod tests {
             let m = metadata(&mut leader, vec![7; INLINE_BYTES + 1]);
             leader.complete(&m, 2).unwrap();
         }
-        assert!(job.read(CheckpointId(1)).is_err());
+        assert!(job.read(leader.head(), CheckpointId(1)).is_err());
         for id in [2, 3] {
-            let m = job.read(CheckpointId(id)).unwrap();
+            let m = job.read(leader.head(), CheckpointId(id)).unwrap();
             let blob = &m.operators[0].subtasks[0].entries[0];
             assert_eq!(blob.load(job.store().as_ref()).unwrap(), vec![7; INLINE_BYTES + 1]);
         }
@@ -385,7 +397,7 @@ mod tests {
         let m = metadata(&mut leader, vec![9; INLINE_BYTES + 1]);
         leader.complete(&m, 1).unwrap();
         let file = directory.path().join(&m.state_files().next().unwrap().path);
-        let load = || job.read(CheckpointId(m.checkpoint)).unwrap().operators[0].subtasks[0].entries[0].load(job.store().as_ref());
+        let load = || job.read(leader.head(), CheckpointId(m.checkpoint)).unwrap().operators[0].subtasks[0].entries[0].load(job.store().as_ref());
         assert!(load().is_ok());
         let good = std::fs::read(&file).unwrap();
         std::fs::write(&file, &good[1..]).unwrap();

@@ -13,8 +13,9 @@ use crate::nearest::nearest;
 use crate::properties::{Properties, Role};
 use crate::topics::Topics;
 
-/// One try of a question; questions are repeated until the caller's limit.
-const TRY: Duration = Duration::from_secs(5);
+/// The first try of a question; each next one takes longer, until the caller's limit. Between
+/// tries the client is asked whether the brokers refuse us.
+const FIRST_TRY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(50);
 
 pub type TopicPartition = (String, i32);
@@ -258,12 +259,14 @@ impl Cluster {
     ) -> Result<T> {
         let started = Instant::now();
         let mut reason = None;
+        let mut patience = FIRST_TRY;
         loop {
             let left = self.limit.saturating_sub(started.elapsed());
-            let error = match question(left.min(TRY).max(PAUSE)) {
+            let error = match question(left.min(patience).max(PAUSE)) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            patience *= 2;
             self.serve();
             if let Some((code, text)) = self.consumer.context().take_error() {
                 if client::is_refusal(code) {

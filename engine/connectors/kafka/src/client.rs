@@ -44,7 +44,11 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(table = %self.table, %error, reason, "the Kafka client reports an error");
         if let Some(code) = error.rdkafka_error_code() {
-            *self.last_error.lock().unwrap_or_else(|e| e.into_inner()) = Some((code, reason.to_owned()));
+            let mut last = self.last_error.lock().unwrap_or_else(|e| e.into_inner());
+            // After a refusal comes "all brokers are down", which says less.
+            if !last.as_ref().is_some_and(|(code, _)| is_refusal(*code)) {
+                *last = Some((code, reason.to_owned()));
+            }
         }
     }
 

@@ -316,30 +316,41 @@ fn runs(block: &Block, records: Option<&UInt32Array>) -> Vec<(u32, usize)> {
 
 /// One metadata column, a value a record.
 fn metadata(which: Metadata, data_type: &ArrowType, block: &Block, splits: &[Split]) -> Result<ArrayRef> {
-    let by_split = || {
-        block
-            .runs
-            .iter()
-            .flat_map(|&(split, n)| std::iter::repeat_n(splits.get(split as usize), n))
+    let of = |split: u32| {
+        splits
+            .get(split as usize)
+            .ok_or_else(|| Error::internal("a block of records names a split that is not there"))
     };
     Ok(match which {
-        Metadata::Topic => Arc::new(StringArray::from_iter_values(
-            by_split().map(|s| s.map_or("", |s| s.topic.as_str())),
-        )),
-        Metadata::Partition => Arc::new(Int32Array::from_iter_values(
-            by_split().map(|s| s.map_or(-1, |s| s.partition)),
-        )),
+        Metadata::Topic => {
+            let mut names = StringBuilder::new();
+            for &(split, records) in &block.runs {
+                let topic = &of(split)?.topic;
+                (0..records).for_each(|_| names.append_value(topic));
+            }
+            Arc::new(names.finish())
+        }
+        Metadata::Partition => {
+            let mut numbers = Vec::with_capacity(block.records());
+            for &(split, records) in &block.runs {
+                numbers.extend(std::iter::repeat_n(of(split)?.partition, records));
+            }
+            Arc::new(Int32Array::from(numbers))
+        }
         Metadata::Offset => Arc::new(Int64Array::from(block.offsets.clone())),
         Metadata::Timestamp => Arc::new(
             TimestampMillisecondArray::from(block.timestamps.clone()).with_data_type(data_type.clone()),
         ),
-        Metadata::TimestampType => Arc::new(StringArray::from_iter_values(block.timestamp_types.iter().map(
-            |t| match t {
+        Metadata::TimestampType => {
+            let name = |t: &TimestampType| match t {
                 TimestampType::None => "NoTimestampType",
                 TimestampType::Create => "CreateTime",
                 TimestampType::LogAppend => "LogAppendTime",
-            },
-        ))),
+            };
+            Arc::new(StringArray::from_iter_values(
+                block.timestamp_types.iter().map(name),
+            ))
+        }
         Metadata::LeaderEpoch => Arc::new(
             block
                 .leader_epochs

@@ -1,0 +1,4 @@
+//! The connector against real brokers.
+
+mod sink;
+mod source;

@@ -1,0 +1,658 @@
+//! The sink against real brokers: what a checkpoint holds becomes visible once, what it does not never.
+
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use arrow::array::{AsArray, StringArray};
+use arrow::record_batch::RecordBatch;
+use millrace_connector_api::format::{Decoder, Encoder, Format, Payloads};
+use millrace_connector_api::sink::{RecoverContext, Recovered, SinkContext, SinkFactory, SinkWriter};
+use millrace_connector_api::{ChangeBatch, OptionSpec, Registry, Waker};
+use millrace_connector_kafka::sink::Sink;
+use millrace_core::{CheckpointId, Configuration, Error, ErrorKind, Result};
+use millrace_dataflow::{SinkSpec, TableSpec};
+use millrace_expr::{DataType, Field, RowType};
+use millrace_testkit::kafka::{Kafka, Options, Version};
+use millrace_testkit::records::{self, Isolation};
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A column of text as it is.
+struct Text;
+
+struct TextEncoder;
+
+impl Format for Text {
+    fn identifier(&self) -> &'static str {
+        "text"
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        &[]
+    }
+
+    fn decoder(&self, _: &TableSpec, _: &str, _: &RowType) -> Result<Box<dyn Decoder>> {
+        Err(Error::unsupported("reading text"))
+    }
+
+    fn encoder(&self, _: &TableSpec, _: &str, _: &RowType) -> Result<Box<dyn Encoder>> {
+        Ok(Box::new(TextEncoder))
+    }
+
+    fn validate(&self, _: &TableSpec, _: &str, _: &[Field]) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Encoder for TextEncoder {
+    fn encode(&mut self, batch: &ChangeBatch, out: &mut Payloads) -> Result<()> {
+        for value in batch.rows.column(0).as_string::<i32>() {
+            out.push(value.map(str::as_bytes));
+        }
+        Ok(())
+    }
+}
+
+/// One job's sink; attempts and checkpoints are the test's.
+struct Job {
+    bootstrap: String,
+    topic: String,
+    prefix: String,
+    sink: Sink,
+    runtime: tokio::runtime::Runtime,
+    options: Vec<(&'static str, String)>,
+    attempts: Vec<Vec<u8>>,
+}
+
+impl Job {
+    fn new(kafka: &Kafka) -> Job {
+        let topic = kafka.unique_topic("sink", 3);
+        Job::on(kafka.bootstrap(), topic.clone(), topic)
+    }
+
+    fn on(bootstrap: String, topic: String, prefix: String) -> Job {
+        let mut formats = Registry::default();
+        formats.add_format(Arc::new(Text));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        Job {
+            bootstrap,
+            topic,
+            prefix,
+            sink: Sink::new(formats),
+            runtime,
+            options: Vec::new(),
+            attempts: Vec::new(),
+        }
+    }
+
+    /// Another run of the same job.
+    fn again(&self) -> Job {
+        let mut job = Job::on(self.bootstrap.clone(), self.topic.clone(), self.prefix.clone());
+        job.options.clone_from(&self.options);
+        job.attempts.clone_from(&self.attempts);
+        job
+    }
+
+    fn with(mut self, key: &'static str, value: &str) -> Job {
+        self.options.push((key, value.to_owned()));
+        self
+    }
+
+    fn spec(&self) -> SinkSpec {
+        let mut options: Vec<(&str, String)> = vec![
+            ("connector", "kafka".to_owned()),
+            ("topic", self.topic.clone()),
+            ("properties.bootstrap.servers", self.bootstrap.clone()),
+            ("format", "text".to_owned()),
+            ("sink.delivery-guarantee", "exactly-once".to_owned()),
+            ("sink.transactional-id-prefix", self.prefix.clone()),
+            ("properties.transaction.timeout.ms", "600000".to_owned()),
+        ];
+        options.extend(self.options.iter().cloned());
+        let table = TableSpec {
+            name: "t".to_owned(),
+            options: options.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
+            columns: vec![Field::new("line", DataType::string())],
+            metadata: Vec::new(),
+            primary_key: Vec::new(),
+            partition_keys: Vec::new(),
+        };
+        SinkSpec {
+            table,
+            metadata: Vec::new(),
+        }
+    }
+
+    /// Reserves ids and opens a subtask's writer, as a JobManager does it.
+    fn open_subtask(&mut self, attempt: u64, subtask: usize, parallelism: usize) -> Subtask {
+        let record = self
+            .sink
+            .attempt_record(&self.spec(), attempt, parallelism)
+            .unwrap();
+        if !self.attempts.contains(&record) {
+            self.attempts.push(record);
+        }
+        let waker = Waker::default();
+        let context = SinkContext {
+            config: Configuration::default(),
+            job_name: "test".to_owned(),
+            uid: "sink".to_owned(),
+            subtask,
+            parallelism,
+            attempt,
+            waker: waker.clone(),
+            runtime: self.runtime.handle().clone(),
+        };
+        Subtask {
+            writer: self.sink.open(&self.spec(), context).unwrap(),
+            waker,
+        }
+    }
+
+    fn open(&mut self, attempt: u64) -> Subtask {
+        self.open_subtask(attempt, 0, 1)
+    }
+
+    fn try_recover(&self, restored: &[Vec<u8>], newest: Option<&[Vec<u8>]>) -> Result<Recovered> {
+        let context = RecoverContext {
+            config: Configuration::default(),
+            runtime: self.runtime.handle().clone(),
+            restored: restored.to_vec(),
+            committed: false,
+            newest: newest.map(<[Vec<u8>]>::to_vec),
+            earlier_attempts: self.attempts.clone(),
+        };
+        self.sink.recover(&self.spec(), context)
+    }
+
+    fn recover(&self, restored: &[Vec<u8>]) -> Recovered {
+        self.try_recover(restored, None).unwrap()
+    }
+
+    fn read(&self, isolation: Isolation) -> Vec<String> {
+        let mut client = rdkafka::ClientConfig::new();
+        client.set("bootstrap.servers", &self.bootstrap);
+        let mut lines: Vec<String> = records::read(&client, &self.topic, isolation)
+            .unwrap()
+            .iter()
+            .map(|r| r.text())
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    fn committed(&self) -> Vec<String> {
+        self.read(Isolation::ReadCommitted)
+    }
+
+    fn uncommitted(&self) -> Vec<String> {
+        self.read(Isolation::ReadUncommitted)
+    }
+}
+
+struct Subtask {
+    writer: Box<dyn SinkWriter>,
+    waker: Waker,
+}
+
+impl Subtask {
+    fn wait<T>(&mut self, mut poll: impl FnMut(&mut dyn SinkWriter) -> Result<Poll<T>>) -> Result<T> {
+        let started = Instant::now();
+        loop {
+            if let Poll::Ready(value) = poll(&mut *self.writer)? {
+                return Ok(value);
+            }
+            assert!(started.elapsed() < PATIENCE, "waited for too long");
+            self.waker.wait(Duration::from_secs(1));
+        }
+    }
+
+    fn try_write(&mut self, lines: &[&str]) -> Result<()> {
+        self.wait(|w| w.poll_ready())?;
+        let schema = RowType::new(vec![Field::new("line", DataType::string())]).to_arrow();
+        let column = Arc::new(StringArray::from(lines.to_vec()));
+        self.writer.write(&ChangeBatch::inserts(
+            RecordBatch::try_new(schema, vec![column]).unwrap(),
+        ))
+    }
+
+    fn write(&mut self, lines: &[&str]) {
+        self.try_write(lines).unwrap();
+    }
+
+    fn try_snapshot(&mut self, checkpoint: u64) -> Result<Vec<u8>> {
+        self.writer.begin_checkpoint(CheckpointId(checkpoint))?;
+        self.wait(|w| w.poll_checkpoint())
+    }
+
+    fn snapshot(&mut self, checkpoint: u64) -> Vec<u8> {
+        self.try_snapshot(checkpoint).unwrap()
+    }
+
+    fn try_complete(&mut self, checkpoint: u64) -> Result<()> {
+        self.writer.checkpoint_complete(CheckpointId(checkpoint))?;
+        self.wait(|w| w.poll_commits())
+    }
+
+    fn complete(&mut self, checkpoint: u64) {
+        self.try_complete(checkpoint).unwrap();
+    }
+
+    /// The process is gone: nothing of the writer is ended or awaited.
+    fn abandon(self) {
+        drop(self);
+    }
+}
+
+/// Transactional ids in a writer's state, in order.
+fn handles(state: &[u8]) -> Vec<String> {
+    let state: serde_json::Value = serde_json::from_slice(state).unwrap();
+    let prepared = state["prepared"].as_array().unwrap();
+    prepared
+        .iter()
+        .map(|p| p["handle"]["transactional_id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn on_both(test: impl Fn(&Kafka)) {
+    for version in [Version::Kafka39, Version::Kafka41] {
+        test(Kafka::shared(version));
+    }
+}
+
+#[test]
+fn records_are_visible_once_their_checkpoint_is_complete() {
+    on_both(|kafka| {
+        let mut job = Job::new(kafka);
+        let mut w = job.open(1);
+        w.write(&["a", "b"]);
+        let state = w.snapshot(1);
+        assert_eq!(handles(&state).len(), 1);
+        assert_eq!(job.uncommitted(), ["a", "b"], "flushed");
+        assert!(
+            job.committed().is_empty(),
+            "not committed before the checkpoint is complete"
+        );
+        w.write(&["c"]);
+        w.complete(1);
+        assert_eq!(job.committed(), ["a", "b"]);
+        w.snapshot(2);
+        w.complete(2);
+        assert_eq!(job.committed(), ["a", "b", "c"]);
+        assert!(
+            handles(&w.snapshot(3)).is_empty(),
+            "a transaction without records has no handle"
+        );
+    });
+}
+
+#[test]
+fn a_prepared_transaction_is_committed_by_recovery_and_what_follows_is_aborted() {
+    on_both(|kafka| {
+        let mut job = Job::new(kafka);
+        let mut w = job.open(1);
+        w.write(&["a", "b"]);
+        let state = w.snapshot(1);
+        w.write(&["lost"]);
+        let _ = w.snapshot(2);
+        w.abandon();
+        let recovered = job.recover(std::slice::from_ref(&state));
+        assert_eq!(recovered.committed, 1);
+        assert!(recovered.fenced >= 1);
+        assert_eq!(job.committed(), ["a", "b"]);
+        // A crash within recovery is followed by another one: nothing changes, nothing is repeated.
+        for _ in 0..2 {
+            assert_eq!(job.recover(std::slice::from_ref(&state)).committed, 1);
+            assert_eq!(job.committed(), ["a", "b"]);
+        }
+        let mut w = job.open(2);
+        w.write(&["c"]);
+        let state = w.snapshot(2);
+        w.complete(2);
+        assert_eq!(job.committed(), ["a", "b", "c"]);
+        w.abandon();
+        // Now the ids of the first attempt's handles can be fenced too.
+        assert!(handles(&state).iter().all(|id| id.contains("-2-0-")));
+        let recovered = job.recover(&[state]);
+        assert_eq!(recovered.committed, 1, "committed before: said so again");
+        assert!(recovered.fenced >= 2);
+        assert_eq!(job.committed(), ["a", "b", "c"]);
+    });
+}
+
+#[test]
+fn an_id_rests_until_a_checkpoint_without_its_handle_is_complete() {
+    let mut job = Job::new(Kafka::shared(Version::Kafka39));
+    let mut w = job.open(1);
+    let mut newest: Vec<String> = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for checkpoint in 1..=12 {
+        w.write(&[&format!("{checkpoint:02}")]);
+        let state = w.snapshot(checkpoint);
+        let own = handles(&state).pop().unwrap();
+        // While this checkpoint's transaction was open, the one before was the newest complete.
+        assert!(
+            !newest.contains(&own),
+            "checkpoint {checkpoint} used {own} again too early"
+        );
+        newest = handles(&state);
+        seen.insert(own);
+        w.complete(checkpoint);
+    }
+    assert!(seen.len() <= 4, "ids go round: {seen:?}");
+    assert_eq!(job.committed().len(), 12);
+    // Whatever is open now, restoring the newest checkpoint commits none of it.
+    let state = w.snapshot(13);
+    w.complete(13);
+    w.write(&["open"]);
+    let _ = w.snapshot(14);
+    w.abandon();
+    job.recover(&[state]);
+    assert_eq!(job.committed().len(), 12);
+}
+
+#[test]
+fn a_declined_checkpoint_carries_its_handle_on() {
+    let mut job = Job::new(Kafka::shared(Version::Kafka39));
+    let mut w = job.open(1);
+    w.write(&["a"]);
+    let first = handles(&w.snapshot(1));
+    w.write(&["b"]);
+    let second = handles(&w.snapshot(2));
+    assert_eq!(second.len(), 2);
+    assert_eq!(second[0], first[0], "oldest first");
+    assert!(job.committed().is_empty());
+    w.write(&["c"]);
+    let state = w.snapshot(3);
+    assert_eq!(handles(&state).len(), 3);
+    w.complete(3);
+    assert_eq!(job.committed(), ["a", "b", "c"]);
+    w.write(&["d"]);
+    let state = w.snapshot(4);
+    w.write(&["e"]);
+    let last = w.snapshot(5);
+    assert_eq!(handles(&last).len(), 2);
+    w.abandon();
+    drop(state);
+    assert_eq!(job.recover(&[last]).committed, 2);
+    assert_eq!(job.committed(), ["a", "b", "c", "d", "e"]);
+}
+
+#[test]
+fn checkpoints_that_never_complete_end_in_back_pressure() {
+    let mut job = Job::new(Kafka::shared(Version::Kafka39));
+    let mut w = job.open(1);
+    for checkpoint in 1..=16 {
+        w.write(&[&format!("{checkpoint:02}")]);
+        assert_eq!(handles(&w.snapshot(checkpoint)).len() as u64, checkpoint);
+    }
+    assert!(w.writer.poll_ready().unwrap().is_pending(), "all ids are in use");
+    w.complete(16);
+    assert_eq!(job.committed().len(), 16);
+    assert!(
+        w.writer.poll_ready().unwrap().is_pending(),
+        "the newest checkpoint still holds them"
+    );
+    assert!(handles(&w.snapshot(17)).is_empty());
+    w.complete(17);
+    w.write(&["17"]);
+    w.snapshot(18);
+    w.complete(18);
+    assert_eq!(job.committed().len(), 17);
+}
+
+#[test]
+fn an_older_checkpoint_is_restored_without_committing_again() {
+    let mut job = Job::new(Kafka::shared(Version::Kafka41));
+    let mut w = job.open(1);
+    let mut states = Vec::new();
+    for checkpoint in 1..=5 {
+        w.write(&[&checkpoint.to_string()]);
+        states.push(w.snapshot(checkpoint));
+        w.complete(checkpoint);
+    }
+    // Until the id of checkpoint 1's handle has another open transaction.
+    let first = states.remove(0);
+    let mut checkpoint = 5;
+    loop {
+        checkpoint += 1;
+        w.write(&[&checkpoint.to_string()]);
+        let state = w.snapshot(checkpoint);
+        if handles(&state).last() == handles(&first).last() {
+            break;
+        }
+        states.push(state);
+        w.complete(checkpoint);
+    }
+    let visible = job.committed();
+    w.abandon();
+    // The newest is known: what it does not hold is done.
+    let recovered = job
+        .try_recover(&[first], Some(&states[states.len() - 1..]))
+        .unwrap();
+    assert_eq!(recovered.committed, 0);
+    assert_eq!(job.committed(), visible);
+}
+
+#[test]
+fn without_knowing_the_newest_a_later_transaction_of_an_id_is_told_by_its_start() {
+    let mut job = Job::new(Kafka::shared(Version::Kafka39));
+    let mut w = job.open(1);
+    w.write(&["1"]);
+    let first = w.snapshot(1);
+    w.complete(1);
+    let mut checkpoint = 1;
+    // Until the first id has another open transaction.
+    loop {
+        checkpoint += 1;
+        w.write(&["x"]);
+        let state = w.snapshot(checkpoint);
+        if handles(&state).last() == handles(&first).last() {
+            break;
+        }
+        w.complete(checkpoint);
+    }
+    let visible = job.committed();
+    w.abandon();
+    assert_eq!(job.recover(&[first]).committed, 0);
+    assert_eq!(
+        job.committed(),
+        visible,
+        "the open transaction was aborted, not committed"
+    );
+}
+
+#[test]
+fn commits_follow_checkpoints_and_parallelism_may_change() {
+    let mut job = Job::new(Kafka::shared(Version::Kafka41));
+    let mut a = job.open_subtask(1, 0, 2);
+    let mut b = job.open_subtask(1, 1, 2);
+    a.write(&["a1"]);
+    b.write(&["b1"]);
+    let (sa, sb) = (a.snapshot(1), b.snapshot(1));
+    a.write(&["never"]);
+    a.snapshot(2);
+    a.abandon();
+    b.abandon();
+    assert_eq!(job.recover(&[sa, sb]).committed, 2);
+    assert_eq!(job.committed(), ["a1", "b1"]);
+    let mut w = job.open_subtask(2, 0, 1);
+    w.write(&["c"]);
+    w.snapshot(2);
+    w.complete(2);
+    assert_eq!(job.committed(), ["a1", "b1", "c"]);
+}
+
+#[test]
+fn the_older_of_two_runs_says_so_and_stops() {
+    let mut old = Job::new(Kafka::shared(Version::Kafka39));
+    let mut w = old.open(1);
+    w.write(&["a"]);
+    w.snapshot(1);
+    w.complete(1);
+    w.write(&["b"]);
+    w.waker.wait(Duration::ZERO);
+    let mut new = old.again();
+    new.recover(&[]);
+    let mut w2 = new.open(2);
+    // The old run finds out with its next checkpoint at the latest.
+    let e = w.try_write(&["c"]).and_then(|()| w.try_snapshot(2)).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Fenced, "{e}");
+    assert!(
+        e.to_string().contains("another run of this job has taken over"),
+        "{e}"
+    );
+    w2.write(&["d"]);
+    w2.snapshot(2);
+    w2.complete(2);
+    assert_eq!(new.committed(), ["a", "d"]);
+}
+
+#[test]
+fn a_run_whose_transaction_was_committed_by_its_successor_may_commit_it_again() {
+    let mut old = Job::new(Kafka::shared(Version::Kafka41));
+    let mut w = old.open(1);
+    w.write(&["a"]);
+    let state = w.snapshot(1);
+    let new = old.again();
+    assert_eq!(new.recover(&[state]).committed, 1);
+    w.complete(1);
+    assert_eq!(old.committed(), ["a"]);
+}
+
+#[test]
+fn stragglers_of_our_prefix_are_aborted_and_others_are_left_alone() {
+    let kafka = Kafka::shared(Version::Kafka39);
+    let mut old = Job::new(kafka);
+    let mut other = Job::on(kafka.bootstrap(), old.topic.clone(), format!("{}-x", old.prefix));
+    let mut w = old.open(1);
+    w.write(&["straggler"]);
+    w.snapshot(1);
+    w.abandon();
+    let mut theirs = other.open(1);
+    theirs.write(&["theirs"]);
+    theirs.snapshot(1);
+    // A fresh start, with no record of the earlier run.
+    let fresh = Job::on(old.bootstrap.clone(), old.topic.clone(), old.prefix.clone());
+    assert_eq!(
+        fresh.recover(&[]),
+        Recovered {
+            committed: 0,
+            fenced: 1
+        }
+    );
+    theirs.complete(1);
+    assert_eq!(other.committed(), ["theirs"]);
+}
+
+/// A broker of its own: it aborts what is open for more than a second.
+#[test]
+fn a_transaction_that_timed_out_is_loud() {
+    let kafka = Kafka::start(Version::Kafka39, Options::default()).unwrap();
+    let job = Job::new(&kafka).with("properties.transaction.timeout.ms", "1000");
+    let aborted = |job: &Job, w: &mut Subtask| {
+        // Only the coordinator ends it; that it has is seen by a reader that waits for nothing open.
+        millrace_testkit::wait::until("the abort", PATIENCE, || {
+            let _ = w.writer.poll_commits();
+            Ok(kafka.transactions()?.iter().all(|t| !t.is_open()).then_some(()))
+        })
+        .unwrap();
+        assert!(job.committed().is_empty());
+    };
+
+    // Before its checkpoint is complete: the task fails, and a restart loses nothing.
+    let mut first = job.again();
+    let mut w = first.open(1);
+    w.write(&["a"]);
+    w.snapshot(1);
+    aborted(&first, &mut w);
+    w.write(&["b"]);
+    let e = w.try_snapshot(2).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::External, "{e}");
+    w.abandon();
+
+    // After: its records are lost, and neither the writer nor a recovery hides it.
+    let mut second = first.again();
+    let mut w = second.open(2);
+    w.write(&["c"]);
+    let state = w.snapshot(3);
+    aborted(&second, &mut w);
+    let e = w.try_complete(3).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::DataLoss, "{e}");
+    w.abandon();
+    let e = second.try_recover(&[state], None).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::DataLoss, "{e}");
+    assert!(e.to_string().contains("-2-0-"), "{e}");
+}
+
+#[test]
+fn a_lost_record_declines_the_checkpoint() {
+    let kafka = Kafka::shared(Version::Kafka39);
+    let mut job = Job::new(kafka);
+    let mut w = job.open(1);
+    w.write(&["a"]);
+    w.snapshot(1);
+    kafka.delete_topic(&job.topic).unwrap();
+    let mut job2 = job.again().with("properties.delivery.timeout.ms", "2000");
+    let e = (|| {
+        let mut w = job2.open(2);
+        w.try_write(&["b"])?;
+        w.try_snapshot(2)
+    })()
+    .unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::External, "{e}");
+    assert!(e.to_string().contains("could not be written"), "{e}");
+}
+
+#[test]
+fn at_least_once_is_acknowledged_before_a_checkpoint() {
+    on_both(|kafka| {
+        let mut job = Job::new(kafka).with("sink.delivery-guarantee", "at-least-once");
+        assert!(job.sink.attempt_record(&job.spec(), 1, 1).unwrap().is_empty());
+        let mut w = job.open(1);
+        let lines: Vec<String> = (0..200_000).map(|i| format!("{i:06}")).collect();
+        for chunk in lines.chunks(8192) {
+            let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
+            w.write(&chunk);
+        }
+        assert!(w.snapshot(1).is_empty());
+        w.abandon();
+        assert_eq!(job.committed(), lines);
+    });
+}
+
+#[test]
+fn more_than_the_queue_holds_is_written_in_one_transaction() {
+    let mut job = Job::new(Kafka::shared(Version::Kafka39));
+    let mut w = job.open(1);
+    let lines: Vec<String> = (0..300_000).map(|i| format!("{i:06}")).collect();
+    let all: Vec<&str> = lines.iter().map(String::as_str).collect();
+    w.write(&all);
+    assert_eq!(handles(&w.snapshot(1)).len(), 1);
+    w.complete(1);
+    assert_eq!(job.committed(), lines);
+}
+
+#[test]
+fn what_cannot_be_is_said_before_anything_starts() {
+    let kafka = Kafka::shared(Version::Kafka39);
+    let job = Job::new(kafka);
+    job.sink.check(&job.spec()).unwrap();
+    let too_long = job.again().with("properties.transaction.timeout.ms", "3600000");
+    let e = too_long.sink.check(&too_long.spec()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::User, "{e}");
+    assert!(
+        e.to_string()
+            .contains("'properties.transaction.timeout.ms' = '900000'"),
+        "{e}"
+    );
+    let unknown = Job::on(kafka.bootstrap(), "no-such-topic".to_owned(), "p".to_owned());
+    let e = unknown.sink.check(&unknown.spec()).unwrap_err();
+    assert!(e.to_string().contains("no-such-topic"), "{e}");
+    assert_eq!(e.kind(), ErrorKind::User);
+}

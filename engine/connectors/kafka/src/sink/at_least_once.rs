@@ -22,7 +22,14 @@ pub struct AtLeastOnce {
 
 impl AtLeastOnce {
     pub fn new(writer: Box<dyn Writer>, encoder: RecordEncoder, flushes: bool) -> Self {
-        AtLeastOnce { writer, encoder, flushes, block: Block::default(), taken: 0, has_flushed: true }
+        AtLeastOnce {
+            writer,
+            encoder,
+            flushes,
+            block: Block::default(),
+            taken: 0,
+            has_flushed: true,
+        }
     }
 
     fn send(&mut self) -> Result<Poll<()>> {
@@ -46,7 +53,9 @@ impl SinkWriter for AtLeastOnce {
             return Ok(());
         }
         if self.taken < self.block.len() {
-            return Err(Error::internal("the Kafka sink was given a batch before it was ready"));
+            return Err(Error::internal(
+                "the Kafka sink was given a batch before it was ready",
+            ));
         }
         self.encoder.encode(batch, &mut self.block)?;
         self.taken = self.writer.produce(&self.block, 0)?;

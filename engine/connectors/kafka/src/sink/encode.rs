@@ -18,7 +18,9 @@ pub const HEADERS: &str = "headers";
 /// Metadata that a table can write: Flink's keys and types.
 pub fn metadata() -> Vec<Field> {
     let headers = TypeKind::Map(
-        Box::new(DataType::not_null(TypeKind::Varchar(millrace_expr::types::MAX_LENGTH))),
+        Box::new(DataType::not_null(TypeKind::Varchar(
+            millrace_expr::types::MAX_LENGTH,
+        ))),
         Box::new(DataType::bytes()),
     );
     vec![
@@ -45,11 +47,16 @@ impl Part {
     }
 
     fn encode(&mut self, batch: &ChangeBatch, out: &mut Payloads) -> Result<()> {
-        let columns: Vec<ArrayRef> = self.columns.iter().map(|&c| batch.rows.column(c).clone()).collect();
+        let columns: Vec<ArrayRef> = self
+            .columns
+            .iter()
+            .map(|&c| batch.rows.column(c).clone())
+            .collect();
         let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.len()));
-        let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(|e| {
-            Error::internal("a batch does not have the columns of the Kafka table").with_source(e)
-        })?;
+        let rows =
+            RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(|e| {
+                Error::internal("a batch does not have the columns of the Kafka table").with_source(e)
+            })?;
         out.clear();
         self.encoder.encode(&ChangeBatch { rows, kinds: None }, out)?;
         if out.len() != batch.len() {
@@ -76,9 +83,16 @@ impl RecordEncoder {
     pub fn new(spec: &SinkSpec, options: &TableOptions) -> Result<Self> {
         let table = &spec.table;
         let column = |key: &str| {
-            spec.metadata.iter().position(|m| m.name == key).map(|i| table.columns.len() + i)
+            spec.metadata
+                .iter()
+                .position(|m| m.name == key)
+                .map(|i| table.columns.len() + i)
         };
-        if let Some(other) = spec.metadata.iter().find(|m| m.name != TIMESTAMP && m.name != HEADERS) {
+        if let Some(other) = spec
+            .metadata
+            .iter()
+            .find(|m| m.name != TIMESTAMP && m.name != HEADERS)
+        {
             return Err(Error::user(format!(
                 "table '{}' cannot write the metadata '{}'",
                 table.name, other.name
@@ -87,7 +101,11 @@ impl RecordEncoder {
         }
         Ok(RecordEncoder {
             table: table.name.clone(),
-            key: options.key.as_ref().map(|key| Part::new(table, key)).transpose()?,
+            key: options
+                .key
+                .as_ref()
+                .map(|key| Part::new(table, key))
+                .transpose()?,
             value: Part::new(table, &options.value)?,
             timestamp: column(TIMESTAMP),
             headers: column(HEADERS),
@@ -96,21 +114,25 @@ impl RecordEncoder {
 
     /// Puts the batch's records into `out`, in place of what was there.
     pub fn encode(&mut self, batch: &ChangeBatch, out: &mut Block) -> Result<()> {
-        if batch.kinds.as_ref().is_some_and(|kinds| kinds.values().iter().any(|&k| k != RowKind::Insert as u8)) {
+        if batch
+            .kinds
+            .as_ref()
+            .is_some_and(|kinds| kinds.values().iter().any(|&k| k != RowKind::Insert as u8))
+        {
             return Err(Error::user(format!(
                 "table '{}' takes inserts only, and the query updates or deletes rows",
                 self.table
             )));
-        }
-        if out.values.offsets.is_empty() {
-            out.values = Payloads::new();
         }
         self.value.encode(batch, &mut out.values)?;
         match &mut self.key {
             None => out.keys = None,
             Some(key) => key.encode(batch, out.keys.get_or_insert_with(Payloads::new))?,
         }
-        out.timestamps = self.timestamp.map(|c| timestamps(batch.rows.column(c))).transpose()?;
+        out.timestamps = self
+            .timestamp
+            .map(|c| timestamps(batch.rows.column(c)))
+            .transpose()?;
         out.headers = self.headers.map(|c| headers(batch.rows.column(c))).transpose()?;
         Ok(())
     }
@@ -140,12 +162,21 @@ fn headers(column: &ArrayRef) -> Result<Headers> {
     let maps: &MapArray = column.as_map_opt().ok_or_else(wrong)?;
     let names: &StringArray = maps.keys().as_string_opt().ok_or_else(wrong)?;
     let values: &BinaryArray = maps.values().as_binary_opt().ok_or_else(wrong)?;
-    let mut out = Headers { offsets: vec![0], entries: Vec::new() };
+    let mut out = Headers {
+        offsets: vec![0],
+        entries: Vec::new(),
+    };
     for row in 0..maps.len() {
         if maps.is_valid(row) {
-            let (from, to) = (maps.value_offsets()[row] as usize, maps.value_offsets()[row + 1] as usize);
+            let (from, to) = (
+                maps.value_offsets()[row] as usize,
+                maps.value_offsets()[row + 1] as usize,
+            );
             out.entries.extend((from..to).map(|i| {
-                (names.value(i).to_owned(), values.is_valid(i).then(|| values.value(i).to_vec()))
+                (
+                    names.value(i).to_owned(),
+                    values.is_valid(i).then(|| values.value(i).to_vec()),
+                )
             }));
         }
         out.offsets.push(out.entries.len() as u32);
@@ -178,7 +209,10 @@ mod tests {
         let column: ArrayRef = Arc::new(maps.finish());
         let headers = headers(&column).unwrap();
         assert_eq!(headers.offsets, [0, 2, 2, 2]);
-        assert_eq!(headers.entries, [("a".to_owned(), Some(b"1".to_vec())), ("b".to_owned(), None)]);
+        assert_eq!(
+            headers.entries,
+            [("a".to_owned(), Some(b"1".to_vec())), ("b".to_owned(), None)]
+        );
         // A slice of a map array keeps its offsets.
         assert!(super::headers(&column.slice(1, 2)).unwrap().entries.is_empty());
     }

@@ -158,7 +158,9 @@ impl ExactlyOnce {
 
     fn advance_checkpoint(&mut self) -> Result<Poll<()>> {
         let Some(pending) = &mut self.checkpoint else {
-            return Err(Error::internal("the Kafka sink was asked for a checkpoint that was not begun"));
+            return Err(Error::internal(
+                "the Kafka sink was asked for a checkpoint that was not begun",
+            ));
         };
         loop {
             pending.stage = match std::mem::replace(&mut pending.stage, Stage::Done) {
@@ -183,8 +185,15 @@ impl ExactlyOnce {
                         Error::internal("a Kafka transaction has no records that it was begun for")
                     })?;
                     failpoint::pass("sink.after-handle");
-                    let prepared = Prepared { checkpoint: pending.checkpoint, handle };
-                    self.prepared.push_back(Uncommitted { prepared, writer, is_proving: false });
+                    let prepared = Prepared {
+                        checkpoint: pending.checkpoint,
+                        handle,
+                    };
+                    self.prepared.push_back(Uncommitted {
+                        prepared,
+                        writer,
+                        is_proving: false,
+                    });
                     Stage::Done
                 }
                 Stage::Done => return Self::advance_proofs(&mut self.prepared),
@@ -194,10 +203,14 @@ impl ExactlyOnce {
 
     fn advance_proofs(prepared: &mut VecDeque<Uncommitted>) -> Result<Poll<()>> {
         for riding in prepared.iter_mut().filter(|u| u.is_proving) {
-            let Poll::Ready(handle) = riding.writer.poll_prepare()? else { return Ok(Poll::Pending) };
+            let Poll::Ready(handle) = riding.writer.poll_prepare()? else {
+                return Ok(Poll::Pending);
+            };
             if handle.as_ref() != Some(&riding.prepared.handle) {
-                return Err(Error::external("a Kafka transaction that waits for its commit is another one now")
-                    .with_detail(format!("it was {:?}, it is {handle:?}", riding.prepared.handle)));
+                return Err(Error::external(
+                    "a Kafka transaction that waits for its commit is another one now",
+                )
+                .with_detail(format!("it was {:?}, it is {handle:?}", riding.prepared.handle)));
             }
             riding.is_proving = false;
         }
@@ -212,14 +225,18 @@ impl ExactlyOnce {
     /// Commits what complete checkpoints hold, one after the other.
     fn commit(&mut self) -> Result<Poll<()>> {
         while self.is_due() {
-            let Some(next) = self.prepared.front_mut() else { break };
+            let Some(next) = self.prepared.front_mut() else {
+                break;
+            };
             if !self.is_committing {
                 failpoint::pass("sink.before-commit");
                 next.is_proving = false;
                 next.writer.start_commit()?;
                 self.is_committing = true;
             }
-            let Poll::Ready(committed) = next.writer.poll_commit()? else { return Ok(Poll::Pending) };
+            let Poll::Ready(committed) = next.writer.poll_commit()? else {
+                return Ok(Poll::Pending);
+            };
             self.is_committing = false;
             if let Some(done) = self.prepared.pop_front() {
                 tracing::debug!(
@@ -229,7 +246,10 @@ impl ExactlyOnce {
                 );
                 match committed {
                     Committed::Reusable => {
-                        self.cooling.push(Cooling { writer: done.writer, absent_since: None });
+                        self.cooling.push(Cooling {
+                            writer: done.writer,
+                            absent_since: None,
+                        });
                     }
                     Committed::Spent => drop(done.writer),
                 }
@@ -283,7 +303,9 @@ impl SinkWriter for ExactlyOnce {
             return Ok(());
         }
         if self.taken < self.block.len() {
-            return Err(Error::internal("the Kafka sink was given a batch before it was ready"));
+            return Err(Error::internal(
+                "the Kafka sink was given a batch before it was ready",
+            ));
         }
         self.encoder.encode(batch, &mut self.block)?;
         self.taken = 0;
@@ -308,7 +330,9 @@ impl SinkWriter for ExactlyOnce {
             // what it was preparing belongs to this one.
             Some(pending) if self.current.is_none() => pending.checkpoint = checkpoint,
             Some(_) => {
-                return Err(Error::internal("a checkpoint of the Kafka sink was begun within another"));
+                return Err(Error::internal(
+                    "a checkpoint of the Kafka sink was begun within another",
+                ));
             }
             None => {
                 let stage = self.current.take().map_or(Stage::Done, Stage::Flush);
@@ -331,7 +355,9 @@ impl SinkWriter for ExactlyOnce {
             return Ok(Poll::Pending);
         }
         let Some(Pending { checkpoint, .. }) = self.checkpoint.take() else {
-            return Err(Error::internal("the Kafka sink was asked for a checkpoint that was not begun"));
+            return Err(Error::internal(
+                "the Kafka sink was asked for a checkpoint that was not begun",
+            ));
         };
         for cooling in &mut self.cooling {
             cooling.absent_since.get_or_insert(checkpoint);
@@ -343,7 +369,8 @@ impl SinkWriter for ExactlyOnce {
     fn checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<()> {
         self.completed = self.completed.max(Some(checkpoint));
         let is_cold = |c: &mut Cooling| c.absent_since.is_some_and(|since| since <= checkpoint);
-        self.free.extend(self.cooling.extract_if(.., is_cold).map(|c| c.writer));
+        self.free
+            .extend(self.cooling.extract_if(.., is_cold).map(|c| c.writer));
         // Whoever waits for an id, or for a commit, looks again.
         self.waker.wake();
         Ok(())

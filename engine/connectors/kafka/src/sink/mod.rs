@@ -58,7 +58,10 @@ impl SinkFactory for Sink {
         let options = self.options(table)?;
         options::topic(&table.name, &options.topics)?;
         options::transaction_timeout(&options)?;
-        let spec = SinkSpec { table: table.clone(), metadata: Vec::new() };
+        let spec = SinkSpec {
+            table: table.clone(),
+            metadata: Vec::new(),
+        };
         RecordEncoder::new(&spec, &options)?;
         Ok(SinkTraits {
             needs_checkpoints: options.guarantee == DeliveryGuarantee::ExactlyOnce,
@@ -91,14 +94,21 @@ impl SinkFactory for Sink {
 
     fn recover(&self, spec: &SinkSpec, context: RecoverContext) -> Result<Recovered> {
         let options = self.options(&spec.table)?;
-        let states = |all: &[Vec<u8>]| all.iter().map(|s| WriterState::decode(s)).collect::<Result<Vec<_>>>();
+        let states = |all: &[Vec<u8>]| {
+            all.iter()
+                .map(|s| WriterState::decode(s))
+                .collect::<Result<Vec<_>>>()
+        };
         let restored = states(&context.restored)?;
         let newest = context.newest.as_deref().map(states).transpose()?;
         let mut earlier = Vec::new();
         for record in &context.earlier_attempts {
             earlier.extend(AttemptRecord::decode(record)?);
         }
-        let is_idle = restored.iter().chain(newest.iter().flatten()).all(|s| s.prepared.is_empty());
+        let is_idle = restored
+            .iter()
+            .chain(newest.iter().flatten())
+            .all(|s| s.prepared.is_empty());
         // A sink that never was exactly-once has left nothing behind.
         let prefix = prefix(&options);
         if prefix.is_none() && is_idle && earlier.is_empty() {
@@ -144,7 +154,12 @@ impl SinkFactory for Sink {
                     subtask: context.subtask,
                     parallelism: context.parallelism,
                 };
-                Ok(Box::new(ExactlyOnce::open(Box::new(client), encoder, ids, context.waker)?))
+                Ok(Box::new(ExactlyOnce::open(
+                    Box::new(client),
+                    encoder,
+                    ids,
+                    context.waker,
+                )?))
             }
         }
     }
@@ -153,7 +168,10 @@ impl SinkFactory for Sink {
 /// What transactional ids begin with; nothing where there are no transactions.
 fn prefix(options: &TableOptions) -> Option<&str> {
     let is_transactional = options.guarantee == DeliveryGuarantee::ExactlyOnce;
-    options.transactional_id_prefix.as_deref().filter(|_| is_transactional)
+    options
+        .transactional_id_prefix
+        .as_deref()
+        .filter(|_| is_transactional)
 }
 
 /// The number of a topic's partitions, at least one.
@@ -188,6 +206,9 @@ fn blocking<T: Send>(call: impl Future<Output = Result<T>> + Send) -> Result<T> 
         runtime.block_on(call)
     };
     thread::scope(|scope| {
-        scope.spawn(run).join().unwrap_or_else(|_| Err(Error::internal("asking Kafka ended in a panic")))
+        scope
+            .spawn(run)
+            .join()
+            .unwrap_or_else(|_| Err(Error::internal("asking Kafka ended in a panic")))
     })
 }

@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use millrace_connector_api::sink::Recovered;
 use millrace_core::{Error, Result, failpoint};
-use millrace_kafka_wire::{
-    Admin, END_TXN_V1, EndTxn, Transaction, TransactionDescription, TransactionState,
-};
+use millrace_kafka_wire::{Admin, END_TXN_V1, EndTxn, Transaction, TransactionDescription, TransactionState};
 use tokio::task::JoinSet;
 
 use super::state::{AttemptRecord, Prepared, WriterState, attempt_of};
@@ -56,17 +54,32 @@ impl Plan {
         };
         // Within a writer the order is kept; between writers only that of checkpoints matters.
         commit.sort_by_key(|p| p.checkpoint);
-        let kept: HashSet<&str> = commit.iter().map(|p| p.handle.transactional_id.as_str()).collect();
-        let mut fence: BTreeSet<String> =
-            earlier.iter().flat_map(AttemptRecord::transactional_ids).collect();
-        fence.extend(restored.iter().chain(newest.iter().flatten()).map(|p| p.handle.transactional_id.clone()));
+        let kept: HashSet<&str> = commit
+            .iter()
+            .map(|p| p.handle.transactional_id.as_str())
+            .collect();
+        let mut fence: BTreeSet<String> = earlier
+            .iter()
+            .flat_map(AttemptRecord::transactional_ids)
+            .collect();
+        fence.extend(
+            restored
+                .iter()
+                .chain(newest.iter().flatten())
+                .map(|p| p.handle.transactional_id.clone()),
+        );
         fence.retain(|id| !kept.contains(id.as_str()));
-        let mut prefixes: BTreeMap<String, Option<u64>> = prefix.map(|p| (p.to_owned(), None)).into_iter().collect();
+        let mut prefixes: BTreeMap<String, Option<u64>> =
+            prefix.map(|p| (p.to_owned(), None)).into_iter().collect();
         for record in earlier {
             let newest = prefixes.entry(record.prefix.clone()).or_default();
             *newest = (*newest).max(Some(record.attempt));
         }
-        Plan { commit, fence, prefixes }
+        Plan {
+            commit,
+            fence,
+            prefixes,
+        }
     }
 }
 
@@ -77,7 +90,11 @@ pub async fn run(admin: &Admin, plan: Plan) -> Result<Recovered> {
     if !plan.commit.is_empty() {
         failpoint::pass("recovery.before-commit");
     }
-    let ids: Vec<String> = plan.commit.iter().map(|p| p.handle.transactional_id.clone()).collect();
+    let ids: Vec<String> = plan
+        .commit
+        .iter()
+        .map(|p| p.handle.transactional_id.clone())
+        .collect();
     let known = admin.describe_transactions(&ids).await?;
     for (i, prepared) in plan.commit.iter().enumerate() {
         if i > 0 {
@@ -104,7 +121,11 @@ pub async fn run(admin: &Admin, plan: Plan) -> Result<Recovered> {
     // an id is in one state once; but fencing what is kept would be a loss, so it is made sure.
     fence.retain(|id| !kept.contains(id));
     recovered.fenced = fence_all(admin, fence, &kept, &plan.prefixes).await?;
-    tracing::info!(committed = recovered.committed, fenced = recovered.fenced, "Kafka sink recovered");
+    tracing::info!(
+        committed = recovered.committed,
+        fenced = recovered.fenced,
+        "Kafka sink recovered"
+    );
     Ok(recovered)
 }
 
@@ -232,7 +253,10 @@ mod tests {
     }
 
     fn ids(plan: &Plan) -> Vec<&str> {
-        plan.commit.iter().map(|p| p.handle.transactional_id.as_str()).collect()
+        plan.commit
+            .iter()
+            .map(|p| p.handle.transactional_id.as_str())
+            .collect()
     }
 
     #[test]
@@ -241,7 +265,13 @@ mod tests {
             WriterState::new(vec![prepared(3, "p-1-0-0"), prepared(5, "p-1-0-1")]),
             WriterState::new(vec![prepared(4, "p-1-1-0")]),
         ];
-        let plan = Plan::new(Some("p"), &restored, false, None, &[AttemptRecord::new("p", 1, 2, 2)]);
+        let plan = Plan::new(
+            Some("p"),
+            &restored,
+            false,
+            None,
+            &[AttemptRecord::new("p", 1, 2, 2)],
+        );
         assert_eq!(ids(&plan), ["p-1-0-0", "p-1-1-0", "p-1-0-1"]);
         assert_eq!(plan.fence.into_iter().collect::<Vec<_>>(), ["p-1-1-1"]);
         assert_eq!(plan.prefixes, BTreeMap::from([("p".to_owned(), Some(1))]));
@@ -249,9 +279,15 @@ mod tests {
 
     #[test]
     fn an_older_checkpoint_commits_nothing_that_the_newest_does_not_hold() {
-        let restored = [WriterState::new(vec![prepared(3, "p-1-0-0"), prepared(5, "p-1-0-1")])];
+        let restored = [WriterState::new(vec![
+            prepared(3, "p-1-0-0"),
+            prepared(5, "p-1-0-1"),
+        ])];
         // The newest still holds one; the other's id was used again for checkpoint 9.
-        let newest = [WriterState::new(vec![prepared(5, "p-1-0-1"), prepared(9, "p-1-0-0")])];
+        let newest = [WriterState::new(vec![
+            prepared(5, "p-1-0-1"),
+            prepared(9, "p-1-0-0"),
+        ])];
         let plan = Plan::new(Some("p"), &restored, false, Some(&newest), &[]);
         assert_eq!(ids(&plan), ["p-1-0-1"]);
         assert_eq!(plan.fence.into_iter().collect::<Vec<_>>(), ["p-1-0-0"]);
@@ -277,7 +313,10 @@ mod tests {
         };
         assert!(!is_succeeded(&prepared(3, "a"), Some(&known(3, 0))));
         assert!(is_succeeded(&prepared(3, "a"), Some(&known(4, 0))));
-        assert!(!is_succeeded(&prepared(3, "a"), Some(&known(4, 1))), "fenced, not succeeded");
+        assert!(
+            !is_succeeded(&prepared(3, "a"), Some(&known(4, 1))),
+            "fenced, not succeeded"
+        );
         assert!(!is_succeeded(&prepared(3, "a"), None));
     }
 }

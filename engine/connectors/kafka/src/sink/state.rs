@@ -35,7 +35,10 @@ pub struct AttemptRecord {
 
 impl WriterState {
     pub fn new(prepared: Vec<Prepared>) -> Self {
-        WriterState { version: VERSION, prepared }
+        WriterState {
+            version: VERSION,
+            prepared,
+        }
     }
 
     /// Writers without transactions have an empty state.
@@ -55,7 +58,13 @@ impl WriterState {
 
 impl AttemptRecord {
     pub fn new(prefix: &str, attempt: u64, parallelism: usize, ids: u32) -> Self {
-        AttemptRecord { version: VERSION, prefix: prefix.to_owned(), attempt, parallelism, ids }
+        AttemptRecord {
+            version: VERSION,
+            prefix: prefix.to_owned(),
+            attempt,
+            parallelism,
+            ids,
+        }
     }
 
     /// `None` of an attempt without transactions.
@@ -87,7 +96,9 @@ pub fn transactional_id(prefix: &str, attempt: u64, subtask: usize, n: u32) -> S
 /// The attempt that an id belongs to, if the id is of this form exactly.
 pub fn attempt_of(prefix: &str, id: &str) -> Option<u64> {
     let parts: Vec<&str> = id.strip_prefix(prefix)?.strip_prefix('-')?.split('-').collect();
-    let [attempt, subtask, n] = parts[..] else { return None };
+    let [attempt, subtask, n] = parts[..] else {
+        return None;
+    };
     let (attempt, subtask, n): (u64, usize, u32) =
         (attempt.parse().ok()?, subtask.parse().ok()?, n.parse().ok()?);
     // Not "+1", not "01": only what this sink writes.
@@ -111,8 +122,10 @@ fn check_version(version: u32, what: &str) -> Result<()> {
     if version == VERSION {
         return Ok(());
     }
-    Err(Error::user(format!("{what} is of version {version}, this release reads version {VERSION}"))
-        .with_hint("restore it with the release that wrote it"))
+    Err(Error::user(format!(
+        "{what} is of version {version}, this release reads version {VERSION}"
+    ))
+    .with_hint("restore it with the release that wrote it"))
 }
 
 #[cfg(test)]
@@ -129,10 +142,16 @@ mod tests {
             start_time: 1_700_000_000_000,
             protocol: Protocol::V1,
         };
-        let state = WriterState::new(vec![Prepared { checkpoint: CheckpointId(5), handle }]);
+        let state = WriterState::new(vec![Prepared {
+            checkpoint: CheckpointId(5),
+            handle,
+        }]);
         assert_eq!(WriterState::decode(&state.encode().unwrap()).unwrap(), state);
         let record = AttemptRecord::new("p", 3, 2, 2);
-        assert_eq!(AttemptRecord::decode(&record.encode().unwrap()).unwrap(), Some(record.clone()));
+        assert_eq!(
+            AttemptRecord::decode(&record.encode().unwrap()).unwrap(),
+            Some(record.clone())
+        );
         let ids: Vec<String> = record.transactional_ids().collect();
         assert_eq!(ids, ["p-3-0-0", "p-3-0-1", "p-3-1-0", "p-3-1-1"]);
         assert_eq!(AttemptRecord::decode(&[]).unwrap(), None);
@@ -158,7 +177,15 @@ mod tests {
     fn only_our_own_ids_are_ours() {
         assert_eq!(attempt_of("p", "p-12-0-3"), Some(12));
         assert_eq!(attempt_of("p-1", "p-1-0-3-4"), Some(0));
-        for other in ["p-1-2", "p-1-2-3-4", "p-x-0-1", "p-01-0-1", "q-1-0-1", "p-+1-0-1", "pp-1-0-1"] {
+        for other in [
+            "p-1-2",
+            "p-1-2-3-4",
+            "p-x-0-1",
+            "p-01-0-1",
+            "q-1-0-1",
+            "p-+1-0-1",
+            "pp-1-0-1",
+        ] {
             assert_eq!(attempt_of("p", other), None, "{other}");
         }
     }

@@ -67,12 +67,22 @@ impl Client for Librdkafka {
 
     fn transactional(&self, transactional_id: &str, waker: Waker) -> Result<Box<dyn TransactionalWriter>> {
         let timeout = self.transaction_timeout.as_millis().to_string();
-        let own = [("transactional.id", transactional_id), ("transaction.timeout.ms", &timeout)];
+        let own = [
+            ("transactional.id", transactional_id),
+            ("transaction.timeout.ms", &timeout),
+        ];
         let mut producer = self.producer(&own, waker.clone())?;
-        producer.transaction = Some(TransactionLimits { timeout: self.transaction_timeout, begun: None });
+        producer.transaction = Some(TransactionLimits {
+            timeout: self.transaction_timeout,
+            begun: None,
+        });
         let cancelled = Arc::new(AtomicBool::new(false));
         let opening = Task::blocking(&self.runtime, waker.clone(), {
-            let (id, admin, runtime) = (transactional_id.to_owned(), self.admin.clone(), self.runtime.clone());
+            let (id, admin, runtime) = (
+                transactional_id.to_owned(),
+                self.admin.clone(),
+                self.runtime.clone(),
+            );
             let (native, cancelled) = (producer.native()?.clone(), cancelled.clone());
             move || open(&native, &id, &admin, &runtime, &cancelled)
         });
@@ -118,7 +128,9 @@ impl TransactionLimits {
 
 impl Producer {
     fn native(&self) -> Result<&Arc<Native>> {
-        self.native.as_ref().ok_or_else(|| Error::internal("the Kafka producer is gone"))
+        self.native
+            .as_ref()
+            .ok_or_else(|| Error::internal("the Kafka producer is gone"))
     }
 
     /// Runs callbacks; an error if a record was not delivered.
@@ -171,8 +183,9 @@ impl Writer for Producer {
                 let end = block.len().min(next + BATCH);
                 messages.clear();
                 messages.extend((next..end).map(|i| native::message(key(i), block.values.get(i))));
-                let taken =
-                    native.produce_batch(self.partition, &mut messages).map_err(|f| failed(&f))?;
+                let taken = native
+                    .produce_batch(self.partition, &mut messages)
+                    .map_err(|f| failed(&f))?;
                 next += taken;
                 if taken < messages.len() {
                     break;
@@ -275,8 +288,12 @@ impl TransactionalWriter for TransactionalProducer {
     }
 
     fn poll_open(&mut self) -> Result<Poll<()>> {
-        let Some(opening) = &mut self.opening else { return Ok(Poll::Ready(())) };
-        let Poll::Ready(identity) = opening.poll()? else { return Ok(Poll::Pending) };
+        let Some(opening) = &mut self.opening else {
+            return Ok(Poll::Ready(()));
+        };
+        let Poll::Ready(identity) = opening.poll()? else {
+            return Ok(Poll::Pending);
+        };
         self.identity = Some(identity);
         self.opening = None;
         Ok(Poll::Ready(()))
@@ -297,29 +314,56 @@ impl TransactionalWriter for TransactionalProducer {
     fn start_prepare(&mut self) -> Result<()> {
         let native = self.producer.native()?;
         if native.in_flight() > 0 {
-            return Err(Error::internal("a Kafka transaction was to be prepared before it was flushed"));
+            return Err(Error::internal(
+                "a Kafka transaction was to be prepared before it was flushed",
+            ));
         }
         if native.produced() == self.produced_before {
             return Ok(());
         }
         let Some(identity) = self.identity else {
-            return Err(Error::internal("a Kafka transaction was to be prepared before it was opened"));
+            return Err(Error::internal(
+                "a Kafka transaction was to be prepared before it was opened",
+            ));
         };
         let (admin, id) = (self.admin.clone(), self.transactional_id.clone());
-        let is_over = self.producer.transaction.as_ref().is_some_and(TransactionLimits::is_over);
-        let timeout = self.producer.transaction.as_ref().map_or(Duration::ZERO, |t| t.timeout);
-        self.preparing = Some(Task::spawn(&self.producer.runtime, self.waker.clone(), async move {
-            let known = admin.describe_transactions(std::slice::from_ref(&id)).await?.remove(&id);
-            prove(&id, identity, known.as_ref()).map_err(|e| {
-                if is_over { timed_out(timeout).with_source(e) } else { e }
-            })
-        }));
+        let is_over = self
+            .producer
+            .transaction
+            .as_ref()
+            .is_some_and(TransactionLimits::is_over);
+        let timeout = self
+            .producer
+            .transaction
+            .as_ref()
+            .map_or(Duration::ZERO, |t| t.timeout);
+        self.preparing = Some(Task::spawn(
+            &self.producer.runtime,
+            self.waker.clone(),
+            async move {
+                let known = admin
+                    .describe_transactions(std::slice::from_ref(&id))
+                    .await?
+                    .remove(&id);
+                prove(&id, identity, known.as_ref()).map_err(|e| {
+                    if is_over {
+                        timed_out(timeout).with_source(e)
+                    } else {
+                        e
+                    }
+                })
+            },
+        ));
         Ok(())
     }
 
     fn poll_prepare(&mut self) -> Result<Poll<Option<Handle>>> {
-        let Some(preparing) = &mut self.preparing else { return Ok(Poll::Ready(None)) };
-        let Poll::Ready(handle) = preparing.poll()? else { return Ok(Poll::Pending) };
+        let Some(preparing) = &mut self.preparing else {
+            return Ok(Poll::Ready(None));
+        };
+        let Poll::Ready(handle) = preparing.poll()? else {
+            return Ok(Poll::Pending);
+        };
         self.preparing = None;
         // While we asked, a record cannot have failed (all were acknowledged), the client can.
         self.producer.drive()?;
@@ -332,15 +376,22 @@ impl TransactionalWriter for TransactionalProducer {
 
     fn start_commit(&mut self) -> Result<()> {
         let Some(handle) = self.prepared.take() else {
-            return Err(Error::internal("a Kafka transaction was to be committed before it was prepared"));
+            return Err(Error::internal(
+                "a Kafka transaction was to be committed before it was prepared",
+            ));
         };
         self.preparing = None;
         let native = self.producer.native()?.clone();
-        let (admin, runtime, cancelled) =
-            (self.admin.clone(), self.producer.runtime.clone(), self.cancelled.clone());
-        self.committing = Some(Task::blocking(&self.producer.runtime, self.waker.clone(), move || {
-            commit(&native, &handle, &admin, &runtime, &cancelled)
-        }));
+        let (admin, runtime, cancelled) = (
+            self.admin.clone(),
+            self.producer.runtime.clone(),
+            self.cancelled.clone(),
+        );
+        self.committing = Some(Task::blocking(
+            &self.producer.runtime,
+            self.waker.clone(),
+            move || commit(&native, &handle, &admin, &runtime, &cancelled),
+        ));
         Ok(())
     }
 
@@ -348,7 +399,9 @@ impl TransactionalWriter for TransactionalProducer {
         let Some(committing) = &mut self.committing else {
             return Err(Error::internal("no commit of a Kafka transaction was started"));
         };
-        let Poll::Ready(committed) = committing.poll()? else { return Ok(Poll::Pending) };
+        let Poll::Ready(committed) = committing.poll()? else {
+            return Ok(Poll::Pending);
+        };
         self.committing = None;
         if let Some(limits) = &mut self.producer.transaction {
             limits.begun = None;
@@ -367,7 +420,9 @@ fn open(
 ) -> Result<Identity> {
     let started = Instant::now();
     loop {
-        let Err(failure) = native.init_transactions(CALL_MS) else { break };
+        let Err(failure) = native.init_transactions(CALL_MS) else {
+            break;
+        };
         if !failure.is_retriable || started.elapsed() > Duration::from_secs(120) {
             return Err(open_error(id, &failure));
         }
@@ -378,11 +433,18 @@ fn open(
         std::thread::sleep(PAUSE);
     }
     let id = id.to_owned();
-    let known = runtime.block_on(admin.describe_transactions(std::slice::from_ref(&id)))?.remove(&id);
-    known.map(|t| Identity { producer_id: t.producer_id, epoch: t.epoch }).ok_or_else(|| {
-        Error::external("Kafka does not know a transactional id that was just initialised")
-            .with_detail(format!("transactional id '{id}'"))
-    })
+    let known = runtime
+        .block_on(admin.describe_transactions(std::slice::from_ref(&id)))?
+        .remove(&id);
+    known
+        .map(|t| Identity {
+            producer_id: t.producer_id,
+            epoch: t.epoch,
+        })
+        .ok_or_else(|| {
+            Error::external("Kafka does not know a transactional id that was just initialised")
+                .with_detail(format!("transactional id '{id}'"))
+        })
 }
 
 fn open_error(id: &str, failure: &Failure) -> Error {
@@ -415,10 +477,14 @@ fn prove(id: &str, identity: Identity, known: Option<&TransactionDescription>) -
             start_time: t.start_time,
             protocol: Protocol::V1,
         }),
-        Some(t) => Err(Error::external("a flushed Kafka transaction is not open at its coordinator")
-            .with_detail(detail(t))),
-        None => Err(Error::external("Kafka does not know the transactional id of a flushed transaction")
-            .with_detail(format!("transactional id '{id}'"))),
+        Some(t) => Err(
+            Error::external("a flushed Kafka transaction is not open at its coordinator")
+                .with_detail(detail(t)),
+        ),
+        None => Err(
+            Error::external("Kafka does not know the transactional id of a flushed transaction")
+                .with_detail(format!("transactional id '{id}'")),
+        ),
     }
 }
 
@@ -465,7 +531,10 @@ async fn commit_by_handle(handle: &Handle, admin: &Admin) -> Result<Committed> {
         return Ok(Committed::Spent);
     }
     let id = &handle.transactional_id;
-    let known = admin.describe_transactions(std::slice::from_ref(id)).await?.remove(id);
+    let known = admin
+        .describe_transactions(std::slice::from_ref(id))
+        .await?
+        .remove(id);
     let detail = format!("{}: {outcome:?}; the coordinator knows {known:?}", detail(handle));
     match known.map(|t| t.state) {
         // Somebody has initialised the id anew, which only the recovery of another run does, and only

@@ -22,8 +22,15 @@ pub struct Failure {
 
 impl Failure {
     fn from_code(code: Code) -> Self {
-        let text = unsafe { CStr::from_ptr(sys::rd_kafka_err2str(code)) }.to_string_lossy().into_owned();
-        Failure { code, text, is_fatal: false, is_retriable: false }
+        let text = unsafe { CStr::from_ptr(sys::rd_kafka_err2str(code)) }
+            .to_string_lossy()
+            .into_owned();
+        Failure {
+            code,
+            text,
+            is_fatal: false,
+            is_retriable: false,
+        }
     }
 
     /// Takes an error object; null is success.
@@ -35,7 +42,9 @@ impl Failure {
         unsafe {
             let failure = Failure {
                 code: sys::rd_kafka_error_code(error),
-                text: CStr::from_ptr(sys::rd_kafka_error_string(error)).to_string_lossy().into_owned(),
+                text: CStr::from_ptr(sys::rd_kafka_error_string(error))
+                    .to_string_lossy()
+                    .into_owned(),
                 is_fatal: sys::rd_kafka_error_is_fatal(error) != 0,
                 is_retriable: sys::rd_kafka_error_is_retriable(error) != 0,
             };
@@ -76,7 +85,10 @@ struct Shared {
 
 impl Shared {
     fn fail(&self, failure: Failure) {
-        self.first_failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+        self.first_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(failure);
         self.has_failed.store(true, Ordering::Release);
     }
 }
@@ -128,8 +140,10 @@ impl Native {
                 )
             };
             if result != sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {
-                return Err(Error::user(format!("the Kafka client does not take the property '{key}'"))
-                    .with_detail(text_of(&message)));
+                return Err(
+                    Error::user(format!("the Kafka client does not take the property '{key}'"))
+                        .with_detail(text_of(&message)),
+                );
             }
         }
         // SAFETY: the callbacks have librdkafka's signatures; `opaque` outlives the client, since
@@ -150,9 +164,7 @@ impl Native {
                 message.len(),
             );
             if client.is_null() {
-                return Err(
-                    Error::user("a Kafka producer could not be made").with_detail(text_of(&message))
-                );
+                return Err(Error::user("a Kafka producer could not be made").with_detail(text_of(&message)));
             }
             std::mem::forget(conf);
             let mut native = Native {
@@ -170,9 +182,7 @@ impl Native {
             native.topic = sys::rd_kafka_topic_new(client, topic.as_ptr(), ptr::null_mut());
             if native.topic.is_null() {
                 let failure = Failure::from_code(sys::rd_kafka_last_error());
-                return Err(
-                    Error::user("the topic cannot be written").with_detail(failure.to_string())
-                );
+                return Err(Error::user("the topic cannot be written").with_detail(failure.to_string()));
             }
             native.events = sys::rd_kafka_queue_get_main(client);
             sys::rd_kafka_queue_cb_event_enable(native.events, Some(on_event), opaque);
@@ -197,7 +207,12 @@ impl Native {
 
     /// Records taken and not acknowledged.
     pub fn in_flight(&self) -> u64 {
-        self.produced() - self.shared.acknowledged.load(Ordering::Acquire).min(self.produced())
+        self.produced()
+            - self
+                .shared
+                .acknowledged
+                .load(Ordering::Acquire)
+                .min(self.produced())
     }
 
     pub fn produced(&self) -> u64 {
@@ -209,22 +224,34 @@ impl Native {
         if !self.shared.has_failed.load(Ordering::Acquire) {
             return None;
         }
-        self.shared.first_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared
+            .first_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub fn fatal(&self) -> Option<Failure> {
         let mut message = [0 as c_char; 512];
-        let code =
-            unsafe { sys::rd_kafka_fatal_error(self.client, message.as_mut_ptr(), message.len()) };
+        let code = unsafe { sys::rd_kafka_fatal_error(self.client, message.as_mut_ptr(), message.len()) };
         if code == Code::RD_KAFKA_RESP_ERR_NO_ERROR {
             return None;
         }
-        Some(Failure { code, text: text_of(&message), is_fatal: true, is_retriable: false })
+        Some(Failure {
+            code,
+            text: text_of(&message),
+            is_fatal: true,
+            is_retriable: false,
+        })
     }
 
     /// Enqueues records that have neither headers nor timestamps; gives how many were taken before
     /// the queue was full. Payloads are copied.
-    pub fn produce_batch(&self, partition: i32, messages: &mut [sys::rd_kafka_message_t]) -> Result<usize, Failure> {
+    pub fn produce_batch(
+        &self,
+        partition: i32,
+        messages: &mut [sys::rd_kafka_message_t],
+    ) -> Result<usize, Failure> {
         // SAFETY: payloads and keys that the messages point to live through the call; with F_COPY
         // librdkafka keeps none of them.
         unsafe {
@@ -236,7 +263,9 @@ impl Native {
                 messages.len() as c_int,
             );
         }
-        let refused = messages.iter().position(|m| m.err != Code::RD_KAFKA_RESP_ERR_NO_ERROR);
+        let refused = messages
+            .iter()
+            .position(|m| m.err != Code::RD_KAFKA_RESP_ERR_NO_ERROR);
         let taken = refused.unwrap_or(messages.len());
         self.produced.fetch_add(taken as u64, Ordering::Relaxed);
         match refused.map(|i| messages[i].err) {
@@ -258,17 +287,27 @@ impl Native {
         // is librdkafka's once the call has succeeded, else still ours.
         unsafe {
             let mut fields = vec![
-                vu(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_RKT, sys::rd_kafka_vu_s__bindgen_ty_1 { rkt: self.topic }),
-                vu(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_PARTITION, sys::rd_kafka_vu_s__bindgen_ty_1 { i32_: partition }),
+                vu(
+                    sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_RKT,
+                    sys::rd_kafka_vu_s__bindgen_ty_1 { rkt: self.topic },
+                ),
+                vu(
+                    sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_PARTITION,
+                    sys::rd_kafka_vu_s__bindgen_ty_1 { i32_: partition },
+                ),
                 vu(
                     sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_MSGFLAGS,
-                    sys::rd_kafka_vu_s__bindgen_ty_1 { i: sys::RD_KAFKA_MSG_F_COPY },
+                    sys::rd_kafka_vu_s__bindgen_ty_1 {
+                        i: sys::RD_KAFKA_MSG_F_COPY,
+                    },
                 ),
                 vu(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_VALUE, memory(record.value)),
                 vu(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_KEY, memory(record.key)),
                 vu(
                     sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_TIMESTAMP,
-                    sys::rd_kafka_vu_s__bindgen_ty_1 { i64_: record.timestamp },
+                    sys::rd_kafka_vu_s__bindgen_ty_1 {
+                        i64_: record.timestamp,
+                    },
                 ),
             ];
             let headers = if record.headers.is_empty() {
@@ -291,7 +330,11 @@ impl Native {
                 ));
                 headers
             };
-            match Failure::take(sys::rd_kafka_produceva(self.client, fields.as_ptr(), fields.len())) {
+            match Failure::take(sys::rd_kafka_produceva(
+                self.client,
+                fields.as_ptr(),
+                fields.len(),
+            )) {
                 Ok(()) => {
                     self.produced.fetch_add(1, Ordering::Relaxed);
                     Ok(true)
@@ -418,7 +461,12 @@ unsafe extern "C" fn on_error(
     }
     let mut message = [0 as c_char; 512];
     let code = unsafe { sys::rd_kafka_fatal_error(client, message.as_mut_ptr(), message.len()) };
-    shared.fail(Failure { code, text: text_of(&message), is_fatal: true, is_retriable: false });
+    shared.fail(Failure {
+        code,
+        text: text_of(&message),
+        is_fatal: true,
+        is_retriable: false,
+    });
     shared.waker.wake();
 }
 
@@ -473,7 +521,11 @@ unsafe extern "C" fn on_token(client: *mut sys::rd_kafka_t, _config: *const c_ch
                 message.len(),
             )
         };
-        if code == Code::RD_KAFKA_RESP_ERR_NO_ERROR { Ok(()) } else { Err(text_of(&message)) }
+        if code == Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+            Ok(())
+        } else {
+            Err(text_of(&message))
+        }
     });
     if let Err(reason) = given {
         let reason = CString::new(reason.replace('\0', " ")).unwrap_or_default();

@@ -15,6 +15,9 @@ use crate::parser::statement::{Details, Insert, Parsed, Statement};
 use crate::parser::{self, tokens};
 use crate::{json_plan, lower, rules, settings, show};
 
+/// Bytes of stack for a script; only what is used of it is ever taken from the machine.
+const STACK: usize = 256 << 20;
+
 /// What a statement gave.
 #[derive(Debug)]
 pub enum Outcome {
@@ -63,6 +66,20 @@ impl Session {
     ///
     /// Errors are the user's: what is wrong, its line with a caret below it, and what to do.
     pub fn execute(&mut self, script: &str) -> Result<Vec<Outcome>> {
+        // Long chains of operators are deep trees, which the parser's types walk by recursion: the
+        // limit on their length (`parser::MAX_OPERATORS`) goes with this stack.
+        std::thread::scope(|scope| {
+            std::thread::Builder::new()
+                .name("sql".to_owned())
+                .stack_size(STACK)
+                .spawn_scoped(scope, || self.execute_here(script))
+                .map_err(|e| Error::external("no thread could be started").with_source(e))?
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn execute_here(&mut self, script: &str) -> Result<Vec<Outcome>> {
         let tokens = tokens::tokenize(script).map_err(|(e, source)| e.into_error(&source))?;
         let source = tokens.source.clone();
         let before = (self.config.clone(), self.catalog.clone());

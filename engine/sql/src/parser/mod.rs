@@ -15,7 +15,7 @@ pub(crate) mod types;
 
 use sqlparser::ast::Query;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Span, Token};
+use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use crate::error::{Result, SqlError};
 use cursor::{accept, at_words, expect, expect_token, expected, here, identifier, join, string};
@@ -25,9 +25,13 @@ use statement::{Details, Insert, Name, Parsed, Pattern, Show, Statement};
 /// How deep expressions and queries may be nested.
 const RECURSION_LIMIT: usize = 128;
 
+/// How many operators a statement may have: a chain of them is a tree as deep as it is long.
+const MAX_OPERATORS: usize = 50_000;
+
 /// All statements of a script.
 pub(crate) fn parse(tokens: tokens::Tokens) -> Result<Vec<Parsed>> {
     refused::anywhere(&tokens.tokens)?;
+    limit_operators(&tokens.tokens)?;
     let source = tokens.source;
     let mut parser = Parser::new(&dialect::Flink)
         .with_recursion_limit(RECURSION_LIMIT)
@@ -44,6 +48,40 @@ pub(crate) fn parse(tokens: tokens::Tokens) -> Result<Vec<Parsed>> {
         end_of_statement(&parser)?;
         statements.push(Parsed { statement, span });
     }
+}
+
+fn limit_operators(tokens: &[TokenWithSpan]) -> Result<()> {
+    let mut count = 0;
+    for token in tokens {
+        match &token.token {
+            Token::SemiColon => count = 0,
+            Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod | Token::StringConcat => {
+                count += 1
+            }
+            Token::Eq | Token::Neq | Token::Lt | Token::LtEq | Token::Gt | Token::GtEq => count += 1,
+            Token::Period | Token::LBracket => count += 1,
+            Token::Word(w) if w.quote_style.is_none() => {
+                const WORDS: &[&str] = &[
+                    "AND",
+                    "OR",
+                    "UNION",
+                    "EXCEPT",
+                    "INTERSECT",
+                    "IS",
+                    "IN",
+                    "LIKE",
+                    "NOT",
+                ];
+                count += usize::from(WORDS.iter().any(|word| w.value.eq_ignore_ascii_case(word)));
+            }
+            _ => {}
+        }
+        if count > MAX_OPERATORS {
+            return Err(SqlError::new("the statement is too long", token.span)
+                .with_hint(format!("it may have {MAX_OPERATORS} operators at most")));
+        }
+    }
+    Ok(())
 }
 
 fn end_of_statement(parser: &Parser) -> Result<()> {

@@ -1,0 +1,273 @@
+//! Plans, as EXPLAIN prints them: one golden a rule at least.
+
+use insta::assert_snapshot;
+use millrace_dataflow::Operator;
+
+use crate::fixtures::{graph, jobs, plan, session, with_tables};
+
+#[test]
+fn filter_and_projection_are_one_calc_over_the_columns_that_are_used() {
+    assert_snapshot!(plan("INSERT INTO late SELECT carrier, delay + 1 FROM flights WHERE delay > 15 AND origin <> 'JFK'"), @"");
+}
+
+#[test]
+fn a_plain_copy_has_no_calc() {
+    assert_snapshot!(plan("INSERT INTO late SELECT carrier, delay FROM flights"), @"");
+}
+
+#[test]
+fn subqueries_views_and_with_are_merged() {
+    assert_snapshot!(plan("
+        CREATE VIEW v AS SELECT carrier, delay * 2 AS twice, origin FROM flights WHERE delay > 0;
+        INSERT INTO late
+        WITH w AS (SELECT carrier AS c, twice FROM v WHERE origin = 'EWR')
+        SELECT c, x.t FROM (SELECT c, twice + 1 AS t FROM w WHERE twice < 100) AS x WHERE x.t <> 7"), @"");
+}
+
+#[test]
+fn what_differs_when_repeated_is_not_merged() {
+    assert_snapshot!(plan("INSERT INTO late SELECT a, CAST(b AS INT) FROM (SELECT carrier AS a, RAND() AS b FROM flights) WHERE b > 0.5E0"), @"");
+}
+
+#[test]
+fn expressions_do_not_grow_out_of_proportion() {
+    let mut query = "SELECT carrier, delay AS d FROM flights".to_owned();
+    for _ in 0..30 {
+        query = format!("SELECT carrier, d + d AS d FROM ({query})");
+    }
+    let mut session = with_tables();
+    let graph = graph(&mut session, &format!("INSERT INTO late {query}"));
+    let text = millrace_dataflow::explain::explain(&graph);
+    assert!(text.len() < 20_000, "{} bytes", text.len());
+}
+
+#[test]
+fn union_all_casts_each_branch_to_the_common_type() {
+    assert_snapshot!(plan("
+        INSERT INTO late
+        SELECT carrier, CAST(delay AS SMALLINT) FROM flights WHERE delay > 0
+        UNION ALL SELECT origin, delay FROM flights
+        UNION ALL VALUES ('x', 1), ('long', 2)"), @"");
+}
+
+#[test]
+fn the_same_stream_twice_goes_through_a_calc_once() {
+    assert_snapshot!(plan("INSERT INTO late SELECT carrier, delay FROM flights UNION ALL SELECT carrier, delay FROM flights"), @"");
+}
+
+#[test]
+fn constant_filters() {
+    assert_snapshot!(plan("INSERT INTO late SELECT carrier, delay FROM flights WHERE 1 = 1 AND delay > 0 AND TRUE"), @"");
+    assert_snapshot!(plan("INSERT INTO late SELECT carrier, delay FROM flights WHERE 1 > 2 OR FALSE"), @"");
+    assert_snapshot!(plan("
+        INSERT INTO late SELECT carrier, delay FROM flights WHERE NULL
+        UNION ALL SELECT carrier, delay FROM flights WHERE delay > 0"), @"");
+}
+
+#[test]
+fn values_and_a_select_without_from() {
+    assert_snapshot!(plan("INSERT INTO late VALUES ('AA', 1), ('UA', NULL)"), @"");
+    assert_snapshot!(plan("INSERT INTO late SELECT 'AA', 1"), @"");
+    assert_snapshot!(plan("INSERT INTO late (delay) VALUES (1), (-2)"), @"");
+}
+
+#[test]
+fn only_the_number_of_rows_counts() {
+    assert_snapshot!(plan("INSERT INTO late SELECT 'x', 1 FROM flights"), @"");
+}
+
+#[test]
+fn computed_and_metadata_columns_and_a_watermark_on_a_physical_one() {
+    assert_snapshot!(plan("
+        CREATE TABLE s (
+          a INT, b STRING, ts TIMESTAMP(3),
+          twice AS a * 2,
+          written TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+          `offset` INT METADATA VIRTUAL,
+          WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+        ) WITH ('connector' = 'test', 'topic' = 's');
+        INSERT INTO late SELECT b, twice + `offset` FROM s WHERE twice > 4"), @"");
+}
+
+#[test]
+fn a_watermark_on_metadata_stands_directly_behind_the_source() {
+    assert_snapshot!(plan("
+        CREATE TABLE s (
+          a INT, speed AS a * 2,
+          at TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+          WATERMARK FOR at AS at - INTERVAL '1' MINUTE
+        ) WITH ('connector' = 'test', 'topic' = 's');
+        INSERT INTO late SELECT 'x', speed FROM s"), @"");
+}
+
+#[test]
+fn a_watermark_on_a_computed_column_stands_behind_the_calc_that_adds_it() {
+    assert_snapshot!(plan("
+        CREATE TABLE s (
+          a INT, seconds BIGINT,
+          ts AS CAST(TO_TIMESTAMP_LTZ(seconds, 3) AS TIMESTAMP_LTZ(3)),
+          b AS a + 1,
+          WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+        ) WITH ('connector' = 'test', 'topic' = 's');
+        INSERT INTO late SELECT 'x', b FROM s"), @"");
+}
+
+#[test]
+fn a_statement_set_reads_a_source_once() {
+    assert_snapshot!(plan("
+        CREATE TABLE s (a INT, b STRING, c INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+          WITH ('connector' = 'test', 'topic' = 's');
+        CREATE TABLE other (b STRING, c INT) WITH ('connector' = 'test', 'topic' = 'o');
+        EXECUTE STATEMENT SET BEGIN
+          INSERT INTO late SELECT b, a FROM s WHERE a > 1;
+          INSERT INTO other SELECT b, c FROM s;
+        END"), @"");
+}
+
+#[test]
+fn other_options_are_another_source() {
+    let mut session = with_tables();
+    let graph = graph(
+        &mut session,
+        "BEGIN STATEMENT SET;
+         INSERT INTO late SELECT carrier, delay FROM flights;
+         INSERT INTO late SELECT carrier, delay FROM flights /*+ OPTIONS('mode' = 'few', 'scan.parallelism' = '3') */ AS f;
+         INSERT INTO late SELECT carrier, delay FROM flights WHERE delay > 1;
+         END;",
+    );
+    let sources: Vec<_> = graph
+        .nodes
+        .iter()
+        .filter_map(|n| match &n.operator {
+            Operator::Source(s) => Some((
+                n.uid.as_str(),
+                s.table.options.get("mode").map(String::as_str),
+                n.parallelism,
+            )),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        sources,
+        [
+            ("source:flights", None, None),
+            ("source:flights:2", Some("few"), Some(3))
+        ]
+    );
+    let sinks: Vec<_> = graph
+        .nodes
+        .iter()
+        .map(|n| n.uid.as_str())
+        .filter(|u| u.starts_with("sink"))
+        .collect();
+    assert_eq!(sinks, ["sink:late", "sink:late:2", "sink:late:3"]);
+}
+
+#[test]
+fn names_and_uids() {
+    let mut session = with_tables();
+    let graph = graph(
+        &mut session,
+        "INSERT INTO late SELECT carrier, delay FROM flights WHERE delay > 1",
+    );
+    let names: Vec<_> = graph
+        .nodes
+        .iter()
+        .map(|n| (n.name.as_str(), n.uid.as_str()))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            ("Source: flights[1]", "source:flights"),
+            ("Calc[2]", "calc:late"),
+            ("Sink: late[3]", "sink:late")
+        ]
+    );
+}
+
+#[test]
+fn nulls_for_a_not_null_column_are_guarded() {
+    assert_snapshot!(plan("
+        CREATE TABLE strict (id BIGINT NOT NULL, carrier STRING NOT NULL, delay INT) WITH ('connector' = 'test', 'topic' = 'x');
+        INSERT INTO strict SELECT id, carrier, delay FROM flights"), @"");
+    assert_snapshot!(plan("
+        SET 'table.exec.sink.not-null-enforcer' = 'DROP';
+        CREATE TABLE strict (a INT, id INT, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = 'test', 'topic' = 'x');
+        INSERT INTO strict SELECT delay, delay FROM flights"), @"");
+    assert_snapshot!(plan("
+        CREATE TABLE strict (id BIGINT NOT NULL, carrier STRING NOT NULL) WITH ('connector' = 'test', 'topic' = 'x');
+        INSERT INTO strict SELECT id, 'x' FROM flights"), @"");
+}
+
+#[test]
+fn a_sink_with_metadata_and_computed_columns() {
+    assert_snapshot!(plan("
+        CREATE TABLE out (
+          a STRING,
+          twice AS b * 2,
+          ts TIMESTAMP(3) METADATA FROM 'timestamp',
+          `offset` BIGINT METADATA VIRTUAL,
+          b BIGINT
+        ) WITH ('connector' = 'test', 'topic' = 'x', 'sink.parallelism' = '2');
+        INSERT INTO out SELECT carrier, at, delay FROM flights"), @"");
+}
+
+#[test]
+fn columns_by_name() {
+    assert_snapshot!(plan("INSERT INTO late (delay, carrier) SELECT delay, carrier FROM flights"), @"");
+    assert_snapshot!(plan("INSERT INTO late (delay) SELECT delay FROM flights"), @"");
+}
+
+#[test]
+fn details_of_explain() {
+    assert_snapshot!(plan("EXPLAIN CHANGELOG_MODE INSERT INTO late SELECT carrier, delay FROM flights WHERE delay > 1"), @"");
+    assert_snapshot!(plan("EXPLAIN SELECT carrier FROM flights"), @"");
+    assert_snapshot!(plan("
+        EXPLAIN STATEMENT SET BEGIN
+          INSERT INTO late SELECT carrier, delay FROM flights;
+          INSERT INTO late SELECT origin, delay FROM flights;
+        END"), @"");
+    assert_snapshot!(plan("EXPLAIN JSON_EXECUTION_PLAN INSERT INTO late VALUES ('a', 1)"), @"");
+}
+
+#[test]
+fn a_script_gives_a_job_for_each_insert() {
+    let mut session = session();
+    let jobs = jobs(
+        &mut session,
+        &format!(
+            "{}
+            SET 'pipeline.name' = 'first';
+            INSERT INTO late SELECT carrier, delay FROM flights; -- one
+            RESET 'pipeline.name';
+            SET 'parallelism.default' = '3';
+            INSERT INTO late /* two */ SELECT origin, delay FROM flights;",
+            crate::fixtures::TABLES
+        ),
+    );
+    let shown: Vec<_> = jobs
+        .iter()
+        .map(|j| {
+            (
+                j.name.as_deref(),
+                j.config.raw("parallelism.default"),
+                j.statements.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (
+                Some("first"),
+                None,
+                "INSERT INTO late SELECT carrier, delay FROM flights"
+            ),
+            (
+                None,
+                Some("3"),
+                "INSERT INTO late /* two */ SELECT origin, delay FROM flights"
+            ),
+        ]
+    );
+}

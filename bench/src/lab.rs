@@ -15,6 +15,8 @@ use crate::job::{self, Blanks};
 use crate::machine::Machine;
 use crate::topic::PARTITIONS;
 
+const VERSION: Version = Version::Kafka39;
+
 /// Who is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
 pub enum Engine {
@@ -36,6 +38,7 @@ impl Engine {
 /// Broker, folder and binaries of one benchmark.
 pub struct Lab {
     pub kafka: Kafka,
+    pub machine: Machine,
     scratch: Scratch,
     millrace: PathBuf,
     runs: u32,
@@ -65,6 +68,8 @@ impl Lab {
         // Another working folder must not change what is meant.
         let millrace = fs::canonicalize(&millrace)
             .with_context(|| format!("{} is missing: build it, or give --millrace", millrace.display()))?;
+        // Before the broker and all else are a load themselves.
+        let machine = Machine::look(&millrace, VERSION.number(), flink::VERSION);
         let options = Options {
             heap_mib: 1024,
             jvm: [
@@ -79,17 +84,14 @@ impl Lab {
             properties: vec![("log.segment.delete.delay.ms".to_owned(), "1000".to_owned())],
             ..Options::default()
         };
-        let kafka = Kafka::start(Version::Kafka39, options)?;
+        let kafka = Kafka::start(VERSION, options)?;
         Ok(Lab {
             kafka,
+            machine,
             scratch: Scratch::new("bench")?,
             millrace,
             runs: 0,
         })
-    }
-
-    pub fn machine(&self) -> Machine {
-        Machine::look(&self.millrace, self.kafka.version().number(), flink::VERSION)
     }
 
     pub fn bootstrap(&self) -> String {

@@ -53,7 +53,7 @@ pub fn run(options: &Options, folder: &Folder) -> Result<()> {
     let mut lab = Lab::open(options.millrace.as_deref())?;
     let mut result = Latency {
         date: results::today(),
-        machine: lab.machine(),
+        machine: lab.machine.clone(),
         messages_per_second: options.rate,
         warm_up_seconds: options.warm_up,
         seconds: options.seconds,

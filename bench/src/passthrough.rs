@@ -65,7 +65,7 @@ pub fn run(options: &Options, folder: &Folder) -> Result<()> {
     for format in &options.formats {
         let mut result = Passthrough {
             date: results::today(),
-            machine: lab.machine(),
+            machine: lab.machine.clone(),
             format: format.name().to_owned(),
             messages: options.messages,
             message_bytes: message::BYTES as u64,
@@ -133,7 +133,7 @@ pub fn tune(options: &TuneOptions, folder: &Folder) -> Result<()> {
     fill(&lab, options.messages)?;
     let mut tuning = FlinkTuning {
         date: results::today(),
-        machine: lab.machine(),
+        machine: lab.machine.clone(),
         format: options.format.name().to_owned(),
         messages: options.messages,
         tried: Vec::new(),

@@ -513,8 +513,8 @@ fn latency_plot(result: &Latency) -> String {
         ),
         "From the due time of sending to a reader of the output; median, lowest and highest of the runs",
         &[
-            panel("Median of the records", |p| p.p50),
-            panel("99 of 100 records", |p| p.p99),
+            panel("Median (p50)", |p| p.p50),
+            panel("99th percentile (p99)", |p| p.p99),
             panel("Slowest record", |p| p.max),
         ],
     )

@@ -45,7 +45,7 @@ pub fn run(options: &Options, folder: &Folder) -> Result<()> {
         results::STARTUP,
         &Startup {
             date: results::today(),
-            machine: lab.machine(),
+            machine: lab.machine.clone(),
             milliseconds,
         },
     )

@@ -20,18 +20,35 @@ pub enum Message {
     /// The submitter asks for the job's end.
     Stop,
     /// From a subtask of an attempt; those of earlier attempts are dropped.
-    Task { attempt: u64, task: usize, event: TaskEvent },
+    Task {
+        attempt: u64,
+        task: usize,
+        event: TaskEvent,
+    },
     /// A checkpoint's head swap was done, or failed; with the bytes of its files.
-    Stored { checkpoint: CheckpointId, outcome: Result<u64> },
+    Stored {
+        checkpoint: CheckpointId,
+        outcome: Result<u64>,
+    },
 }
 
 pub enum TaskEvent {
     Started,
     Ended,
-    Acknowledged { checkpoint: CheckpointId, snapshots: Vec<StoredSnapshot> },
-    Declined { checkpoint: CheckpointId, error: Error },
-    Committed { checkpoint: CheckpointId },
-    Stopped { error: Option<Error> },
+    Acknowledged {
+        checkpoint: CheckpointId,
+        snapshots: Vec<StoredSnapshot>,
+    },
+    Declined {
+        checkpoint: CheckpointId,
+        error: Error,
+    },
+    Committed {
+        checkpoint: CheckpointId,
+    },
+    Stopped {
+        error: Option<Error>,
+    },
 }
 
 /// How checkpoints are taken.
@@ -48,7 +65,9 @@ pub struct CheckpointSettings {
 impl CheckpointSettings {
     pub fn from_config(config: &Configuration) -> Result<Self> {
         Ok(CheckpointSettings {
-            interval: config.get_optional(&options::CHECKPOINT_INTERVAL)?.filter(|i| !i.is_zero()),
+            interval: config
+                .get_optional(&options::CHECKPOINT_INTERVAL)?
+                .filter(|i| !i.is_zero()),
             timeout: config.get(&options::CHECKPOINT_TIMEOUT)?,
             min_pause: config.get(&options::CHECKPOINT_MIN_PAUSE)?,
             tolerable_failures: config.get(&options::CHECKPOINT_TOLERABLE_FAILURES)?,
@@ -100,7 +119,10 @@ struct Finishing {
 }
 
 impl<'a> Attempt<'a> {
-    #[allow(clippy::too_many_arguments, reason = "the JobMaster lends its parts, each under its name")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the JobMaster lends its parts, each under its name"
+    )]
     pub fn new(
         number: u64,
         job_name: &'a str,
@@ -164,7 +186,9 @@ impl<'a> Attempt<'a> {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(Error::internal("the JobMaster lost its mailbox")),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::internal("the JobMaster lost its mailbox"));
+                }
             }
         }
     }
@@ -202,7 +226,11 @@ impl<'a> Attempt<'a> {
     fn trigger(&mut self, now: Instant) -> Result<()> {
         let checkpoint = *self.next_checkpoint;
         *self.next_checkpoint = checkpoint.next();
-        let barrier = Barrier { checkpoint, timestamp: now_millis(), stop: self.run.finishing.is_some() };
+        let barrier = Barrier {
+            checkpoint,
+            timestamp: now_millis(),
+            stop: self.run.finishing.is_some(),
+        };
         self.run.last_trigger = now;
         self.run.pending = Some(PendingCheckpoint::new(barrier, self.tasks.len()));
         for task in self.tasks {
@@ -212,7 +240,10 @@ impl<'a> Attempt<'a> {
     }
 
     fn check_timeout(&mut self, now: Instant) -> Result<()> {
-        let timed_out = self.run.pending.take_if(|p| now.duration_since(p.triggered) >= self.settings.timeout);
+        let timed_out = self
+            .run
+            .pending
+            .take_if(|p| now.duration_since(p.triggered) >= self.settings.timeout);
         match timed_out {
             None => Ok(()),
             Some(pending) => {
@@ -241,11 +272,14 @@ impl<'a> Attempt<'a> {
             return Err(error);
         }
         if self.run.failures > self.settings.tolerable_failures {
-            return Err(Error::new(ErrorKind::External, "more checkpoints failed in a row than are tolerated")
-                .with_detail(format!(
-                    "{} failed, execution.checkpointing.tolerable-failed-checkpoints is {}; the last: {error}",
-                    self.run.failures, self.settings.tolerable_failures
-                )));
+            return Err(Error::new(
+                ErrorKind::External,
+                "more checkpoints failed in a row than are tolerated",
+            )
+            .with_detail(format!(
+                "{} failed, execution.checkpointing.tolerable-failed-checkpoints is {}; the last: {error}",
+                self.run.failures, self.settings.tolerable_failures
+            )));
         }
         Ok(())
     }
@@ -283,7 +317,10 @@ impl<'a> Attempt<'a> {
             TaskEvent::Ended => {
                 self.run.ended.insert(task);
             }
-            TaskEvent::Acknowledged { checkpoint, snapshots } => {
+            TaskEvent::Acknowledged {
+                checkpoint,
+                snapshots,
+            } => {
                 let subtask = self.tasks[task].subtask;
                 let complete = match &mut self.run.pending {
                     Some(p) if p.barrier.checkpoint == checkpoint => p.acknowledge(task, subtask, snapshots),
@@ -294,13 +331,20 @@ impl<'a> Attempt<'a> {
                 }
             }
             TaskEvent::Declined { checkpoint, error } => {
-                let declined = self.run.pending.take_if(|p| p.barrier.checkpoint == checkpoint).is_some();
+                let declined = self
+                    .run
+                    .pending
+                    .take_if(|p| p.barrier.checkpoint == checkpoint)
+                    .is_some();
                 if declined {
                     self.checkpoint_failed(checkpoint, error)?;
                 }
             }
             TaskEvent::Committed { checkpoint } => {
-                if let Some(Finishing { outcome, last: Some((last, missing)) }) = &mut self.run.finishing
+                if let Some(Finishing {
+                    outcome,
+                    last: Some((last, missing)),
+                }) = &mut self.run.finishing
                     && *last == checkpoint
                 {
                     missing.remove(&task);
@@ -319,8 +363,17 @@ impl<'a> Attempt<'a> {
     }
 
     fn store_checkpoint(&mut self, pending: PendingCheckpoint) {
-        let storing = Storing { barrier: pending.barrier, triggered: pending.triggered };
-        let is_final = matches!(self.run.finishing, Some(Finishing { outcome: Outcome::Finished, .. }));
+        let storing = Storing {
+            barrier: pending.barrier,
+            triggered: pending.triggered,
+        };
+        let is_final = matches!(
+            self.run.finishing,
+            Some(Finishing {
+                outcome: Outcome::Finished,
+                ..
+            })
+        );
         match self.store {
             Some(worker) => {
                 self.run.storing = Some(storing);
@@ -338,7 +391,13 @@ impl<'a> Attempt<'a> {
         if let Some(bytes) = bytes {
             let duration = storing.triggered.elapsed();
             tracing::debug!(%checkpoint, ?duration, bytes, "checkpoint completed");
-            self.with_status(|s| s.checkpoint = Some(CheckpointStatus { id: checkpoint, duration, bytes }));
+            self.with_status(|s| {
+                s.checkpoint = Some(CheckpointStatus {
+                    id: checkpoint,
+                    duration,
+                    bytes,
+                })
+            });
         }
         if storing.barrier.stop
             && let Some(finishing) = &mut self.run.finishing

@@ -37,12 +37,18 @@ impl PendingCheckpoint {
             return false;
         }
         for snapshot in snapshots {
-            let operator = self.operators.entry(snapshot.uid.clone()).or_insert_with(|| OperatorState {
-                uid: snapshot.uid,
-                name: snapshot.name,
-                subtasks: Vec::new(),
+            let operator = self
+                .operators
+                .entry(snapshot.uid.clone())
+                .or_insert_with(|| OperatorState {
+                    uid: snapshot.uid,
+                    name: snapshot.name,
+                    subtasks: Vec::new(),
+                });
+            operator.subtasks.push(SubtaskState {
+                subtask: subtask as u32,
+                entries: snapshot.entries,
             });
-            operator.subtasks.push(SubtaskState { subtask: subtask as u32, entries: snapshot.entries });
         }
         self.missing.is_empty()
     }
@@ -54,7 +60,9 @@ impl PendingCheckpoint {
 
     pub fn into_metadata(self, epoch: u64, job_name: &str, is_final: bool) -> Metadata {
         let mut operators: Vec<_> = self.operators.into_values().collect();
-        operators.iter_mut().for_each(|o| o.subtasks.sort_by_key(|s| s.subtask));
+        operators
+            .iter_mut()
+            .for_each(|o| o.subtasks.sort_by_key(|s| s.subtask));
         Metadata {
             checkpoint: self.barrier.checkpoint.0,
             epoch,

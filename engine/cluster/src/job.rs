@@ -70,7 +70,11 @@ pub fn submit(spec: JobSpec, runtime: Handle) -> Result<JobHandle> {
         .name("job-master".to_owned())
         .spawn(move || master.run())
         .map_err(|e| Error::external("a thread could not be started").with_source(e))?;
-    Ok(JobHandle { messages, status, thread })
+    Ok(JobHandle {
+        messages,
+        status,
+        thread,
+    })
 }
 
 impl JobHandle {
@@ -88,6 +92,8 @@ impl JobHandle {
 
     /// Waits for the job's end.
     pub fn join(self) -> Result<Outcome> {
-        self.thread.join().unwrap_or_else(|panic| Err(millrace_runtime::driver::panicked(panic.as_ref())))
+        self.thread
+            .join()
+            .unwrap_or_else(|panic| Err(millrace_runtime::driver::panicked(panic.as_ref())))
     }
 }

@@ -50,8 +50,10 @@ impl JobMaster {
         let directory = spec.config.get_optional(&options::CHECKPOINT_DIRECTORY)?;
         check_checkpoints(&graph, &spec.registry, &settings, directory.as_deref())?;
         if directory.is_none() && spec.start != Start::Resume {
-            return Err(Error::user("there is nothing to start from: the job has no checkpoint folder")
-                .with_hint("set execution.checkpointing.dir"));
+            return Err(
+                Error::user("there is nothing to start from: the job has no checkpoint folder")
+                    .with_hint("set execution.checkpointing.dir"),
+            );
         }
         for (node, _) in graph.operators() {
             match &node.operator {
@@ -127,7 +129,9 @@ impl JobMaster {
             if self.store.is_some() && leadership.is_none() {
                 return Err(error);
             }
-            let Some(pause) = self.restart.after(&error, Instant::now()) else { return Err(error) };
+            let Some(pause) = self.restart.after(&error, Instant::now()) else {
+                return Err(error);
+            };
             tracing::warn!(%error, ?pause, "the job failed and will be restarted");
             self.with_status(|s| {
                 s.state = State::Restarting;
@@ -283,7 +287,10 @@ fn check_checkpoints(
     }
     for (node, _) in graph.operators() {
         if let Operator::Sink(sink) = &node.operator
-            && registry.sink(&sink.table)?.validate(&sink.table)?.needs_checkpoints
+            && registry
+                .sink(&sink.table)?
+                .validate(&sink.table)?
+                .needs_checkpoints
             && settings.interval.is_none()
         {
             return Err(Error::user(format!(

@@ -21,7 +21,9 @@ pub type RestoredState = HashMap<String, Vec<Vec<u8>>>;
 pub fn attempt_record(graph: &JobGraph, registry: &Registry, epoch: u64) -> Result<AttemptRecord> {
     let mut sinks = BTreeMap::new();
     for (uid, spec, parallelism) in sinks_of(graph) {
-        let record = registry.sink(&spec.table)?.attempt_record(spec, epoch, parallelism)?;
+        let record = registry
+            .sink(&spec.table)?
+            .attempt_record(spec, epoch, parallelism)?;
         if !record.is_empty() {
             sinks.insert(uid.to_owned(), hex::encode(record));
         }
@@ -30,10 +32,12 @@ pub fn attempt_record(graph: &JobGraph, registry: &Registry, epoch: u64) -> Resu
 }
 
 fn sinks_of(graph: &JobGraph) -> impl Iterator<Item = (&str, &SinkSpec, usize)> {
-    graph.operators().filter_map(|(node, parallelism)| match &node.operator {
-        Operator::Sink(spec) => Some((node.uid.as_str(), spec, parallelism)),
-        _ => None,
-    })
+    graph
+        .operators()
+        .filter_map(|(node, parallelism)| match &node.operator {
+            Operator::Sink(spec) => Some((node.uid.as_str(), spec, parallelism)),
+            _ => None,
+        })
 }
 
 /// What a run starts from, by what was asked for and what the head says.
@@ -44,7 +48,10 @@ pub fn resume_from(start: &Start, head: &Head, job: &JobStore) -> Resume {
         Start::Resume => head.resume.clone(),
         Start::From(path) => {
             let path = path.trim_end_matches('/').trim_end_matches("/_metadata");
-            let own = head.completed.iter().find(|c| same_place(path, &job.describe_checkpoint(c)));
+            let own = head
+                .completed
+                .iter()
+                .find(|c| same_place(path, &job.describe_checkpoint(c)));
             match own {
                 Some(c) => Resume::Checkpoint(c.id),
                 None => Resume::Elsewhere(path.to_owned()),
@@ -79,7 +86,9 @@ impl Recovery<'_> {
         let newest = head.completed.last().map(|c| c.id);
         let restored = match &head.resume {
             Resume::Fresh => None,
-            Resume::Checkpoint(id) => Some((Some(*id), self.load(job.store().as_ref(), &job.read(head, *id)?)?)),
+            Resume::Checkpoint(id) => {
+                Some((Some(*id), self.load(job.store().as_ref(), &job.read(head, *id)?)?))
+            }
             Resume::Elsewhere(path) => Some((None, self.load_elsewhere(path)?)),
         };
         if let Some((_, state)) = &restored {
@@ -143,7 +152,8 @@ impl Recovery<'_> {
         let unclaimed: Vec<_> = state
             .iter()
             .filter(|(uid, entries)| {
-                entries.iter().any(|e| !e.is_empty()) && !self.graph.operators().any(|(node, _)| node.uid == **uid)
+                entries.iter().any(|e| !e.is_empty())
+                    && !self.graph.operators().any(|(node, _)| node.uid == **uid)
             })
             .map(|(uid, _)| uid.as_str())
             .collect();
@@ -155,14 +165,20 @@ impl Recovery<'_> {
             .with_hint("run the SQL that took the checkpoint, give the changed job another pipeline.name, or start anew with --fresh"))
     }
 
-    fn recover_sinks(&self, restored: &RestoredState, newest: Option<&RestoredState>, committed: bool) -> Result<()> {
+    fn recover_sinks(
+        &self,
+        restored: &RestoredState,
+        newest: Option<&RestoredState>,
+        committed: bool,
+    ) -> Result<()> {
         let head = self.leadership.head();
         for (uid, spec, _) in sinks_of(self.graph) {
             let mut earlier_attempts = Vec::new();
             for record in head.attempts.iter().filter(|a| a.epoch < head.epoch) {
                 if let Some(bytes) = record.sinks.get(uid) {
                     earlier_attempts.push(hex::decode(bytes).map_err(|e| {
-                        Error::external("the head of the job holds an unreadable attempt record").with_source(e)
+                        Error::external("the head of the job holds an unreadable attempt record")
+                            .with_source(e)
                     })?);
                 }
             }

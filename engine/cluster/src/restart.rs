@@ -7,9 +7,17 @@ use millrace_core::{Configuration, Error, ErrorKind, Result, options};
 #[derive(Debug)]
 pub enum RestartStrategy {
     None,
-    FixedDelay { attempts: u32, delay: Duration },
+    FixedDelay {
+        attempts: u32,
+        delay: Duration,
+    },
     /// The pause doubles with every failure, up to a bound; a long quiet run resets it.
-    ExponentialDelay { initial: Duration, longest: Duration, next: Duration, last_failure: Option<Instant> },
+    ExponentialDelay {
+        initial: Duration,
+        longest: Duration,
+        next: Duration,
+        last_failure: Option<Instant>,
+    },
 }
 
 /// A run without a failure for so long starts again with the first pause (Flink's
@@ -22,7 +30,12 @@ impl RestartStrategy {
         let exponential = || -> Result<Self> {
             let initial = config.get(&options::RESTART_INITIAL_BACKOFF)?;
             let longest = config.get(&options::RESTART_MAX_BACKOFF)?;
-            Ok(RestartStrategy::ExponentialDelay { initial, longest, next: initial, last_failure: None })
+            Ok(RestartStrategy::ExponentialDelay {
+                initial,
+                longest,
+                next: initial,
+                last_failure: None,
+            })
         };
         match named.as_deref().map(str::to_ascii_lowercase).as_deref() {
             None if has_checkpoints => exponential(),
@@ -40,7 +53,10 @@ impl RestartStrategy {
     /// The pause before the next attempt, or nothing if there is none: never for what a restart
     /// cannot mend.
     pub fn after(&mut self, error: &Error, now: Instant) -> Option<Duration> {
-        if matches!(error.kind(), ErrorKind::User | ErrorKind::Fenced | ErrorKind::DataLoss) {
+        if matches!(
+            error.kind(),
+            ErrorKind::User | ErrorKind::Fenced | ErrorKind::DataLoss
+        ) {
             return None;
         }
         match self {
@@ -49,7 +65,12 @@ impl RestartStrategy {
                 *attempts = attempts.checked_sub(1)?;
                 Some(*delay)
             }
-            RestartStrategy::ExponentialDelay { initial, longest, next, last_failure } => {
+            RestartStrategy::ExponentialDelay {
+                initial,
+                longest,
+                next,
+                last_failure,
+            } => {
                 if last_failure.is_some_and(|at| now.duration_since(at) > QUIET) {
                     *next = *initial;
                 }
@@ -73,11 +94,17 @@ mod tests {
         let mut strategy = RestartStrategy::from_config(&config, true).unwrap();
         let now = Instant::now();
         let mut pause = || strategy.after(&Error::external("x"), now).map(|d| d.as_secs());
-        assert_eq!([pause(), pause(), pause(), pause()], [Some(1), Some(2), Some(3), Some(3)]);
+        assert_eq!(
+            [pause(), pause(), pause(), pause()],
+            [Some(1), Some(2), Some(3), Some(3)]
+        );
         for error in [Error::user("x"), Error::fenced("x"), Error::data_loss("x")] {
             assert_eq!(strategy.after(&error, now), None);
         }
-        assert!(matches!(RestartStrategy::from_config(&config, false).unwrap(), RestartStrategy::None));
+        assert!(matches!(
+            RestartStrategy::from_config(&config, false).unwrap(),
+            RestartStrategy::None
+        ));
     }
 
     #[test]
@@ -87,7 +114,9 @@ mod tests {
         config.set("restart-strategy.fixed-delay.attempts", "2");
         let mut strategy = RestartStrategy::from_config(&config, true).unwrap();
         let now = Instant::now();
-        let tries: Vec<_> = (0..3).map(|_| strategy.after(&Error::external("x"), now).is_some()).collect();
+        let tries: Vec<_> = (0..3)
+            .map(|_| strategy.after(&Error::external("x"), now).is_some())
+            .collect();
         assert_eq!(tries, [true, true, false]);
     }
 }

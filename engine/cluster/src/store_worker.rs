@@ -29,7 +29,9 @@ impl StoreWorker {
     /// Waits for what is being done and gives the leadership back.
     pub fn finish(self) -> Result<Leadership> {
         drop(self.requests);
-        self.thread.join().map_err(|panic| millrace_runtime::driver::panicked(panic.as_ref()))
+        self.thread
+            .join()
+            .map_err(|panic| millrace_runtime::driver::panicked(panic.as_ref()))
     }
 }
 

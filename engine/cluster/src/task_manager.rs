@@ -11,7 +11,9 @@ use millrace_dataflow::{JobGraph, Partitioning};
 use millrace_runtime::channel::{Receiver, Sender as ChannelSender};
 use millrace_runtime::control::Event;
 use millrace_runtime::output::RemoteOutput;
-use millrace_runtime::{Mailbox, OperatorSnapshot, SubtaskBuilder, SubtaskPlan, TaskMetrics, channel, driver};
+use millrace_runtime::{
+    Mailbox, OperatorSnapshot, SubtaskBuilder, SubtaskPlan, TaskMetrics, channel, driver,
+};
 use millrace_state::job::{INLINE_BYTES, StateWriter};
 use tokio::runtime::Handle;
 
@@ -64,14 +66,20 @@ impl Deployment<'_> {
             }
         }
         self.connect(&mut slots)?;
-        slots.into_iter().enumerate().map(|(task, slot)| self.start(task, slot)).collect()
+        slots
+            .into_iter()
+            .enumerate()
+            .map(|(task, slot)| self.start(task, slot))
+            .collect()
     }
 
     /// Lays the channels of every edge.
     fn connect(&self, slots: &mut [Slot]) -> Result<()> {
         let capacity = self.config.get(&options::CHANNEL_BYTES)?.0 as usize;
         let position = |slots: &[Slot], vertex, subtask| {
-            slots.iter().position(|s| s.vertex == vertex && s.subtask == subtask)
+            slots
+                .iter()
+                .position(|s| s.vertex == vertex && s.subtask == subtask)
         };
         for edge in &self.graph.edges {
             let readers = self.graph.vertices[edge.to_vertex].parallelism;
@@ -86,12 +94,16 @@ impl Deployment<'_> {
                     let (Some(from), Some(to)) = (from, position(slots, edge.to_vertex, target)) else {
                         return Err(Error::internal("an edge of the job graph leads nowhere"));
                     };
-                    let (sender, receiver) = channel(capacity, slots[from].waker.clone(), slots[to].waker.clone());
+                    let (sender, receiver) =
+                        channel(capacity, slots[from].waker.clone(), slots[to].waker.clone());
                     slots[to].inputs.push(receiver);
                     senders.push(sender);
                 }
                 if let Some(from) = from {
-                    slots[from].outputs.push((edge.from_operator, RemoteOutput::new(senders, edge.partitioning, writer)));
+                    slots[from].outputs.push((
+                        edge.from_operator,
+                        RemoteOutput::new(senders, edge.partitioning, writer),
+                    ));
                 }
             }
         }
@@ -140,7 +152,13 @@ impl Deployment<'_> {
                 Err(error) => report_failure(Event::Stopped { error: Some(error) }),
             })
             .map_err(|e| Error::external("a thread could not be started").with_source(e))?;
-        Ok(Task { name, subtask: slot.subtask, mailbox, metrics, thread })
+        Ok(Task {
+            name,
+            subtask: slot.subtask,
+            mailbox,
+            metrics,
+            thread,
+        })
     }
 }
 
@@ -161,14 +179,21 @@ impl TaskReporter {
             Event::Ended => TaskEvent::Ended,
             Event::Committed { checkpoint } => TaskEvent::Committed { checkpoint },
             Event::Stopped { error } => TaskEvent::Stopped { error },
-            Event::Snapshot { checkpoint, operators } => {
-                let small = operators.iter().flat_map(|o| &o.entries).all(|e| e.len() <= INLINE_BYTES);
+            Event::Snapshot {
+                checkpoint,
+                operators,
+            } => {
+                let small = operators
+                    .iter()
+                    .flat_map(|o| &o.entries)
+                    .all(|e| e.len() <= INLINE_BYTES);
                 if small {
                     return self.acknowledge(checkpoint, operators);
                 }
                 // Writing may block, which the subtask's thread must not.
                 let this = self.clone();
-                self.runtime.spawn_blocking(move || this.acknowledge(checkpoint, operators));
+                self.runtime
+                    .spawn_blocking(move || this.acknowledge(checkpoint, operators));
                 return;
             }
         };
@@ -184,16 +209,27 @@ impl TaskReporter {
             .into_iter()
             .map(|o| {
                 let entries = o.entries.into_iter().map(put).collect::<Result<Vec<_>>>()?;
-                Ok(StoredSnapshot { uid: o.uid, name: o.name, entries })
+                Ok(StoredSnapshot {
+                    uid: o.uid,
+                    name: o.name,
+                    entries,
+                })
             })
             .collect::<Result<Vec<_>>>();
         self.send(match stored {
-            Ok(snapshots) => TaskEvent::Acknowledged { checkpoint, snapshots },
+            Ok(snapshots) => TaskEvent::Acknowledged {
+                checkpoint,
+                snapshots,
+            },
             Err(error) => TaskEvent::Declined { checkpoint, error },
         });
     }
 
     fn send(&self, event: TaskEvent) {
-        let _ = self.messages.send(Message::Task { attempt: self.attempt, task: self.task, event });
+        let _ = self.messages.send(Message::Task {
+            attempt: self.attempt,
+            task: self.task,
+            event,
+        });
     }
 }

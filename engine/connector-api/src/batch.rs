@@ -34,6 +34,10 @@ impl ChangeBatch {
 
     /// Bytes of the columns in memory.
     pub fn bytes(&self) -> usize {
-        self.rows.columns().iter().map(|c| c.get_buffer_memory_size()).sum()
+        self.rows
+            .columns()
+            .iter()
+            .map(|c| c.get_buffer_memory_size())
+            .sum()
     }
 }

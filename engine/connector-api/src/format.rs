@@ -7,8 +7,8 @@ use millrace_core::{Error, Result};
 use millrace_dataflow::TableSpec;
 use millrace_expr::{Field, RowType};
 
-use crate::option::OptionSpec;
 use crate::ChangeBatch;
+use crate::option::OptionSpec;
 
 /// A format by its identifier (`json`, `csv`, `raw`). Options are declared without their prefix:
 /// `ignore-parse-errors` is read from `json.ignore-parse-errors`, `value.json.…` or `key.json.…`.
@@ -46,7 +46,11 @@ impl Default for Payloads {
 
 impl Payloads {
     pub fn new() -> Self {
-        Payloads { data: Vec::new(), offsets: vec![0], nulls: Vec::new() }
+        Payloads {
+            data: Vec::new(),
+            offsets: vec![0],
+            nulls: Vec::new(),
+        }
     }
 
     pub fn clear(&mut self) {

@@ -16,11 +16,25 @@ pub struct OptionSpec {
 
 impl OptionSpec {
     pub const fn required(key: &'static str, description: &'static str) -> Self {
-        OptionSpec { key, required: true, default: None, description }
+        OptionSpec {
+            key,
+            required: true,
+            default: None,
+            description,
+        }
     }
 
-    pub const fn optional(key: &'static str, default: Option<&'static str>, description: &'static str) -> Self {
-        OptionSpec { key, required: false, default, description }
+    pub const fn optional(
+        key: &'static str,
+        default: Option<&'static str>,
+        description: &'static str,
+    ) -> Self {
+        OptionSpec {
+            key,
+            required: false,
+            default,
+            description,
+        }
     }
 
     pub fn covers(&self, key: &str) -> bool {
@@ -52,8 +66,12 @@ impl<'a> Options<'a> {
     }
 
     pub fn get<T: OptionValue>(&self, key: &str) -> Result<Option<T>> {
-        let Some(text) = self.raw(key) else { return Ok(None) };
-        T::parse(text).map(Some).ok_or_else(|| self.wrong(key, T::EXPECTED))
+        let Some(text) = self.raw(key) else {
+            return Ok(None);
+        };
+        T::parse(text)
+            .map(Some)
+            .ok_or_else(|| self.wrong(key, T::EXPECTED))
     }
 
     pub fn get_or<T: OptionValue>(&self, key: &str, default: T) -> Result<T> {
@@ -62,15 +80,22 @@ impl<'a> Options<'a> {
 
     pub fn require<T: OptionValue>(&self, key: &str) -> Result<T> {
         self.get(key)?.ok_or_else(|| {
-            Error::user(format!("table '{}' lacks the required option '{key}'", self.table))
-                .with_hint(format!("add '{key}' = '...' to its WITH clause"))
+            Error::user(format!(
+                "table '{}' lacks the required option '{key}'",
+                self.table
+            ))
+            .with_hint(format!("add '{key}' = '...' to its WITH clause"))
         })
     }
 
     /// One of a fixed set of words, compared without regard to case.
     pub fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<Option<T>> {
-        let Some(text) = self.raw(key) else { return Ok(None) };
-        let found = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(text.trim()));
+        let Some(text) = self.raw(key) else {
+            return Ok(None);
+        };
+        let found = choices
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text.trim()));
         found.map(|(_, value)| Some(*value)).ok_or_else(|| {
             let names: Vec<_> = choices.iter().map(|(name, _)| format!("'{name}'")).collect();
             self.wrong(key, &format!("one of {}", names.join(", ")))
@@ -95,8 +120,10 @@ impl<'a> Options<'a> {
                 let mut known: Vec<_> = all().map(|s| s.key).collect();
                 known.sort_unstable();
                 known.dedup();
-                return Err(Error::user(format!("table '{}' has an unknown option '{key}'", self.table))
-                    .with_hint(format!("known here: {}", known.join(", "))));
+                return Err(
+                    Error::user(format!("table '{}' has an unknown option '{key}'", self.table))
+                        .with_hint(format!("known here: {}", known.join(", "))),
+                );
             }
         }
         Ok(())

@@ -48,13 +48,18 @@ impl Registry {
 
     pub fn connector(&self, table: &TableSpec) -> Result<&Arc<dyn Connector>> {
         let Some(identifier) = table.options.get("connector") else {
-            return Err(Error::user(format!("table '{}' lacks the option 'connector'", table.name))
-                .with_hint("add WITH ('connector' = '...')"));
+            return Err(
+                Error::user(format!("table '{}' lacks the option 'connector'", table.name))
+                    .with_hint("add WITH ('connector' = '...')"),
+            );
         };
         self.connectors.get(identifier.as_str()).ok_or_else(|| {
             let known: Vec<_> = self.connectors.keys().copied().collect();
-            Error::user(format!("table '{}' has an unknown connector '{identifier}'", table.name))
-                .with_hint(format!("connectors are: {}", known.join(", ")))
+            Error::user(format!(
+                "table '{}' has an unknown connector '{identifier}'",
+                table.name
+            ))
+            .with_hint(format!("connectors are: {}", known.join(", ")))
         })
     }
 

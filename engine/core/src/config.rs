@@ -74,7 +74,13 @@ pub struct ConfigOption<T> {
 
 impl<T> ConfigOption<T> {
     pub const fn new(key: &'static str, default: Option<&'static str>, description: &'static str) -> Self {
-        ConfigOption { key, fallback_keys: &[], default, description, value: PhantomData }
+        ConfigOption {
+            key,
+            fallback_keys: &[],
+            default,
+            description,
+            value: PhantomData,
+        }
     }
 
     pub const fn with_fallback(mut self, keys: &'static [&'static str]) -> Self {
@@ -137,7 +143,9 @@ impl Configuration {
 
 impl FromIterator<(String, String)> for Configuration {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(iter: I) -> Self {
-        Configuration { values: iter.into_iter().collect() }
+        Configuration {
+            values: iter.into_iter().collect(),
+        }
     }
 }
 

@@ -23,12 +23,23 @@ pub fn parse(text: &str) -> Option<Duration> {
 /// Writes a duration in the largest unit that holds it exactly.
 pub fn format(duration: Duration) -> String {
     let nanos = duration.as_nanos();
-    for (unit, size) in [("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("min", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)] {
+    for (unit, size) in [
+        ("d", 86_400_000_000_000),
+        ("h", 3_600_000_000_000),
+        ("min", 60_000_000_000),
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1_000),
+    ] {
         if nanos > 0 && nanos.is_multiple_of(size) {
             return format!("{} {unit}", nanos / size);
         }
     }
-    if nanos == 0 { "0 ms".to_owned() } else { format!("{nanos} ns") }
+    if nanos == 0 {
+        "0 ms".to_owned()
+    } else {
+        format!("{nanos} ns")
+    }
 }
 
 #[cfg(test)]

@@ -35,7 +35,13 @@ struct Inner {
 
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner { kind, message: message.into(), detail: None, hint: None, source: None }))
+        Error(Box::new(Inner {
+            kind,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            source: None,
+        }))
     }
 
     pub fn user(message: impl Into<String>) -> Self {

@@ -24,7 +24,10 @@ fn armed() -> Option<&'static Armed> {
                 Some((name, n)) => (name, n.parse().unwrap_or(1)),
                 None => (text.as_str(), 1),
             };
-            Some(Armed { name: name.to_owned(), passages_left: AtomicU64::new(n) })
+            Some(Armed {
+                name: name.to_owned(),
+                passages_left: AtomicU64::new(n),
+            })
         })
         .as_ref()
 }

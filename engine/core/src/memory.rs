@@ -18,7 +18,12 @@ pub fn parse(text: &str) -> Option<u64> {
 
 /// Writes a size in the largest binary unit that holds it exactly.
 pub fn format(bytes: u64) -> String {
-    for (unit, size) in [("tb", 1u64 << 40), ("gb", 1 << 30), ("mb", 1 << 20), ("kb", 1 << 10)] {
+    for (unit, size) in [
+        ("tb", 1u64 << 40),
+        ("gb", 1 << 30),
+        ("mb", 1 << 20),
+        ("kb", 1 << 10),
+    ] {
         if bytes > 0 && bytes.is_multiple_of(size) {
             return format!("{} {unit}", bytes / size);
         }

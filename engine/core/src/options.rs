@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use crate::config::{ConfigOption, MemorySize};
 
-pub const PIPELINE_NAME: ConfigOption<String> =
-    ConfigOption::new("pipeline.name", None, "the job's name; with the checkpoint folder it is what an unfinished run is found by");
+pub const PIPELINE_NAME: ConfigOption<String> = ConfigOption::new(
+    "pipeline.name",
+    None,
+    "the job's name; with the checkpoint folder it is what an unfinished run is found by",
+);
 pub const PARALLELISM: ConfigOption<usize> =
     ConfigOption::new("parallelism.default", Some("1"), "how many subtasks a vertex has");
 pub const TABLE_PARALLELISM: ConfigOption<i64> = ConfigOption::new(
@@ -19,30 +22,54 @@ pub const OPERATOR_CHAINING: ConfigOption<bool> = ConfigOption::new(
     "whether operators that forward to one another share a subtask",
 )
 .with_fallback(&["pipeline.operator-chaining"]);
-pub const OBJECT_REUSE: ConfigOption<bool> =
-    ConfigOption::new("pipeline.object-reuse", Some("false"), "without effect: batches are never copied between chained operators");
-pub const AUTO_WATERMARK_INTERVAL: ConfigOption<Duration> =
-    ConfigOption::new("pipeline.auto-watermark-interval", Some("200 ms"), "how often watermarks are sent");
+pub const OBJECT_REUSE: ConfigOption<bool> = ConfigOption::new(
+    "pipeline.object-reuse",
+    Some("false"),
+    "without effect: batches are never copied between chained operators",
+);
+pub const AUTO_WATERMARK_INTERVAL: ConfigOption<Duration> = ConfigOption::new(
+    "pipeline.auto-watermark-interval",
+    Some("200 ms"),
+    "how often watermarks are sent",
+);
 
-pub const CHECKPOINT_INTERVAL: ConfigOption<Duration> =
-    ConfigOption::new("execution.checkpointing.interval", None, "time between the starts of checkpoints; none means no checkpoints");
-pub const CHECKPOINT_TIMEOUT: ConfigOption<Duration> =
-    ConfigOption::new("execution.checkpointing.timeout", Some("10 min"), "a checkpoint that takes longer fails");
-pub const CHECKPOINT_MIN_PAUSE: ConfigOption<Duration> =
-    ConfigOption::new("execution.checkpointing.min-pause", Some("0 ms"), "least time between the end of a checkpoint and the start of the next");
+pub const CHECKPOINT_INTERVAL: ConfigOption<Duration> = ConfigOption::new(
+    "execution.checkpointing.interval",
+    None,
+    "time between the starts of checkpoints; none means no checkpoints",
+);
+pub const CHECKPOINT_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
+    "execution.checkpointing.timeout",
+    Some("10 min"),
+    "a checkpoint that takes longer fails",
+);
+pub const CHECKPOINT_MIN_PAUSE: ConfigOption<Duration> = ConfigOption::new(
+    "execution.checkpointing.min-pause",
+    Some("0 ms"),
+    "least time between the end of a checkpoint and the start of the next",
+);
 pub const CHECKPOINT_TOLERABLE_FAILURES: ConfigOption<u32> = ConfigOption::new(
     "execution.checkpointing.tolerable-failed-checkpoints",
     Some("0"),
     "how many checkpoints in a row may fail before the job fails",
 );
-pub const CHECKPOINT_DIRECTORY: ConfigOption<String> =
-    ConfigOption::new("execution.checkpointing.dir", None, "where checkpoints are written: a path, file:// or s3://")
-        .with_fallback(&["state.checkpoints.dir"]);
-pub const CHECKPOINTS_RETAINED: ConfigOption<usize> =
-    ConfigOption::new("execution.checkpointing.num-retained", Some("1"), "how many complete checkpoints are kept")
-        .with_fallback(&["state.checkpoints.num-retained"]);
-pub const CHECKPOINT_MODE: ConfigOption<String> =
-    ConfigOption::new("execution.checkpointing.mode", Some("EXACTLY_ONCE"), "EXACTLY_ONCE or AT_LEAST_ONCE");
+pub const CHECKPOINT_DIRECTORY: ConfigOption<String> = ConfigOption::new(
+    "execution.checkpointing.dir",
+    None,
+    "where checkpoints are written: a path, file:// or s3://",
+)
+.with_fallback(&["state.checkpoints.dir"]);
+pub const CHECKPOINTS_RETAINED: ConfigOption<usize> = ConfigOption::new(
+    "execution.checkpointing.num-retained",
+    Some("1"),
+    "how many complete checkpoints are kept",
+)
+.with_fallback(&["state.checkpoints.num-retained"]);
+pub const CHECKPOINT_MODE: ConfigOption<String> = ConfigOption::new(
+    "execution.checkpointing.mode",
+    Some("EXACTLY_ONCE"),
+    "EXACTLY_ONCE or AT_LEAST_ONCE",
+);
 
 pub const RESTART_STRATEGY: ConfigOption<String> = ConfigOption::new(
     "restart-strategy.type",
@@ -50,14 +77,26 @@ pub const RESTART_STRATEGY: ConfigOption<String> = ConfigOption::new(
     "none, fixed-delay or exponential-delay; without it a job with checkpoints restarts with exponential delay, one without does not",
 )
 .with_fallback(&["restart-strategy"]);
-pub const RESTART_ATTEMPTS: ConfigOption<u32> =
-    ConfigOption::new("restart-strategy.fixed-delay.attempts", Some("1"), "how often a job is restarted");
-pub const RESTART_DELAY: ConfigOption<Duration> =
-    ConfigOption::new("restart-strategy.fixed-delay.delay", Some("1 s"), "pause before a restart");
-pub const RESTART_INITIAL_BACKOFF: ConfigOption<Duration> =
-    ConfigOption::new("restart-strategy.exponential-delay.initial-backoff", Some("1 s"), "pause before the first restart");
-pub const RESTART_MAX_BACKOFF: ConfigOption<Duration> =
-    ConfigOption::new("restart-strategy.exponential-delay.max-backoff", Some("1 min"), "longest pause before a restart");
+pub const RESTART_ATTEMPTS: ConfigOption<u32> = ConfigOption::new(
+    "restart-strategy.fixed-delay.attempts",
+    Some("1"),
+    "how often a job is restarted",
+);
+pub const RESTART_DELAY: ConfigOption<Duration> = ConfigOption::new(
+    "restart-strategy.fixed-delay.delay",
+    Some("1 s"),
+    "pause before a restart",
+);
+pub const RESTART_INITIAL_BACKOFF: ConfigOption<Duration> = ConfigOption::new(
+    "restart-strategy.exponential-delay.initial-backoff",
+    Some("1 s"),
+    "pause before the first restart",
+);
+pub const RESTART_MAX_BACKOFF: ConfigOption<Duration> = ConfigOption::new(
+    "restart-strategy.exponential-delay.max-backoff",
+    Some("1 min"),
+    "longest pause before a restart",
+);
 
 pub const S3_ENDPOINT: ConfigOption<String> =
     ConfigOption::new("s3.endpoint", None, "address of an S3-compatible server");
@@ -65,26 +104,39 @@ pub const S3_ACCESS_KEY: ConfigOption<String> =
     ConfigOption::new("s3.access-key", None, "access key of S3").with_fallback(&["s3.access.key"]);
 pub const S3_SECRET_KEY: ConfigOption<String> =
     ConfigOption::new("s3.secret-key", None, "secret key of S3").with_fallback(&["s3.secret.key"]);
-pub const S3_PATH_STYLE: ConfigOption<bool> =
-    ConfigOption::new("s3.path.style.access", Some("false"), "bucket in the path, not in the host name")
-        .with_fallback(&["s3.path-style-access"]);
-pub const S3_REGION: ConfigOption<String> = ConfigOption::new("s3.endpoint.region", Some("us-east-1"), "region of S3");
+pub const S3_PATH_STYLE: ConfigOption<bool> = ConfigOption::new(
+    "s3.path.style.access",
+    Some("false"),
+    "bucket in the path, not in the host name",
+)
+.with_fallback(&["s3.path-style-access"]);
+pub const S3_REGION: ConfigOption<String> =
+    ConfigOption::new("s3.endpoint.region", Some("us-east-1"), "region of S3");
 
-pub const LOCAL_TIME_ZONE: ConfigOption<String> =
-    ConfigOption::new("table.local-time-zone", Some("default"), "time zone of the session; 'default' is the machine's");
+pub const LOCAL_TIME_ZONE: ConfigOption<String> = ConfigOption::new(
+    "table.local-time-zone",
+    Some("default"),
+    "time zone of the session; 'default' is the machine's",
+);
 pub const NOT_NULL_ENFORCER: ConfigOption<String> = ConfigOption::new(
     "table.exec.sink.not-null-enforcer",
     Some("ERROR"),
     "what a null in a NOT NULL column of a sink does: ERROR fails the job, DROP leaves the row out",
 );
-pub const SOURCE_IDLE_TIMEOUT: ConfigOption<Duration> =
-    ConfigOption::new("table.exec.source.idle-timeout", Some("0 ms"), "a partition without records for so long no longer holds the watermark back; 0 never");
+pub const SOURCE_IDLE_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
+    "table.exec.source.idle-timeout",
+    Some("0 ms"),
+    "a partition without records for so long no longer holds the watermark back; 0 never",
+);
 
 /// Rows of a batch at most. A batch is sent when it is full or when its input is idle.
 pub const BATCH_ROWS: ConfigOption<usize> =
     ConfigOption::new("millrace.batch.max-rows", Some("8192"), "rows of a batch at most");
-pub const CHANNEL_BYTES: ConfigOption<MemorySize> =
-    ConfigOption::new("millrace.channel.max-bytes", Some("4mb"), "bytes that wait in a channel between two subtasks at most");
+pub const CHANNEL_BYTES: ConfigOption<MemorySize> = ConfigOption::new(
+    "millrace.channel.max-bytes",
+    Some("4mb"),
+    "bytes that wait in a channel between two subtasks at most",
+);
 
 /// Whether an option is one that the engine reads; the rest of a configuration is told to the user.
 pub fn is_read(key: &str) -> bool {
@@ -126,9 +178,15 @@ pub fn check(config: &crate::Configuration) -> crate::Result<Vec<String>> {
     let mut without_effect = Vec::new();
     for (key, _) in config.iter().filter(|(key, _)| !is_read(key)) {
         if key.starts_with("millrace.") {
-            let known: Vec<_> = READ.iter().copied().filter(|k| k.starts_with("millrace.")).collect();
-            return Err(crate::Error::user(format!("the configuration option '{key}' is unknown"))
-                .with_hint(format!("options of the engine's own are: {}", known.join(", "))));
+            let known: Vec<_> = READ
+                .iter()
+                .copied()
+                .filter(|k| k.starts_with("millrace."))
+                .collect();
+            return Err(
+                crate::Error::user(format!("the configuration option '{key}' is unknown"))
+                    .with_hint(format!("options of the engine's own are: {}", known.join(", "))),
+            );
         }
         without_effect.push(key.to_owned());
     }
@@ -146,6 +204,11 @@ mod tests {
         config.set("parallelism.default", "2");
         assert_eq!(super::check(&config).unwrap(), ["pipeline.object-reuse"]);
         config.set("millrace.batch.max-row", "1");
-        assert!(super::check(&config).unwrap_err().to_string().contains("millrace.batch.max-rows"));
+        assert!(
+            super::check(&config)
+                .unwrap_err()
+                .to_string()
+                .contains("millrace.batch.max-rows")
+        );
     }
 }

@@ -79,7 +79,9 @@ pub struct Explain {
 
 fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), unquoted(value).to_owned())),
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), unquoted(value).to_owned()))
+        }
         _ => Err("give it as key=value, such as -D parallelism.default=2".to_owned()),
     }
 }

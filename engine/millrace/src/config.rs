@@ -14,7 +14,9 @@ pub fn load(common: &Common) -> Result<Configuration> {
         let file = folder.join("config.yaml");
         if file.is_file() {
             let values: Dict = Figment::from(Yaml::file_exact(&file)).extract().map_err(|e| {
-                Error::user("config.yaml cannot be read").with_detail(file.display().to_string()).with_source(e)
+                Error::user("config.yaml cannot be read")
+                    .with_detail(file.display().to_string())
+                    .with_source(e)
             })?;
             flatten("", &Value::from(values), &mut config);
         }
@@ -33,7 +35,11 @@ fn flatten(prefix: &str, value: &Value, config: &mut Configuration) {
     let text = match value {
         Value::Dict(_, entries) => {
             for (key, value) in entries {
-                let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                let path = if prefix.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{prefix}.{key}")
+                };
                 flatten(&path, value, config);
             }
             return;
@@ -66,7 +72,10 @@ mod tests {
     fn common(folder: &std::path::Path, options: &[(&str, &str)]) -> Common {
         Common {
             file: "-".into(),
-            options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            options: options
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
             config_dir: Some(folder.to_owned()),
         }
     }

@@ -19,7 +19,12 @@ fn main() -> ExitCode {
         Command::Run(run) => run::run(&run),
         Command::Explain(explain) => run::explain(&explain),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "millrace", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "millrace",
+                &mut std::io::stdout(),
+            );
             Ok(())
         }
     };

@@ -117,7 +117,10 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1000, 1234567].map(grouped),
+            ["0", "999", "1,000", "1,234,567"]
+        );
     }
 
     #[test]
@@ -129,7 +132,12 @@ mod tests {
             duration: Duration::from_millis(12),
             bytes: 2048,
         });
-        let totals = Totals { records_in: 3000, records_out: 1500, lag: Some(7), ..Default::default() };
+        let totals = Totals {
+            records_in: 3000,
+            records_out: 1500,
+            lag: Some(7),
+            ..Default::default()
+        };
         let line = line(&status, &totals, &Totals::default(), Duration::from_secs(2));
         assert_eq!(
             line,

@@ -24,7 +24,9 @@ fn read(file: &Path) -> Result<String> {
     };
     match read {
         Ok(()) => Ok(text),
-        Err(e) => Err(Error::user("the SQL file cannot be read").with_detail(file.display().to_string()).with_source(e)),
+        Err(e) => Err(Error::user("the SQL file cannot be read")
+            .with_detail(file.display().to_string())
+            .with_source(e)),
     }
 }
 
@@ -76,13 +78,16 @@ pub fn run(arguments: &Run) -> Result<()> {
     if let Some(twice) = specs.iter().find(|s| !names.insert(s.name.clone())) {
         return Err(Error::user("two jobs of the file have the same name")
             .with_detail(twice.name.clone())
-            .with_hint("SET 'pipeline.name' to another one before each, or put the INSERTs into one STATEMENT SET"));
+            .with_hint(
+                "SET 'pipeline.name' to another one before each, or put the INSERTs into one STATEMENT SET",
+            ));
     }
     if specs.is_empty() {
         return Ok(());
     }
     if specs.len() > 1 && arguments.from.is_some() {
-        return Err(Error::user("--from starts one job, and the file has several").with_hint("put each into a file of its own"));
+        return Err(Error::user("--from starts one job, and the file has several")
+            .with_hint("put each into a file of its own"));
     }
     execute(specs, arguments.quiet)
 }
@@ -101,15 +106,19 @@ fn default_name(graph: &Graph) -> String {
 }
 
 fn prints_rows(specs: &[JobSpec]) -> bool {
-    specs.iter().flat_map(|s| &s.graph.nodes).any(|node| match &node.operator {
-        Operator::Sink(sink) => sink.table.options.get("connector").is_some_and(|c| c == "print"),
-        _ => false,
-    })
+    specs
+        .iter()
+        .flat_map(|s| &s.graph.nodes)
+        .any(|node| match &node.operator {
+            Operator::Sink(sink) => sink.table.options.get("connector").is_some_and(|c| c == "print"),
+            _ => false,
+        })
 }
 
 /// Runs all jobs of a file side by side, until all have ended.
 fn execute(specs: Vec<JobSpec>, quiet: bool) -> Result<()> {
-    let runtime = Runtime::new().map_err(|e| Error::external("the I/O threads could not be started").with_source(e))?;
+    let runtime =
+        Runtime::new().map_err(|e| Error::external("the I/O threads could not be started").with_source(e))?;
     let signals = signals(&runtime)?;
     let show = !quiet && !prints_rows(&specs);
     let mut jobs: Vec<JobHandle> = Vec::with_capacity(specs.len());
@@ -134,7 +143,9 @@ fn execute(specs: Vec<JobSpec>, quiet: bool) -> Result<()> {
             jobs.iter().for_each(|job| job.stopper().stop());
         }
         if show {
-            jobs.iter().zip(&mut progress).for_each(|(job, progress)| progress.show(job));
+            jobs.iter()
+                .zip(&mut progress)
+                .for_each(|(job, progress)| progress.show(job));
         }
     }
     logging::clear_line();
@@ -160,8 +171,9 @@ fn execute(specs: Vec<JobSpec>, quiet: bool) -> Result<()> {
             Err(error) => tracing::error!(job = %status.name, %error, "the job failed"),
         }
     }
-    // Threads of clients that hang in the network must not hold the exit.
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    // The process ends now. Clients that are still closing, or hang in the network, must neither
+    // hold the exit nor meet a runtime that is going away.
+    std::mem::forget(runtime);
     first_error.map_or(Ok(()), Err)
 }
 
@@ -169,7 +181,8 @@ fn execute(specs: Vec<JobSpec>, quiet: bool) -> Result<()> {
 fn signals(runtime: &Runtime) -> Result<std::sync::mpsc::Receiver<()>> {
     let (sender, receiver) = std::sync::mpsc::channel();
     let _guard = runtime.enter();
-    let listen = |kind| signal(kind).map_err(|e| Error::external("signals cannot be listened for").with_source(e));
+    let listen =
+        |kind| signal(kind).map_err(|e| Error::external("signals cannot be listened for").with_source(e));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     runtime.spawn(async move {
         for turn in 0.. {

@@ -58,12 +58,27 @@ pub struct SubtaskBuilder {
 impl SubtaskBuilder {
     /// Opens readers and writers, which may block, and puts the chain together.
     pub fn build(self) -> Result<Subtask> {
-        let SubtaskBuilder { plan, registry, runtime, waker, commands, reporter, metrics, inputs, outputs } = self;
-        let session = Session { time_zone: session_zone(&plan.config)? };
+        let SubtaskBuilder {
+            plan,
+            registry,
+            runtime,
+            waker,
+            commands,
+            reporter,
+            metrics,
+            inputs,
+            outputs,
+        } = self;
+        let session = Session {
+            time_zone: session_zone(&plan.config)?,
+        };
         let mut links = Vec::with_capacity(plan.vertex.operators.len());
         for chained in &plan.vertex.operators {
             let node = &chained.node;
-            let restored = plan.restored.as_ref().map(|all| all.get(&node.uid).cloned().unwrap_or_default());
+            let restored = plan
+                .restored
+                .as_ref()
+                .map(|all| all.get(&node.uid).cloned().unwrap_or_default());
             let stage = match &node.operator {
                 PlanOperator::Source(spec) => {
                     let reader = registry.source(&spec.table)?.open(
@@ -86,7 +101,8 @@ impl SubtaskBuilder {
                     if let Some(entries) = &restored {
                         values::check_state(entries)?;
                     }
-                    let reader = ValuesReader::open(rows, &node.output, &session, plan.subtask, restored.as_deref())?;
+                    let reader =
+                        ValuesReader::open(rows, &node.output, &session, plan.subtask, restored.as_deref())?;
                     Stage::Source(SourceHead::new(Box::new(reader), metrics.clone()))
                 }
                 PlanOperator::Sink(spec) => {
@@ -105,13 +121,17 @@ impl SubtaskBuilder {
                     )?;
                     Stage::Sink(SinkEnd::new(writer, metrics.clone()))
                 }
-                PlanOperator::Calc { condition, projection } => {
-                    boxed(Calc::new(condition.as_ref(), projection, &node.output, &session)?)
-                }
+                PlanOperator::Calc {
+                    condition,
+                    projection,
+                } => boxed(Calc::new(condition.as_ref(), projection, &node.output, &session)?),
                 PlanOperator::Union => boxed(Union),
-                PlanOperator::ConstraintEnforcer { not_null, drop } => {
-                    boxed(ConstraintEnforcer::new(not_null.clone(), *drop, &node.output, metrics.clone()))
-                }
+                PlanOperator::ConstraintEnforcer { not_null, drop } => boxed(ConstraintEnforcer::new(
+                    not_null.clone(),
+                    *drop,
+                    &node.output,
+                    metrics.clone(),
+                )),
                 PlanOperator::Watermark(spec) => boxed(Watermark::new(
                     spec,
                     &node.output.fields[spec.column].name,

@@ -30,7 +30,12 @@ impl Shared {
 /// A channel that has room as long as less than `capacity` bytes of batches wait in it. Elements
 /// that are not batches always fit: a barrier must not wait for room.
 pub fn channel(capacity: usize, writer: Waker, reader: Waker) -> (Sender, Receiver) {
-    let shared = Arc::new(Shared { queue: Mutex::default(), capacity, reader, writer });
+    let shared = Arc::new(Shared {
+        queue: Mutex::default(),
+        capacity,
+        reader,
+        writer,
+    });
     (Sender(shared.clone()), Receiver(shared))
 }
 

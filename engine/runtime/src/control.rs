@@ -21,7 +21,10 @@ pub enum Event {
     /// Sources and sinks are open.
     Started,
     /// The state for a checkpoint; from now on `Complete` may come.
-    Snapshot { checkpoint: CheckpointId, operators: Vec<OperatorSnapshot> },
+    Snapshot {
+        checkpoint: CheckpointId,
+        operators: Vec<OperatorSnapshot>,
+    },
     /// All sources of the subtask are at their end.
     Ended,
     /// Everything up to this completed checkpoint is visible.

@@ -26,7 +26,12 @@ pub fn run(mut subtask: Subtask, waker: &Waker) {
         Err(panic) => Some(panicked(panic.as_ref())),
     };
     // Connectors close before the report: the next attempt must not meet their open files.
-    let Subtask { reporter, links, gate, .. } = subtask;
+    let Subtask {
+        reporter,
+        links,
+        gate,
+        ..
+    } = subtask;
     drop(links);
     drop(gate);
     reporter.report(Event::Stopped { error });
@@ -39,7 +44,9 @@ pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
         .map(|s| (*s).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_default();
-    Error::internal("a subtask panicked").with_detail(text).with_hint("this is a bug of the engine: please report it")
+    Error::internal("a subtask panicked")
+        .with_detail(text)
+        .with_hint("this is a bug of the engine: please report it")
 }
 
 fn drive(subtask: &mut Subtask, waker: &Waker) -> Result<()> {
@@ -58,7 +65,9 @@ fn drive(subtask: &mut Subtask, waker: &Waker) -> Result<()> {
             }
             Progress::BackPressured => {
                 waker.wait(LONGEST_WAIT);
-                metrics.back_pressured_nanos.add(worked.elapsed().as_nanos() as u64);
+                metrics
+                    .back_pressured_nanos
+                    .add(worked.elapsed().as_nanos() as u64);
             }
         }
     }

@@ -133,7 +133,10 @@ impl InputGate {
             // A newer barrier: the checkpoint before it has failed, its waiting inputs go on.
             _ => {
                 self.inputs.iter_mut().for_each(|i| i.barrier = None);
-                self.alignment = Some(Alignment { barrier, missing: self.inputs.len() });
+                self.alignment = Some(Alignment {
+                    barrier,
+                    missing: self.inputs.len(),
+                });
             }
         }
         self.inputs[index].barrier = Some(barrier.checkpoint);
@@ -162,8 +165,9 @@ mod tests {
     use crate::channel::{Sender, channel};
 
     fn gate(inputs: usize) -> (Vec<Sender>, InputGate) {
-        let (senders, receivers): (Vec<_>, Vec<_>) =
-            (0..inputs).map(|_| channel(1 << 20, Waker::default(), Waker::default())).unzip();
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..inputs)
+            .map(|_| channel(1 << 20, Waker::default(), Waker::default()))
+            .unzip();
         (senders, InputGate::new(receivers))
     }
 
@@ -173,13 +177,23 @@ mod tests {
     }
 
     fn barrier(id: u64) -> Element {
-        Element::Barrier(Barrier { checkpoint: CheckpointId(id), timestamp: 0, stop: false })
+        Element::Barrier(Barrier {
+            checkpoint: CheckpointId(id),
+            timestamp: 0,
+            stop: false,
+        })
     }
 
     fn drain(gate: &mut InputGate) -> Vec<String> {
         std::iter::from_fn(|| gate.poll())
             .map(|element| match element {
-                Element::Batch(b) => b.change.rows.column(0).as_primitive::<Int64Type>().value(0).to_string(),
+                Element::Batch(b) => b
+                    .change
+                    .rows
+                    .column(0)
+                    .as_primitive::<Int64Type>()
+                    .value(0)
+                    .to_string(),
                 Element::Barrier(b) => format!("b{}", b.checkpoint),
                 Element::Watermark(w) => format!("w{w}"),
                 Element::Idle => "idle".into(),
@@ -206,7 +220,11 @@ mod tests {
         inputs[0].send(barrier(1));
         inputs[0].send(row(1));
         inputs[1].send(barrier(2));
-        assert_eq!(drain(&mut gate), ["1"], "input 0 goes on, input 1 waits for barrier 2");
+        assert_eq!(
+            drain(&mut gate),
+            ["1"],
+            "input 0 goes on, input 1 waits for barrier 2"
+        );
         inputs[0].send(barrier(2));
         assert_eq!(drain(&mut gate), ["b2"]);
         inputs[1].send(barrier(1));

@@ -33,9 +33,17 @@ pub struct OperatorMetrics {
 
 impl TaskMetrics {
     pub fn new(operators: impl IntoIterator<Item = String>) -> Arc<Self> {
-        let operators =
-            operators.into_iter().map(|name| OperatorMetrics { name, ..Default::default() }).collect();
-        let metrics = TaskMetrics { operators, ..Default::default() };
+        let operators = operators
+            .into_iter()
+            .map(|name| OperatorMetrics {
+                name,
+                ..Default::default()
+            })
+            .collect();
+        let metrics = TaskMetrics {
+            operators,
+            ..Default::default()
+        };
         metrics.pending_records.set(-1);
         metrics.watermark.set(i64::MIN);
         Arc::new(metrics)

@@ -16,8 +16,16 @@ impl RemoteOutput {
     /// `Forward` has one channel, `Rebalance` one to each reading subtask. `start` spreads the
     /// first batches of several writers.
     pub fn new(channels: Vec<Sender>, partitioning: Partitioning, start: usize) -> Self {
-        let next = if channels.is_empty() { 0 } else { start % channels.len() };
-        RemoteOutput { channels, partitioning, next }
+        let next = if channels.is_empty() {
+            0
+        } else {
+            start % channels.len()
+        };
+        RemoteOutput {
+            channels,
+            partitioning,
+            next,
+        }
     }
 
     pub fn has_room(&self) -> bool {
@@ -30,7 +38,10 @@ impl RemoteOutput {
                 self.channels[self.next].send(element.clone());
                 self.next = (self.next + 1) % self.channels.len();
             }
-            _ => self.channels.iter().for_each(|channel| channel.send(element.clone())),
+            _ => self
+                .channels
+                .iter()
+                .for_each(|channel| channel.send(element.clone())),
         }
     }
 }

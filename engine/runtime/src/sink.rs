@@ -21,7 +21,13 @@ pub struct SinkEnd {
 
 impl SinkEnd {
     pub fn new(writer: Box<dyn SinkWriter>, metrics: Arc<TaskMetrics>) -> Self {
-        SinkEnd { writer, metrics, snapshotting: None, committing: false, wrote: false }
+        SinkEnd {
+            writer,
+            metrics,
+            snapshotting: None,
+            committing: false,
+            wrote: false,
+        }
     }
 
     pub fn is_ready(&mut self) -> Result<bool> {

@@ -32,7 +32,11 @@ pub enum SourceStep {
 
 impl SourceHead {
     pub fn new(reader: Box<dyn SourceReader>, metrics: Arc<TaskMetrics>) -> Self {
-        SourceHead { reader, metrics, state: State::Reading }
+        SourceHead {
+            reader,
+            metrics,
+            state: State::Reading,
+        }
     }
 
     pub fn poll(&mut self) -> Result<SourceStep> {
@@ -42,7 +46,10 @@ impl SourceHead {
         match self.reader.poll()? {
             SourcePoll::Batch(batch) => {
                 self.metrics.source_records.add(batch.batch.len() as u64);
-                Ok(SourceStep::Batch(Batch { change: batch.batch, splits: Some(batch.splits.into()) }))
+                Ok(SourceStep::Batch(Batch {
+                    change: batch.batch,
+                    splits: Some(batch.splits.into()),
+                }))
             }
             SourcePoll::Pending => Ok(SourceStep::Pending),
             SourcePoll::End => {
@@ -71,6 +78,8 @@ impl SourceHead {
 
     pub fn update_metrics(&self) {
         self.metrics.skipped_records.set(self.reader.skipped_records());
-        self.metrics.pending_records.set(self.reader.pending_records().map_or(-1, |n| n as i64));
+        self.metrics
+            .pending_records
+            .set(self.reader.pending_records().map_or(-1, |n| n as i64));
     }
 }

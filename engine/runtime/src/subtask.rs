@@ -104,7 +104,11 @@ impl Subtask {
         self.tick()?;
         for done in 0..budget {
             if !self.has_room()? {
-                return Ok(if done == 0 { Progress::BackPressured } else { Progress::Worked });
+                return Ok(if done == 0 {
+                    Progress::BackPressured
+                } else {
+                    Progress::Worked
+                });
             }
             if !self.take_one()? {
                 if done > 0 {
@@ -139,7 +143,9 @@ impl Subtask {
     /// Pushes one element through the chain, if the input has one.
     fn take_one(&mut self) -> Result<bool> {
         if let Some(gate) = &mut self.gate {
-            let Some(element) = gate.poll() else { return Ok(false) };
+            let Some(element) = gate.poll() else {
+                return Ok(false);
+            };
             match element {
                 Element::Barrier(barrier) => self.pass_barrier(barrier)?,
                 Element::EndOfInput => {
@@ -150,11 +156,15 @@ impl Subtask {
             }
             return Ok(true);
         }
-        let Stage::Source(source) = &mut self.links[0].stage else { return Ok(false) };
+        let Stage::Source(source) = &mut self.links[0].stage else {
+            return Ok(false);
+        };
         match source.poll()? {
             SourceStep::Pending => Ok(false),
             SourceStep::Batch(batch) => {
-                self.metrics.operators[0].records_out.add(batch.change.len() as u64);
+                self.metrics.operators[0]
+                    .records_out
+                    .add(batch.change.len() as u64);
                 self.emit(0, Element::Batch(batch))?;
                 Ok(true)
             }
@@ -189,7 +199,9 @@ impl Subtask {
     fn emit_all(&mut self, index: usize, elements: Vec<Element>) -> Result<()> {
         for element in elements {
             if let Element::Batch(batch) = &element {
-                self.metrics.operators[index].records_out.add(batch.change.len() as u64);
+                self.metrics.operators[index]
+                    .records_out
+                    .add(batch.change.len() as u64);
             }
             self.emit(index, element)?;
         }
@@ -233,9 +245,17 @@ impl Subtask {
                     continue;
                 }
             };
-            operators.push(OperatorSnapshot { uid: link.uid.clone(), name: link.name.clone(), entries });
+            operators.push(OperatorSnapshot {
+                uid: link.uid.clone(),
+                name: link.name.clone(),
+                entries,
+            });
         }
-        self.snapshotting = Some(Snapshotting { checkpoint: barrier.checkpoint, operators, sinks_missing });
+        self.snapshotting = Some(Snapshotting {
+            checkpoint: barrier.checkpoint,
+            operators,
+            sinks_missing,
+        });
         self.drive_sinks()
     }
 
@@ -244,7 +264,9 @@ impl Subtask {
             let mut still_missing = Vec::new();
             for &index in &current.sinks_missing {
                 let link = &mut self.links[index];
-                let Stage::Sink(sink) = &mut link.stage else { continue };
+                let Stage::Sink(sink) = &mut link.stage else {
+                    continue;
+                };
                 match sink.poll_checkpoint(current.checkpoint)? {
                     None => still_missing.push(index),
                     Some(state) => current.operators.push(OperatorSnapshot {
@@ -257,7 +279,10 @@ impl Subtask {
             current.sinks_missing = still_missing;
         }
         if let Some(done) = self.snapshotting.take_if(|s| s.sinks_missing.is_empty()) {
-            self.reporter.report(Event::Snapshot { checkpoint: done.checkpoint, operators: done.operators });
+            self.reporter.report(Event::Snapshot {
+                checkpoint: done.checkpoint,
+                operators: done.operators,
+            });
             failpoint::pass("checkpoint.after-acknowledge");
         }
         if !self.committing.is_empty() {

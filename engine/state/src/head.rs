@@ -98,14 +98,18 @@ impl Head {
             Error::external("the head of a job cannot be read")
                 .with_detail(place)
                 .with_source(e)
-                .with_hint("put the file back from a copy; or start anew with --fresh under another pipeline.name; \
-                            or give a checkpoint with --from")
+                .with_hint(
+                    "put the file back from a copy; or start anew with --fresh under another pipeline.name; \
+                            or give a checkpoint with --from",
+                )
         };
         let Format { format } = serde_json::from_slice(bytes).map_err(damaged)?;
         if format != FORMAT {
-            return Err(Error::user(format!("the head of a job has format {format}, this engine reads {FORMAT}"))
-                .with_detail(place)
-                .with_hint("run the engine version that wrote it, or a newer one"));
+            return Err(Error::user(format!(
+                "the head of a job has format {format}, this engine reads {FORMAT}"
+            ))
+            .with_detail(place)
+            .with_hint("run the engine version that wrote it, or a newer one"));
         }
         serde_json::from_slice(bytes).map_err(damaged)
     }

@@ -22,7 +22,11 @@ pub struct JobStore {
 
 impl JobStore {
     pub fn new(store: Arc<dyn Store>, name: &str) -> Self {
-        JobStore { store, job: JobId::from_name(name), name: name.to_owned() }
+        JobStore {
+            store,
+            job: JobId::from_name(name),
+            name: name.to_owned(),
+        }
     }
 
     pub fn store(&self) -> &Arc<dyn Store> {
@@ -52,8 +56,13 @@ impl JobStore {
     }
 
     fn versioned_head(&self) -> Result<Option<(HeadVersion, Head)>> {
-        let found = self.store.read_head(&self.folder()).map_err(|e| e.into_error("reading the job's head"))?;
-        let Some((version, bytes)) = found else { return Ok(None) };
+        let found = self
+            .store
+            .read_head(&self.folder())
+            .map_err(|e| e.into_error("reading the job's head"))?;
+        let Some((version, bytes)) = found else {
+            return Ok(None);
+        };
         let place = format!("{}/{}/head", self.store.describe(), self.job);
         Ok(Some((version, Head::decode(&bytes, &place)?)))
     }
@@ -70,10 +79,19 @@ impl JobStore {
             head.epoch += 1;
             change(&mut head);
             head.nonce = uuid::Uuid::new_v4().simple().to_string();
-            match self.store.swap_head(&self.folder(), expected.as_ref(), &head.encode()) {
+            match self
+                .store
+                .swap_head(&self.folder(), expected.as_ref(), &head.encode())
+            {
                 Ok(version) => {
                     let next = self.first_free_id(&head)?;
-                    let leadership = Leadership { job: self.clone(), head, version, next, uncertain: None };
+                    let leadership = Leadership {
+                        job: self.clone(),
+                        head,
+                        version,
+                        next,
+                        uncertain: None,
+                    };
                     leadership.delete_unreferenced();
                     return Ok(leadership);
                 }
@@ -88,8 +106,13 @@ impl JobStore {
 
     /// A number above all that a folder exists for, complete or not.
     fn first_free_id(&self, head: &Head) -> Result<CheckpointId> {
-        let listed = self.store.list(&self.folder()).map_err(|e| e.into_error("listing the job's checkpoints"))?;
-        let seen = listed.iter().filter_map(|path| checkpoint_of(path, &self.folder()));
+        let listed = self
+            .store
+            .list(&self.folder())
+            .map_err(|e| e.into_error("listing the job's checkpoints"))?;
+        let seen = listed
+            .iter()
+            .filter_map(|path| checkpoint_of(path, &self.folder()));
         let newest = seen.chain(head.completed.iter().map(|c| c.id)).max();
         let resumed = match head.resume {
             Resume::Checkpoint(id) => Some(id),
@@ -111,11 +134,14 @@ impl JobStore {
 /// Reads a `_metadata` by its path in a store.
 pub fn read_metadata(store: &dyn Store, path: &str) -> Result<Metadata> {
     let place = format!("{}/{path}", store.describe());
-    let bytes = store.get(path).map_err(|e| e.into_error("reading a checkpoint"))?.ok_or_else(|| {
-        Error::user("there is no checkpoint at that place")
-            .with_detail(place.clone())
-            .with_hint("give the folder that holds _metadata, such as <checkpoint folder>/<job>/chk-12")
-    })?;
+    let bytes = store
+        .get(path)
+        .map_err(|e| e.into_error("reading a checkpoint"))?
+        .ok_or_else(|| {
+            Error::user("there is no checkpoint at that place")
+                .with_detail(place.clone())
+                .with_hint("give the folder that holds _metadata, such as <checkpoint folder>/<job>/chk-12")
+        })?;
     Metadata::decode_file(&bytes, &place)
 }
 
@@ -183,8 +209,14 @@ impl Leadership {
         let mut files: Vec<_> = metadata.state_files().map(|f| f.path.clone()).collect();
         files.push(path);
         let bytes = file.len() as u64 + metadata.state_files().map(|f| f.bytes).sum::<u64>();
-        let completed =
-            CompletedCheckpoint { id, epoch: metadata.epoch, timestamp: metadata.timestamp, folder, files, bytes };
+        let completed = CompletedCheckpoint {
+            id,
+            epoch: metadata.epoch,
+            timestamp: metadata.timestamp,
+            folder,
+            files,
+            bytes,
+        };
         let before = self.head.completed.clone();
         let restored_epoch = self.restored_epoch();
         failpoint::pass("checkpoint.before-head");
@@ -208,9 +240,13 @@ impl Leadership {
     /// The epoch that took the checkpoint which this attempt began from; 0 without one.
     fn restored_epoch(&self) -> u64 {
         match self.head.resume {
-            Resume::Checkpoint(id) => {
-                self.head.completed.iter().find(|c| c.id == id).map(|c| c.epoch.min(self.head.epoch)).unwrap_or(0)
-            }
+            Resume::Checkpoint(id) => self
+                .head
+                .completed
+                .iter()
+                .find(|c| c.id == id)
+                .map(|c| c.epoch.min(self.head.epoch))
+                .unwrap_or(0),
             _ => 0,
         }
     }
@@ -231,7 +267,11 @@ impl Leadership {
             let mut head = self.head.clone();
             change(&mut head);
             head.nonce = uuid::Uuid::new_v4().simple().to_string();
-            match self.job.store.swap_head(&self.job.folder(), Some(&self.version), &head.encode()) {
+            match self
+                .job
+                .store
+                .swap_head(&self.job.folder(), Some(&self.version), &head.encode())
+            {
                 Ok(version) => {
                     self.version = version;
                     self.head = head;
@@ -248,19 +288,26 @@ impl Leadership {
                     let Some((version, there)) = self.job.versioned_head()? else {
                         return Err(Error::external("the head of the running job has been deleted")
                             .with_detail(format!("{}/{}/head", self.job.store.describe(), self.job.job))
-                            .with_hint("stop deleting in the checkpoint folder; the job is found by its head"));
+                            .with_hint(
+                                "stop deleting in the checkpoint folder; the job is found by its head",
+                            ));
                     };
-                    let ours = there.epoch == self.head.epoch || self.uncertain.as_ref() == Some(&there.nonce);
+                    let ours =
+                        there.epoch == self.head.epoch || self.uncertain.as_ref() == Some(&there.nonce);
                     if !ours || tries > 3 {
-                        return Err(Error::fenced("another run of this job has taken over: this one stops")
-                            .with_detail(format!(
-                                "job '{}' in {}: epoch {} leads, this run has {}",
-                                self.job.name,
-                                self.job.store.describe(),
-                                there.epoch,
-                                self.head.epoch
-                            ))
-                            .with_hint("run a job of one pipeline.name and checkpoint folder once at a time"));
+                        return Err(
+                            Error::fenced("another run of this job has taken over: this one stops")
+                                .with_detail(format!(
+                                    "job '{}' in {}: epoch {} leads, this run has {}",
+                                    self.job.name,
+                                    self.job.store.describe(),
+                                    there.epoch,
+                                    self.head.epoch
+                                ))
+                                .with_hint(
+                                    "run a job of one pipeline.name and checkpoint folder once at a time",
+                                ),
+                        );
                     }
                     self.version = version;
                     self.head = there;
@@ -272,7 +319,9 @@ impl Leadership {
     /// Deletes files that a confirmed swap has made unreferenced.
     fn delete_dropped(&self, before: &[CompletedCheckpoint]) {
         let kept = |path: &String| self.head.completed.iter().any(|c| c.files.contains(path));
-        let dropped = before.iter().filter(|c| !self.head.completed.iter().any(|k| k.id == c.id));
+        let dropped = before
+            .iter()
+            .filter(|c| !self.head.completed.iter().any(|k| k.id == c.id));
         for path in dropped.flat_map(|c| &c.files).filter(|path| !kept(path)) {
             if let Err(e) = self.job.store.delete(path) {
                 tracing::warn!(path, error = %e.into_error("deleting"), "an unreferenced checkpoint file stays");
@@ -284,10 +333,18 @@ impl Leadership {
     /// no later checkpoint takes, and only after the swap that made this epoch the newest.
     fn delete_unreferenced(&self) {
         let folder = self.job.folder();
-        let Ok(listed) = self.job.store.list(&folder) else { return };
+        let Ok(listed) = self.job.store.list(&folder) else {
+            return;
+        };
         for path in listed {
-            let Some(id) = checkpoint_of(&path, &folder) else { continue };
-            let referenced = self.head.completed.iter().any(|c| c.files.contains(&path) || c.id == id);
+            let Some(id) = checkpoint_of(&path, &folder) else {
+                continue;
+            };
+            let referenced = self
+                .head
+                .completed
+                .iter()
+                .any(|c| c.files.contains(&path) || c.id == id);
             if id < self.next && !referenced && Resume::Checkpoint(id) != self.head.resume {
                 let _ = self.job.store.delete(&path);
             }
@@ -311,8 +368,15 @@ impl StateWriter {
         if bytes.len() <= INLINE_BYTES {
             return Ok(StateBlob::inline(bytes));
         }
-        let path = format!("{}/{}", self.job.checkpoint_folder(checkpoint), uuid::Uuid::new_v4().simple());
-        self.job.store.create(&path, &bytes).map_err(|e| e.into_error("writing a state file"))?;
+        let path = format!(
+            "{}/{}",
+            self.job.checkpoint_folder(checkpoint),
+            uuid::Uuid::new_v4().simple()
+        );
+        self.job
+            .store
+            .create(&path, &bytes)
+            .map_err(|e| e.into_error("writing a state file"))?;
         Ok(StateBlob::file(path, &bytes))
     }
 }
@@ -343,7 +407,10 @@ mod tests {
             operators: vec![OperatorState {
                 uid: "u".into(),
                 name: "n".into(),
-                subtasks: vec![SubtaskState { subtask: 0, entries: vec![blob] }],
+                subtasks: vec![SubtaskState {
+                    subtask: 0,
+                    entries: vec![blob],
+                }],
             }],
             is_final: false,
         }
@@ -359,7 +426,10 @@ mod tests {
         let new = job.take_over(|_| ()).unwrap();
         assert_eq!(new.epoch(), 2);
         assert_eq!(old.complete(&late, 1).unwrap_err().kind(), ErrorKind::Fenced);
-        assert_eq!(job.head().unwrap().unwrap().resume, Resume::Checkpoint(CheckpointId(1)));
+        assert_eq!(
+            job.head().unwrap().unwrap().resume,
+            Resume::Checkpoint(CheckpointId(1))
+        );
     }
 
     #[test]
@@ -374,10 +444,17 @@ mod tests {
         for id in [2, 3] {
             let m = job.read(leader.head(), CheckpointId(id)).unwrap();
             let blob = &m.operators[0].subtasks[0].entries[0];
-            assert_eq!(blob.load(job.store().as_ref()).unwrap(), vec![7; INLINE_BYTES + 1]);
+            assert_eq!(
+                blob.load(job.store().as_ref()).unwrap(),
+                vec![7; INLINE_BYTES + 1]
+            );
         }
         let files = job.store().list(&job.folder()).unwrap();
-        assert_eq!(files.iter().filter(|f| f.contains("/chk-")).count(), 4, "{files:?}");
+        assert_eq!(
+            files.iter().filter(|f| f.contains("/chk-")).count(),
+            4,
+            "{files:?}"
+        );
     }
 
     #[test]
@@ -385,7 +462,9 @@ mod tests {
         let (_directory, job) = job();
         let mut leader = job.take_over(|_| ()).unwrap();
         let id = leader.next_id();
-        StateWriter::new(job.clone()).put(id, vec![0; INLINE_BYTES + 1]).unwrap();
+        StateWriter::new(job.clone())
+            .put(id, vec![0; INLINE_BYTES + 1])
+            .unwrap();
         let mut next = job.take_over(|_| ()).unwrap();
         assert!(next.next_id() > id);
     }
@@ -397,7 +476,14 @@ mod tests {
         let m = metadata(&mut leader, vec![9; INLINE_BYTES + 1]);
         leader.complete(&m, 1).unwrap();
         let file = directory.path().join(&m.state_files().next().unwrap().path);
-        let load = || job.read(leader.head(), CheckpointId(m.checkpoint)).unwrap().operators[0].subtasks[0].entries[0].load(job.store().as_ref());
+        let load = || {
+            job.read(leader.head(), CheckpointId(m.checkpoint))
+                .unwrap()
+                .operators[0]
+                .subtasks[0]
+                .entries[0]
+                .load(job.store().as_ref())
+        };
         assert!(load().is_ok());
         let good = std::fs::read(&file).unwrap();
         std::fs::write(&file, &good[1..]).unwrap();
@@ -415,7 +501,10 @@ mod tests {
         let (_directory, job) = job();
         let record = |head: &mut Head| {
             let epoch = head.epoch;
-            head.attempts.push(AttemptRecord { epoch, sinks: Default::default() });
+            head.attempts.push(AttemptRecord {
+                epoch,
+                sinks: Default::default(),
+            });
         };
         let epochs = |l: &Leadership| l.head().attempts.iter().map(|a| a.epoch).collect::<Vec<_>>();
         let mut first = job.take_over(record).unwrap();
@@ -425,7 +514,11 @@ mod tests {
         assert_eq!(epochs(&second), [1, 2]);
         let m = metadata(&mut second, vec![1]);
         second.complete(&m, 1).unwrap();
-        assert_eq!(epochs(&second), [1, 2], "handles of attempt 1 stood in what was restored");
+        assert_eq!(
+            epochs(&second),
+            [1, 2],
+            "handles of attempt 1 stood in what was restored"
+        );
         let mut third = job.take_over(record).unwrap();
         assert_eq!(epochs(&third), [1, 2, 3]);
         let m = metadata(&mut third, vec![1]);

@@ -54,7 +54,9 @@ fn failed(what: &str, path: &Path, e: std::io::Error) -> StoreError {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some("make room on that disk"),
         _ => None,
     };
-    let mut error = Error::external(format!("{what} failed")).with_detail(path.display().to_string()).with_source(e);
+    let mut error = Error::external(format!("{what} failed"))
+        .with_detail(path.display().to_string())
+        .with_source(e);
     if let Some(hint) = hint {
         error = error.with_hint(hint);
     }
@@ -106,7 +108,8 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
         Err(e) => return Err(failed("reading a checkpoint file", path, e)),
     };
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|e| failed("reading a checkpoint file", path, e))?;
+    file.read_to_end(&mut bytes)
+        .map_err(|e| failed("reading a checkpoint file", path, e))?;
     Ok(Some(bytes))
 }
 
@@ -131,7 +134,9 @@ impl Store for LocalStore {
             };
             for entry in entries {
                 let entry = entry.map_err(|e| failed("listing a checkpoint folder", &directory, e))?;
-                let Some(name) = entry.file_name().to_str().map(|n| format!("{folder}/{n}")) else { continue };
+                let Some(name) = entry.file_name().to_str().map(|n| format!("{folder}/{n}")) else {
+                    continue;
+                };
                 if entry.file_type().is_ok_and(|t| t.is_dir()) {
                     folders.push(name);
                 } else {
@@ -159,7 +164,9 @@ impl Store for LocalStore {
     fn read_head(&self, folder: &str) -> Result<Option<(HeadVersion, Vec<u8>)>> {
         // A head can be deleted between listing and reading only by a newer one's writer.
         for _ in 0..100 {
-            let Some(newest) = self.head_numbers(folder)?.last().copied() else { return Ok(None) };
+            let Some(newest) = self.head_numbers(folder)?.last().copied() else {
+                return Ok(None);
+            };
             if let Some(bytes) = read_file(&self.root.join(folder).join("head").join(newest.to_string()))? {
                 return Ok(Some((HeadVersion(newest.to_string()), bytes)));
             }
@@ -174,9 +181,10 @@ impl Store for LocalStore {
     fn swap_head(&self, folder: &str, expected: Option<&HeadVersion>, body: &[u8]) -> Result<HeadVersion> {
         let number = match expected {
             None => 1,
-            Some(HeadVersion(text)) => {
-                text.parse::<u64>().map(|n| n + 1).map_err(|_| StoreError::Conflict)?
-            }
+            Some(HeadVersion(text)) => text
+                .parse::<u64>()
+                .map(|n| n + 1)
+                .map_err(|_| StoreError::Conflict)?,
         };
         if self.head_numbers(folder)?.last().copied().unwrap_or(0) != number - 1 {
             return Err(StoreError::Conflict);
@@ -188,7 +196,10 @@ impl Store for LocalStore {
         }
         let numbers = self.head_numbers(folder)?;
         // Not the newest is fine: another writer has read ours and swapped in turn.
-        if numbers.last().is_none_or(|newest| newest - number.min(*newest) > OLD_HEADS) {
+        if numbers
+            .last()
+            .is_none_or(|newest| newest - number.min(*newest) > OLD_HEADS)
+        {
             return Err(StoreError::Conflict);
         }
         for old in numbers.iter().filter(|n| **n + OLD_HEADS < number) {
@@ -228,9 +239,15 @@ mod tests {
     fn of_two_swaps_of_one_version_one_wins() {
         let (_directory, store) = store();
         let first = store.swap_head("j", None, b"1").unwrap();
-        assert!(matches!(store.swap_head("j", None, b"x"), Err(StoreError::Conflict)));
+        assert!(matches!(
+            store.swap_head("j", None, b"x"),
+            Err(StoreError::Conflict)
+        ));
         store.swap_head("j", Some(&first), b"2").unwrap();
-        assert!(matches!(store.swap_head("j", Some(&first), b"3"), Err(StoreError::Conflict)));
+        assert!(matches!(
+            store.swap_head("j", Some(&first), b"3"),
+            Err(StoreError::Conflict)
+        ));
         assert_eq!(store.read_head("j").unwrap().unwrap().1, b"2");
     }
 
@@ -242,8 +259,14 @@ mod tests {
         for _ in 0..2 * OLD_HEADS {
             version = store.swap_head("j", Some(&version), b"new").unwrap();
         }
-        assert!(store.get("j/head/2").unwrap().is_none(), "deleted, so its name is free again");
-        assert!(matches!(store.swap_head("j", Some(&slept), b"late"), Err(StoreError::Conflict)));
+        assert!(
+            store.get("j/head/2").unwrap().is_none(),
+            "deleted, so its name is free again"
+        );
+        assert!(matches!(
+            store.swap_head("j", Some(&slept), b"late"),
+            Err(StoreError::Conflict)
+        ));
         assert_eq!(store.read_head("j").unwrap().unwrap().1, b"new");
     }
 }

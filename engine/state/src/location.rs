@@ -42,7 +42,9 @@ fn open_s3(location: &str, rest: &str, config: &Configuration, runtime: &Handle)
         .with_conditional_put(S3ConditionalPut::ETagMatch);
     if let Some(endpoint) = config.get_optional(&options::S3_ENDPOINT)? {
         let plain = endpoint.starts_with("http://");
-        builder = builder.with_endpoint(endpoint).with_client_options(ClientOptions::new().with_allow_http(plain));
+        builder = builder
+            .with_endpoint(endpoint)
+            .with_client_options(ClientOptions::new().with_allow_http(plain));
     }
     if let Some(key) = config.get_optional(&options::S3_ACCESS_KEY)? {
         builder = builder.with_access_key_id(key);
@@ -56,6 +58,11 @@ fn open_s3(location: &str, rest: &str, config: &Configuration, runtime: &Handle)
             .with_source(e)
             .with_hint("set s3.endpoint, s3.access-key and s3.secret-key, or the AWS environment variables")
     })?;
-    let folder = ObjectFolder::new(Arc::new(store), Path::from(prefix), location.to_owned(), runtime.clone());
+    let folder = ObjectFolder::new(
+        Arc::new(store),
+        Path::from(prefix),
+        location.to_owned(),
+        runtime.clone(),
+    );
     Ok(Arc::new(folder))
 }

@@ -81,18 +81,29 @@ pub struct FileRef {
 
 impl StateBlob {
     pub fn inline(bytes: Vec<u8>) -> Self {
-        StateBlob { blob: Some(Blob::Inline(bytes)) }
+        StateBlob {
+            blob: Some(Blob::Inline(bytes)),
+        }
     }
 
     pub fn file(path: String, bytes: &[u8]) -> Self {
-        let file = FileRef { path, bytes: bytes.len() as u64, xxh3: xxh3_64(bytes) };
-        StateBlob { blob: Some(Blob::File(file)) }
+        let file = FileRef {
+            path,
+            bytes: bytes.len() as u64,
+            xxh3: xxh3_64(bytes),
+        };
+        StateBlob {
+            blob: Some(Blob::File(file)),
+        }
     }
 
     /// The state's bytes, read and checked where they stand in a file.
     pub fn load(&self, store: &dyn Store) -> Result<Vec<u8>> {
         match &self.blob {
-            None => Err(damaged("a state entry of the checkpoint is empty", &store.describe())),
+            None => Err(damaged(
+                "a state entry of the checkpoint is empty",
+                &store.describe(),
+            )),
             Some(Blob::Inline(bytes)) => Ok(bytes.clone()),
             Some(Blob::File(file)) => {
                 let place = format!("{}/{}", store.describe(), file.path);
@@ -109,7 +120,10 @@ impl StateBlob {
                     return Err(damaged(&message, &place));
                 }
                 if xxh3_64(&bytes) != file.xxh3 {
-                    return Err(damaged("a state file of the checkpoint has another checksum than was written", &place));
+                    return Err(damaged(
+                        "a state file of the checkpoint has another checksum than was written",
+                        &place,
+                    ));
                 }
                 Ok(bytes)
             }
@@ -141,27 +155,39 @@ impl Metadata {
     /// Reads the bytes of a `_metadata`; `place` is named in errors.
     pub fn decode_file(bytes: &[u8], place: &str) -> Result<Self> {
         if bytes.len() < HEADER + 8 || &bytes[..MAGIC.len()] != MAGIC {
-            return Err(damaged("this is not the _metadata of a checkpoint, or it is cut off", place));
+            return Err(damaged(
+                "this is not the _metadata of a checkpoint, or it is cut off",
+                place,
+            ));
         }
         let (content, checksum) = bytes.split_at(bytes.len() - 8);
         let version = u16::from_le_bytes([bytes[6], bytes[7]]);
         if version != VERSION {
-            return Err(Error::user(format!("the checkpoint has format {version}, this engine reads {VERSION}"))
-                .with_detail(place)
-                .with_hint("run the engine version that wrote it, or a newer one"));
+            return Err(Error::user(format!(
+                "the checkpoint has format {version}, this engine reads {VERSION}"
+            ))
+            .with_detail(place)
+            .with_hint("run the engine version that wrote it, or a newer one"));
         }
         if checksum != xxh3_64(content).to_le_bytes() {
-            return Err(damaged("the _metadata of the checkpoint is cut off or altered", place));
+            return Err(damaged(
+                "the _metadata of the checkpoint is cut off or altered",
+                place,
+            ));
         }
         Metadata::decode(&content[HEADER..])
             .map_err(|e| damaged("the _metadata of the checkpoint does not decode", place).with_source(e))
     }
 
     pub fn state_files(&self) -> impl Iterator<Item = &FileRef> {
-        self.operators.iter().flat_map(|o| &o.subtasks).flat_map(|s| &s.entries).filter_map(|e| match &e.blob {
-            Some(Blob::File(file)) => Some(file),
-            _ => None,
-        })
+        self.operators
+            .iter()
+            .flat_map(|o| &o.subtasks)
+            .flat_map(|s| &s.entries)
+            .filter_map(|e| match &e.blob {
+                Some(Blob::File(file)) => Some(file),
+                _ => None,
+            })
     }
 }
 
@@ -178,7 +204,10 @@ mod tests {
             operators: vec![OperatorState {
                 uid: "source".into(),
                 name: "Source: t".into(),
-                subtasks: vec![SubtaskState { subtask: 0, entries: vec![StateBlob::inline(vec![1, 2, 3])] }],
+                subtasks: vec![SubtaskState {
+                    subtask: 0,
+                    entries: vec![StateBlob::inline(vec![1, 2, 3])],
+                }],
             }],
             is_final: false,
         }
@@ -186,20 +215,29 @@ mod tests {
 
     #[test]
     fn reads_what_it_writes() {
-        assert_eq!(Metadata::decode_file(&sample().encode_file(), "p").unwrap(), sample());
+        assert_eq!(
+            Metadata::decode_file(&sample().encode_file(), "p").unwrap(),
+            sample()
+        );
     }
 
     #[test]
     fn every_cut_and_every_flipped_bit_is_found() {
         let file = sample().encode_file();
         for length in 0..file.len() {
-            assert!(Metadata::decode_file(&file[..length], "p").is_err(), "cut at {length}");
+            assert!(
+                Metadata::decode_file(&file[..length], "p").is_err(),
+                "cut at {length}"
+            );
         }
         for position in 0..file.len() {
             for bit in 0..8 {
                 let mut altered = file.clone();
                 altered[position] ^= 1 << bit;
-                assert!(Metadata::decode_file(&altered, "p").is_err(), "byte {position} bit {bit}");
+                assert!(
+                    Metadata::decode_file(&altered, "p").is_err(),
+                    "byte {position} bit {bit}"
+                );
             }
         }
     }

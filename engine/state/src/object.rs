@@ -26,15 +26,29 @@ pub struct ObjectFolder {
 
 impl ObjectFolder {
     pub fn new(store: Arc<dyn ObjectStore>, prefix: Path, description: String, runtime: Handle) -> Self {
-        ObjectFolder { store, prefix, description, runtime }
+        ObjectFolder {
+            store,
+            prefix,
+            description,
+            runtime,
+        }
     }
 
     fn path(&self, path: &str) -> Path {
-        path.split('/').filter(|p| !p.is_empty()).fold(self.prefix.clone(), |full, part| full.join(part))
+        path.split('/')
+            .filter(|p| !p.is_empty())
+            .fold(self.prefix.clone(), |full, part| full.join(part))
     }
 
-    fn call<T>(&self, what: &str, path: &Path, call: impl Future<Output = object_store::Result<T>>) -> Result<T> {
-        let outcome = self.runtime.block_on(async { tokio::time::timeout(CALL_TIMEOUT, call).await });
+    fn call<T>(
+        &self,
+        what: &str,
+        path: &Path,
+        call: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T> {
+        let outcome = self
+            .runtime
+            .block_on(async { tokio::time::timeout(CALL_TIMEOUT, call).await });
         let error = match outcome {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(object_store::Error::AlreadyExists { .. })) => return Err(StoreError::Exists),
@@ -94,10 +108,20 @@ impl Store for ObjectFolder {
         let listed: Vec<_> = self.call(
             "listing the object store",
             &path,
-            self.store.list(Some(&path)).map_ok(|meta| meta.location).try_collect(),
+            self.store
+                .list(Some(&path))
+                .map_ok(|meta| meta.location)
+                .try_collect(),
         )?;
-        let skip = if self.prefix.as_ref().is_empty() { 0 } else { self.prefix.as_ref().len() + 1 };
-        Ok(listed.into_iter().map(|location| location.as_ref()[skip..].to_owned()).collect())
+        let skip = if self.prefix.as_ref().is_empty() {
+            0
+        } else {
+            self.prefix.as_ref().len() + 1
+        };
+        Ok(listed
+            .into_iter()
+            .map(|location| location.as_ref()[skip..].to_owned())
+            .collect())
     }
 
     fn delete(&self, path: &str) -> Result<()> {
@@ -113,7 +137,9 @@ impl Store for ObjectFolder {
 
     fn read_head(&self, folder: &str) -> Result<Option<(HeadVersion, Vec<u8>)>> {
         let path = self.path(&format!("{folder}/head"));
-        let Some((tag, bytes)) = self.read(&path)? else { return Ok(None) };
+        let Some((tag, bytes)) = self.read(&path)? else {
+            return Ok(None);
+        };
         let tag = tag.ok_or_else(|| {
             StoreError::Failed(
                 Error::external("the object store gives no ETags")
@@ -128,11 +154,14 @@ impl Store for ObjectFolder {
         let path = self.path(&format!("{folder}/head"));
         let mode = match expected {
             None => PutMode::Create,
-            Some(HeadVersion(tag)) => {
-                PutMode::Update(UpdateVersion { e_tag: Some(tag.clone()), version: None })
-            }
+            Some(HeadVersion(tag)) => PutMode::Update(UpdateVersion {
+                e_tag: Some(tag.clone()),
+                version: None,
+            }),
         };
-        let put = self.store.put_opts(&path, body.to_vec().into(), PutOptions::from(mode));
+        let put = self
+            .store
+            .put_opts(&path, body.to_vec().into(), PutOptions::from(mode));
         match self.call("swapping the head in the object store", &path, put) {
             Ok(result) => match result.e_tag {
                 Some(tag) => Ok(HeadVersion(tag)),

@@ -42,7 +42,10 @@ fn a_finished_job_starts_anew() {
     let world = World::new();
     world.end_after(100);
     for round in 1..=2 {
-        assert_eq!(world.submit(Start::Resume, &[]).join().unwrap(), Outcome::Finished);
+        assert_eq!(
+            world.submit(Start::Resume, &[]).join().unwrap(),
+            Outcome::Finished
+        );
         assert_eq!(world.visible().len(), 100 * round);
     }
 }
@@ -68,7 +71,13 @@ fn a_stopped_job_resumes_where_it_was_at_another_parallelism() {
 fn a_failed_attempt_is_followed_by_one_that_repeats_and_loses_nothing() {
     let world = World::new();
     world.fail_after_rows(3000, ErrorKind::External);
-    let job = world.submit(Start::Resume, &[("restart-strategy.type", "fixed-delay"), ("restart-strategy.fixed-delay.delay", "0 ms")]);
+    let job = world.submit(
+        Start::Resume,
+        &[
+            ("restart-strategy.type", "fixed-delay"),
+            ("restart-strategy.fixed-delay.delay", "0 ms"),
+        ],
+    );
     wait_for("rows after the failure", || world.visible().len() > 8000);
     assert_eq!(job.status().restarts, 1);
     job.stopper().stop();
@@ -88,16 +97,23 @@ fn what_the_user_must_mend_is_not_tried_again() {
 #[test]
 fn transactions_of_failed_checkpoints_commit_with_the_next_completed_one() {
     let world = World::new();
-    let job = world.submit(Start::Resume, &[("execution.checkpointing.tolerable-failed-checkpoints", "1000000")]);
+    let job = world.submit(
+        Start::Resume,
+        &[("execution.checkpointing.tolerable-failed-checkpoints", "1000000")],
+    );
     wait_for("a first checkpoint", || checkpoints_beyond(&job, 0));
     world.refuse_checkpoints();
     let failed = job.status().failed_checkpoints;
-    wait_for("failed checkpoints", || job.status().failed_checkpoints > failed + 3);
+    wait_for("failed checkpoints", || {
+        job.status().failed_checkpoints > failed + 3
+    });
     assert_eq!(job.status().state, State::Running);
     assert!(world.open_transactions() >= 3, "they wait, none is aborted");
     world.accept_checkpoints();
     let before = job.status().checkpoint.unwrap().id.0;
-    wait_for("a checkpoint after the failed ones", || checkpoints_beyond(&job, before));
+    wait_for("a checkpoint after the failed ones", || {
+        checkpoints_beyond(&job, before)
+    });
     job.stopper().stop();
     job.join().unwrap();
     assert_eq!(world.open_transactions(), 0);
@@ -107,7 +123,10 @@ fn transactions_of_failed_checkpoints_commit_with_the_next_completed_one() {
 #[test]
 fn a_job_fails_when_too_many_checkpoints_do_and_its_next_run_goes_on() {
     let world = World::new();
-    let settings = [("execution.checkpointing.tolerable-failed-checkpoints", "2"), ("restart-strategy.type", "none")];
+    let settings = [
+        ("execution.checkpointing.tolerable-failed-checkpoints", "2"),
+        ("restart-strategy.type", "none"),
+    ];
     let job = world.submit(Start::Resume, &settings);
     wait_for("a first checkpoint", || checkpoints_beyond(&job, 0));
     world.refuse_checkpoints();
@@ -166,16 +185,29 @@ fn fresh_commits_what_is_complete_and_begins_anew() {
     world.submit(Start::Fresh, &[]).join().unwrap();
     let visible = world.visible();
     let again: Vec<_> = (0..100).map(|n| (0, n)).collect();
-    assert_eq!(visible[visible.len() - 100..], again, "the new run begins at the first row");
+    assert_eq!(
+        visible[visible.len() - 100..],
+        again,
+        "the new run begins at the first row"
+    );
     let first_run = &visible[..visible.len() - 100];
-    assert!(!first_run.is_empty(), "what the complete checkpoint held was committed");
+    assert!(
+        !first_run.is_empty(),
+        "what the complete checkpoint held was committed"
+    );
     assert!(first_run.iter().map(|(_, n)| *n).eq(0..first_run.len() as i64));
 }
 
 #[test]
 fn checkpoints_need_a_folder_and_exactly_once_needs_checkpoints() {
     let world = World::new();
-    let refuse = |settings: &[(&str, &str)]| world.try_submit(Start::Resume, settings, false).err().unwrap().to_string();
+    let refuse = |settings: &[(&str, &str)]| {
+        world
+            .try_submit(Start::Resume, settings, false)
+            .err()
+            .unwrap()
+            .to_string()
+    };
     assert!(refuse(&[]).contains("execution.checkpointing.interval"));
     assert!(refuse(&[("execution.checkpointing.interval", "1 s")]).contains("execution.checkpointing.dir"));
 }

@@ -9,7 +9,9 @@ use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use millrace_cluster::{JobHandle, JobSpec, Start, submit};
-use millrace_connector_api::sink::{RecoverContext, Recovered, SinkContext, SinkFactory, SinkTraits, SinkWriter};
+use millrace_connector_api::sink::{
+    RecoverContext, Recovered, SinkContext, SinkFactory, SinkTraits, SinkWriter,
+};
 use millrace_connector_api::source::{
     SourceBatch, SourceContext, SourceFactory, SourcePoll, SourceReader, SourceTraits,
 };
@@ -17,9 +19,9 @@ use millrace_connector_api::{ChangeBatch, Connector, OptionSpec, Registry};
 use millrace_core::{CheckpointId, Configuration, Error, ErrorKind, Result};
 use millrace_dataflow::{Edge, Graph, Operator, Partitioning, SinkSpec, SourceSpec, TableSpec};
 use millrace_expr::{DataType, Field, TypeKind};
+use millrace_state::JobStore;
 use millrace_state::head::{Head, Resume};
 use millrace_state::local::LocalStore;
-use millrace_state::JobStore;
 use tokio::runtime::Runtime;
 
 /// Splits of the source, whatever the parallelism.
@@ -82,8 +84,16 @@ impl World {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let job = JobStore::new(Arc::new(LocalStore::new(folder.path())), NAME);
-        let outside = Outside { splits: 1, job: Some(job), ..Default::default() };
-        World { outside: Arc::new(Mutex::new(outside)), runtime: Runtime::new().unwrap(), folder }
+        let outside = Outside {
+            splits: 1,
+            job: Some(job),
+            ..Default::default()
+        };
+        World {
+            outside: Arc::new(Mutex::new(outside)),
+            runtime: Runtime::new().unwrap(),
+            folder,
+        }
     }
 
     fn outside(&self) -> MutexGuard<'_, Outside> {
@@ -114,16 +124,27 @@ impl World {
 
     pub fn open_transactions(&self) -> usize {
         let outside = self.outside();
-        outside.transactions.values().filter(|t| t.state == TransactionState::Open && !t.rows.is_empty()).count()
+        outside
+            .transactions
+            .values()
+            .filter(|t| t.state == TransactionState::Open && !t.rows.is_empty())
+            .count()
     }
 
     pub fn head(&self) -> Head {
-        JobStore::new(Arc::new(LocalStore::new(self.folder.path())), NAME).head().unwrap().unwrap()
+        JobStore::new(Arc::new(LocalStore::new(self.folder.path())), NAME)
+            .head()
+            .unwrap()
+            .unwrap()
     }
 
     pub fn checkpoint_path(&self, id: CheckpointId) -> String {
         let head = self.head();
-        let checkpoint = head.completed.iter().find(|c| c.id == id).expect("it is retained");
+        let checkpoint = head
+            .completed
+            .iter()
+            .find(|c| c.id == id)
+            .expect("it is retained");
         self.folder.path().join(&checkpoint.folder).display().to_string()
     }
 
@@ -175,11 +196,19 @@ impl World {
         self.try_submit(start, settings, true).unwrap()
     }
 
-    pub fn try_submit(&self, start: Start, settings: &[(&str, &str)], checkpoints: bool) -> Result<JobHandle> {
+    pub fn try_submit(
+        &self,
+        start: Start,
+        settings: &[(&str, &str)],
+        checkpoints: bool,
+    ) -> Result<JobHandle> {
         let mut config = Configuration::default();
         if checkpoints {
             config.set("execution.checkpointing.interval", "5 ms");
-            config.set("execution.checkpointing.dir", self.folder.path().display().to_string());
+            config.set(
+                "execution.checkpointing.dir",
+                self.folder.path().display().to_string(),
+            );
         }
         for (key, value) in settings {
             config.set(*key, *value);
@@ -189,7 +218,13 @@ impl World {
         }
         let mut registry = Registry::default();
         registry.add_connector(Arc::new(Model(self.outside.clone())));
-        let spec = JobSpec { name: NAME.into(), graph: graph(), config, registry, start };
+        let spec = JobSpec {
+            name: NAME.into(),
+            graph: graph(),
+            config,
+            registry,
+            start,
+        };
         submit(spec, self.runtime.handle().clone())
     }
 }
@@ -198,18 +233,42 @@ fn graph() -> Graph {
     let table = TableSpec {
         name: "t".into(),
         options: [("connector".to_owned(), "model".to_owned())].into(),
-        columns: ["split", "n"].map(|c| Field::new(c, DataType::not_null(TypeKind::BigInt))).to_vec(),
+        columns: ["split", "n"]
+            .map(|c| Field::new(c, DataType::not_null(TypeKind::BigInt)))
+            .to_vec(),
         metadata: vec![],
         primary_key: vec![],
         partition_keys: vec![],
     };
-    let source = SourceSpec { table: table.clone(), projection: vec![0, 1], metadata: vec![] };
-    let sink = SinkSpec { table, metadata: vec![] };
+    let source = SourceSpec {
+        table: table.clone(),
+        projection: vec![0, 1],
+        metadata: vec![],
+    };
+    let sink = SinkSpec {
+        table,
+        metadata: vec![],
+    };
     let mut graph = Graph::default();
     let rows = source.output();
-    let id = graph.add("source".into(), "Source: t".into(), Operator::Source(source), vec![], rows.clone());
-    let edge = Edge { from: id, partitioning: Partitioning::Forward };
-    graph.add("sink".into(), "Sink: t".into(), Operator::Sink(sink), vec![edge], rows);
+    let id = graph.add(
+        "source".into(),
+        "Source: t".into(),
+        Operator::Source(source),
+        vec![],
+        rows.clone(),
+    );
+    let edge = Edge {
+        from: id,
+        partitioning: Partitioning::Forward,
+    };
+    graph.add(
+        "sink".into(),
+        "Sink: t".into(),
+        Operator::Sink(sink),
+        vec![edge],
+        rows,
+    );
     graph
 }
 
@@ -235,7 +294,10 @@ impl SourceFactory for Model {
         Ok(vec![])
     }
     fn validate(&self, _: &TableSpec) -> Result<SourceTraits> {
-        Ok(SourceTraits { bounded: false, parallelism: None })
+        Ok(SourceTraits {
+            bounded: false,
+            parallelism: None,
+        })
     }
     fn check(&self, _: &SourceSpec) -> Result<()> {
         Ok(())
@@ -247,10 +309,20 @@ impl SourceFactory for Model {
             .restored
             .unwrap_or_default()
             .iter()
-            .map(|e| (i64::from_le_bytes(e[..8].try_into().unwrap()), i64::from_le_bytes(e[8..].try_into().unwrap())))
+            .map(|e| {
+                (
+                    i64::from_le_bytes(e[..8].try_into().unwrap()),
+                    i64::from_le_bytes(e[8..].try_into().unwrap()),
+                )
+            })
             .collect();
         let positions = own.map(|s| (s, restored.get(&s).copied().unwrap_or(0))).collect();
-        Ok(Box::new(Reader { outside: self.0.clone(), positions, turn: 0, schema: spec.output().to_arrow() }))
+        Ok(Box::new(Reader {
+            outside: self.0.clone(),
+            positions,
+            turn: 0,
+            schema: spec.output().to_arrow(),
+        }))
     }
 }
 
@@ -285,14 +357,21 @@ impl SourceReader for Reader {
                 let numbers: ArrayRef = Arc::new((from..from + count).collect::<Int64Array>());
                 let rows = RecordBatch::try_new(self.schema.clone(), vec![splits, numbers]).unwrap();
                 let batch = ChangeBatch::inserts(rows);
-                return Ok(SourcePoll::Batch(SourceBatch { batch, splits: vec![(*split as u32, count as usize)] }));
+                return Ok(SourcePoll::Batch(SourceBatch {
+                    batch,
+                    splits: vec![(*split as u32, count as usize)],
+                }));
             }
         }
         Ok(SourcePoll::End)
     }
 
     fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<Vec<u8>>> {
-        Ok(self.positions.iter().map(|(s, n)| [s.to_le_bytes(), n.to_le_bytes()].concat()).collect())
+        Ok(self
+            .positions
+            .iter()
+            .map(|(s, n)| [s.to_le_bytes(), n.to_le_bytes()].concat())
+            .collect())
     }
 
     fn checkpoint_complete(&mut self, _: CheckpointId) -> Result<()> {
@@ -309,7 +388,10 @@ impl SinkFactory for Model {
         Ok(vec![])
     }
     fn validate(&self, _: &TableSpec) -> Result<SinkTraits> {
-        Ok(SinkTraits { needs_checkpoints: true, parallelism: None })
+        Ok(SinkTraits {
+            needs_checkpoints: true,
+            parallelism: None,
+        })
     }
     fn check(&self, _: &SinkSpec) -> Result<()> {
         Ok(())
@@ -321,7 +403,11 @@ impl SinkFactory for Model {
     fn recover(&self, _: &SinkSpec, context: RecoverContext) -> Result<Recovered> {
         let mut outside = self.0.lock().unwrap();
         let ids = |states: &[Vec<u8>]| -> BTreeSet<u64> {
-            states.iter().flat_map(|s| s.chunks(8)).map(|c| u64::from_le_bytes(c.try_into().unwrap())).collect()
+            states
+                .iter()
+                .flat_map(|s| s.chunks(8))
+                .map(|c| u64::from_le_bytes(c.try_into().unwrap()))
+                .collect()
         };
         let restored = ids(&context.restored);
         let pending = context.newest.as_deref().map(ids);
@@ -334,8 +420,11 @@ impl SinkFactory for Model {
                 }
             }
         }
-        let earlier: Vec<u64> =
-            context.earlier_attempts.iter().map(|r| u64::from_le_bytes(r[..].try_into().unwrap())).collect();
+        let earlier: Vec<u64> = context
+            .earlier_attempts
+            .iter()
+            .map(|r| u64::from_le_bytes(r[..].try_into().unwrap()))
+            .collect();
         for transaction in outside.transactions.values_mut() {
             if transaction.state == TransactionState::Open && earlier.contains(&transaction.attempt) {
                 transaction.state = TransactionState::Aborted;
@@ -378,7 +467,9 @@ impl SinkWriter for Writer {
         let transaction = outside.transactions.entry(id).or_default();
         transaction.attempt = self.attempt;
         let column = |i: usize| batch.rows.column(i).as_primitive::<Int64Type>().values().clone();
-        transaction.rows.extend(column(0).iter().copied().zip(column(1).iter().copied()));
+        transaction
+            .rows
+            .extend(column(0).iter().copied().zip(column(1).iter().copied()));
         match transaction.state {
             TransactionState::Open => Ok(()),
             state => Err(Error::fenced(format!("the transaction is {state:?}"))),
@@ -386,13 +477,19 @@ impl SinkWriter for Writer {
     }
 
     fn begin_checkpoint(&mut self, checkpoint: CheckpointId) -> Result<()> {
-        self.prepared.extend(self.current.take().map(|id| (checkpoint, id)));
+        self.prepared
+            .extend(self.current.take().map(|id| (checkpoint, id)));
         self.begun = Some(checkpoint);
         Ok(())
     }
 
     fn poll_checkpoint(&mut self) -> Result<Poll<Vec<u8>>> {
-        Ok(Poll::Ready(self.prepared.iter().flat_map(|(_, id)| id.to_le_bytes()).collect()))
+        Ok(Poll::Ready(
+            self.prepared
+                .iter()
+                .flat_map(|(_, id)| id.to_le_bytes())
+                .collect(),
+        ))
     }
 
     fn checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<()> {
@@ -407,7 +504,10 @@ impl SinkWriter for Writer {
             // The rule: nobody commits what the head does not say is complete.
             let head = head.expect("a head");
             let complete = matches!(head.resume, Resume::Checkpoint(id) if id >= checkpoint);
-            assert!(complete || head.epoch > self.attempt, "commit of {checkpoint} before the head swap: {head:?}");
+            assert!(
+                complete || head.epoch > self.attempt,
+                "commit of {checkpoint} before the head swap: {head:?}"
+            );
         }
         for (_, id) in self.prepared.extract_if(.., |(of, _)| *of <= checkpoint) {
             outside.commit(id)?;

@@ -19,10 +19,18 @@ pub struct Calc {
 }
 
 impl Calc {
-    pub fn new(condition: Option<&Expr>, projection: &[Expr], output: &RowType, session: &Session) -> Result<Self> {
+    pub fn new(
+        condition: Option<&Expr>,
+        projection: &[Expr],
+        output: &RowType,
+        session: &Session,
+    ) -> Result<Self> {
         Ok(Calc {
             condition: condition.map(|c| Program::compile(c, session)).transpose()?,
-            projection: projection.iter().map(|p| Program::compile(p, session)).collect::<Result<_>>()?,
+            projection: projection
+                .iter()
+                .map(|p| Program::compile(p, session))
+                .collect::<Result<_>>()?,
             schema: output.to_arrow(),
         })
     }
@@ -30,8 +38,13 @@ impl Calc {
 
 impl Operator for Calc {
     fn batch(&mut self, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
-        let evaluation = Evaluation { now_millis: now_millis() };
-        let Batch { mut change, mut splits } = batch;
+        let evaluation = Evaluation {
+            now_millis: now_millis(),
+        };
+        let Batch {
+            mut change,
+            mut splits,
+        } = batch;
         if let Some(condition) = &self.condition {
             let mask = condition.filter_mask(&change.rows, &evaluation)?;
             let kept = mask.true_count();
@@ -63,7 +76,13 @@ impl Operator for Calc {
             &RecordBatchOptions::new().with_row_count(Some(change.len())),
         )
         .map_err(kernel)?;
-        out.push(Element::Batch(Batch { change: ChangeBatch { rows, kinds: change.kinds }, splits }));
+        out.push(Element::Batch(Batch {
+            change: ChangeBatch {
+                rows,
+                kinds: change.kinds,
+            },
+            splits,
+        }));
         Ok(())
     }
 }

@@ -24,14 +24,26 @@ pub struct ConstraintEnforcer {
 
 impl ConstraintEnforcer {
     pub fn new(not_null: Vec<usize>, drop: bool, output: &RowType, metrics: Arc<TaskMetrics>) -> Self {
-        ConstraintEnforcer { not_null, drop, schema: output.to_arrow(), metrics }
+        ConstraintEnforcer {
+            not_null,
+            drop,
+            schema: output.to_arrow(),
+            metrics,
+        }
     }
 }
 
 impl Operator for ConstraintEnforcer {
     fn batch(&mut self, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
-        let Batch { mut change, mut splits } = batch;
-        let offending = self.not_null.iter().copied().find(|&i| change.rows.column(i).null_count() > 0);
+        let Batch {
+            mut change,
+            mut splits,
+        } = batch;
+        let offending = self
+            .not_null
+            .iter()
+            .copied()
+            .find(|&i| change.rows.column(i).null_count() > 0);
         if let Some(column) = offending {
             if !self.drop {
                 return Err(Error::user(format!(
@@ -43,11 +55,17 @@ impl Operator for ConstraintEnforcer {
                 ));
             }
             let mut keep = BooleanBuffer::new_set(change.len());
-            for nulls in self.not_null.iter().filter_map(|&i| change.rows.column(i).nulls()) {
+            for nulls in self
+                .not_null
+                .iter()
+                .filter_map(|&i| change.rows.column(i).nulls())
+            {
                 keep = &keep & nulls.inner();
             }
             let keep = BooleanArray::new(keep, None);
-            self.metrics.dropped_records.add((change.len() - keep.true_count()) as u64);
+            self.metrics
+                .dropped_records
+                .add((change.len() - keep.true_count()) as u64);
             change = ChangeBatch {
                 rows: filter_record_batch(&change.rows, &keep).map_err(kernel)?,
                 kinds: match &change.kinds {
@@ -61,9 +79,16 @@ impl Operator for ConstraintEnforcer {
             return Ok(());
         }
         let options = RecordBatchOptions::new().with_row_count(Some(change.len()));
-        let rows = RecordBatch::try_new_with_options(self.schema.clone(), change.rows.columns().to_vec(), &options)
-            .map_err(kernel)?;
-        out.push(Element::Batch(Batch { change: ChangeBatch { rows, kinds: change.kinds }, splits }));
+        let rows =
+            RecordBatch::try_new_with_options(self.schema.clone(), change.rows.columns().to_vec(), &options)
+                .map_err(kernel)?;
+        out.push(Element::Batch(Batch {
+            change: ChangeBatch {
+                rows,
+                kinds: change.kinds,
+            },
+            splits,
+        }));
         Ok(())
     }
 }

@@ -10,7 +10,10 @@ pub struct Union;
 impl Operator for Union {
     fn batch(&mut self, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
         // Splits of different inputs have equal numbers, so the runs end here.
-        out.push(Element::Batch(Batch { change: batch.change, splits: None }));
+        out.push(Element::Batch(Batch {
+            change: batch.change,
+            splits: None,
+        }));
         Ok(())
     }
 }

@@ -41,7 +41,9 @@ impl ValuesReader {
             &RecordBatchOptions::new().with_row_count(Some(1)),
         )
         .map_err(kernel)?;
-        let evaluation = Evaluation { now_millis: now_millis() };
+        let evaluation = Evaluation {
+            now_millis: now_millis(),
+        };
         let mut batches = Vec::with_capacity(rows.len());
         for row in rows {
             let columns = row
@@ -50,7 +52,10 @@ impl ValuesReader {
                 .collect::<Result<Vec<_>>>()?;
             batches.push(RecordBatch::try_new(schema.clone(), columns).map_err(kernel)?);
         }
-        Ok(ValuesReader { batch: Some(concat_batches(&schema, &batches).map_err(kernel)?), subtask })
+        Ok(ValuesReader {
+            batch: Some(concat_batches(&schema, &batches).map_err(kernel)?),
+            subtask,
+        })
     }
 }
 
@@ -59,7 +64,10 @@ impl SourceReader for ValuesReader {
         Ok(match self.batch.take() {
             Some(rows) => {
                 let splits = vec![(0, rows.num_rows())];
-                SourcePoll::Batch(SourceBatch { batch: ChangeBatch::inserts(rows), splits })
+                SourcePoll::Batch(SourceBatch {
+                    batch: ChangeBatch::inserts(rows),
+                    splits,
+                })
             }
             None => SourcePoll::End,
         })
@@ -83,9 +91,14 @@ impl SourceReader for ValuesReader {
 
 /// The state's only values are 0 and 1; anything else was not written by this source.
 pub fn check_state(entries: &[Vec<u8>]) -> Result<()> {
-    match entries.iter().all(|e| matches!(e.as_slice(), [DONE] | [NOT_DONE])) {
+    match entries
+        .iter()
+        .all(|e| matches!(e.as_slice(), [DONE] | [NOT_DONE]))
+    {
         true => Ok(()),
-        false => Err(Error::external("the state of a VALUES source in the checkpoint is not readable")
-            .with_hint("the statement has changed since: start with --fresh")),
+        false => Err(
+            Error::external("the state of a VALUES source in the checkpoint is not readable")
+                .with_hint("the statement has changed since: start with --fresh"),
+        ),
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType};
+use arrow::datatypes::{
+    DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+};
 use millrace_core::{Error, Result};
 use millrace_dataflow::WatermarkSpec;
 use millrace_expr::compile::{Evaluation, Program, Session};
@@ -83,10 +85,12 @@ fn greatest_millis(column: &ArrayRef, from: usize, rows: usize) -> Option<i64> {
             arrow::compute::max(column.as_primitive::<TimestampMillisecondType>())
         }
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            arrow::compute::max(column.as_primitive::<TimestampMicrosecondType>()).map(|t| t.div_euclid(1_000))
+            arrow::compute::max(column.as_primitive::<TimestampMicrosecondType>())
+                .map(|t| t.div_euclid(1_000))
         }
         DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            arrow::compute::max(column.as_primitive::<TimestampNanosecondType>()).map(|t| t.div_euclid(1_000_000))
+            arrow::compute::max(column.as_primitive::<TimestampNanosecondType>())
+                .map(|t| t.div_euclid(1_000_000))
         }
         _ => None,
     }
@@ -97,8 +101,13 @@ impl Operator for Watermark {
         let now = now_millis();
         let rows = &batch.change.rows;
         if rows.column(self.column).null_count() > 0 {
-            return Err(Error::user(format!("the rowtime column '{}' is null in a row", self.column_name))
-                .with_hint("an event time must not be null: filter such rows out in a view before the WATERMARK"));
+            return Err(Error::user(format!(
+                "the rowtime column '{}' is null in a row",
+                self.column_name
+            ))
+            .with_hint(
+                "an event time must not be null: filter such rows out in a view before the WATERMARK",
+            ));
         }
         let watermarks = self.expression.evaluate(rows, &Evaluation { now_millis: now })?;
         let whole = [(WHOLE, rows.num_rows())];
@@ -106,7 +115,10 @@ impl Operator for Watermark {
         for &(split, count) in batch.splits.as_deref().unwrap_or(&whole) {
             let greatest = greatest_millis(&watermarks, from, count);
             from += count;
-            let state = self.splits.entry(split).or_insert(Split { watermark: i64::MIN, last_row: now });
+            let state = self.splits.entry(split).or_insert(Split {
+                watermark: i64::MIN,
+                last_row: now,
+            });
             state.last_row = now;
             // A watermark says that nothing at or before it follows.
             state.watermark = state.watermark.max(greatest.unwrap_or(i64::MIN));

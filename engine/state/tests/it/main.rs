@@ -27,7 +27,12 @@ fn s3() -> Place {
         config.set(key, value);
     }
     let store = location::open(&s3.url("checkpoints"), &config, runtime.handle()).unwrap();
-    Place { store, _s3: Some(s3), _folder: None, _runtime: runtime }
+    Place {
+        store,
+        _s3: Some(s3),
+        _folder: None,
+        _runtime: runtime,
+    }
 }
 
 fn local() -> Place {
@@ -35,7 +40,12 @@ fn local() -> Place {
     let runtime = Runtime::new().unwrap();
     let location = format!("file://{}", folder.path().display());
     let store = location::open(&location, &Configuration::default(), runtime.handle()).unwrap();
-    Place { store, _s3: None, _folder: Some(folder), _runtime: runtime }
+    Place {
+        store,
+        _s3: None,
+        _folder: Some(folder),
+        _runtime: runtime,
+    }
 }
 
 fn metadata(leader: &mut Leadership, state: Vec<u8>) -> Metadata {
@@ -49,7 +59,10 @@ fn metadata(leader: &mut Leadership, state: Vec<u8>) -> Metadata {
         operators: vec![OperatorState {
             uid: "u".into(),
             name: "n".into(),
-            subtasks: vec![SubtaskState { subtask: 0, entries: vec![blob] }],
+            subtasks: vec![SubtaskState {
+                subtask: 0,
+                entries: vec![blob],
+            }],
         }],
         is_final: false,
     }
@@ -68,12 +81,21 @@ fn objects_are_created_once(store: &dyn Store) {
 fn of_two_swaps_one_wins(store: &dyn Store) {
     assert!(store.read_head("j").unwrap().is_none());
     let first = store.swap_head("j", None, b"1").unwrap();
-    assert!(matches!(store.swap_head("j", None, b"x"), Err(StoreError::Conflict)));
+    assert!(matches!(
+        store.swap_head("j", None, b"x"),
+        Err(StoreError::Conflict)
+    ));
     let second = store.swap_head("j", Some(&first), b"2").unwrap();
-    assert!(matches!(store.swap_head("j", Some(&first), b"3"), Err(StoreError::Conflict)));
+    assert!(matches!(
+        store.swap_head("j", Some(&first), b"3"),
+        Err(StoreError::Conflict)
+    ));
     let (version, body) = store.read_head("j").unwrap().unwrap();
     assert_eq!((version, body.as_slice()), (second, b"2".as_slice()));
-    assert!(matches!(store.swap_head("other", Some(&HeadVersion("7".into())), b"4"), Err(StoreError::Conflict)));
+    assert!(matches!(
+        store.swap_head("other", Some(&HeadVersion("7".into())), b"4"),
+        Err(StoreError::Conflict)
+    ));
 }
 
 /// Many writers, each from the head that it read: none of the increments may be lost.
@@ -86,7 +108,9 @@ fn no_swap_is_lost(store: &Arc<dyn Store>) {
                 for _ in 0..SWAPS {
                     loop {
                         let head = store.read_head("count").unwrap();
-                        let number = head.as_ref().map_or(0u64, |(_, b)| String::from_utf8_lossy(b).parse().unwrap());
+                        let number = head
+                            .as_ref()
+                            .map_or(0u64, |(_, b)| String::from_utf8_lossy(b).parse().unwrap());
                         let next = (number + 1).to_string();
                         match store.swap_head("count", head.as_ref().map(|(v, _)| v), next.as_bytes()) {
                             Ok(_) => break,
@@ -111,15 +135,29 @@ fn a_deposed_leader_completes_nothing(store: &Arc<dyn Store>) {
     let mut new = job.take_over(|_| ()).unwrap();
     assert_eq!(old.complete(&late, 1).unwrap_err().kind(), ErrorKind::Fenced);
     assert_eq!(old.close(Status::Stopped).unwrap_err().kind(), ErrorKind::Fenced);
-    assert_eq!(job.head().unwrap().unwrap().resume, Resume::Checkpoint(CheckpointId(first.checkpoint)));
+    assert_eq!(
+        job.head().unwrap().unwrap().resume,
+        Resume::Checkpoint(CheckpointId(first.checkpoint))
+    );
     let read = job.read(new.head(), CheckpointId(first.checkpoint)).unwrap();
-    assert_eq!(read.operators[0].subtasks[0].entries[0].load(store.as_ref()).unwrap(), vec![7; INLINE_BYTES + 1]);
+    assert_eq!(
+        read.operators[0].subtasks[0].entries[0]
+            .load(store.as_ref())
+            .unwrap(),
+        vec![7; INLINE_BYTES + 1]
+    );
     let next = metadata(&mut new, vec![3]);
-    assert_eq!(next.checkpoint, late.checkpoint, "both took the number, and the old leader's file was first");
+    assert_eq!(
+        next.checkpoint, late.checkpoint,
+        "both took the number, and the old leader's file was first"
+    );
     new.complete(&next, 1).unwrap();
     assert_eq!(job.read(new.head(), CheckpointId(next.checkpoint)).unwrap(), next);
     let dropped = CheckpointId(first.checkpoint);
-    assert!(job.read(new.head(), dropped).is_err(), "deleted when a newer one was complete");
+    assert!(
+        job.read(new.head(), dropped).is_err(),
+        "deleted when a newer one was complete"
+    );
 }
 
 fn all(place: &Place) {
@@ -146,12 +184,18 @@ fn an_s3_bucket_keeps_the_rules() {
 fn an_s3_server_that_is_not_there_is_a_clear_error() {
     let runtime = Runtime::new().unwrap();
     let mut config = Configuration::default();
-    for (key, value) in
-        [("s3.endpoint", "http://127.0.0.1:1"), ("s3.access-key", "a"), ("s3.secret-key", "b"), ("s3.path.style.access", "true")]
-    {
+    for (key, value) in [
+        ("s3.endpoint", "http://127.0.0.1:1"),
+        ("s3.access-key", "a"),
+        ("s3.secret-key", "b"),
+        ("s3.path.style.access", "true"),
+    ] {
         config.set(key, value);
     }
     let store = location::open("s3://bucket/x", &config, runtime.handle()).unwrap();
     let error = JobStore::new(store, "j").head().unwrap_err().to_string();
-    assert!(error.contains("s3://bucket/x") && error.contains("s3.endpoint"), "{error}");
+    assert!(
+        error.contains("s3://bucket/x") && error.contains("s3.endpoint"),
+        "{error}"
+    );
 }

@@ -70,3 +70,18 @@ fn main() -> Result<()> {
     println!("written: {}", target.display());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_benchmark_has_defaults() {
+        Arguments::command().debug_assert();
+        assert_eq!(defaults::<passthrough::Options>().messages, 4_000_000);
+        assert_eq!(defaults::<passthrough::TuneOptions>().messages, 4_000_000);
+        assert!(defaults::<latency::Options>().seconds >= 30);
+        assert!(defaults::<startup::Options>().tries >= 10);
+    }
+}

@@ -491,6 +491,24 @@ impl Producer {
 
     /// Once, before the first transaction.
     pub fn init_transactions(&self) -> Result<()> {
+        // librdkafka looks for the coordinator at once, and if it is not connected yet, not again
+        // for half a second: an answer to anything else means that it is.
+        let mut metadata = ptr::null();
+        // SAFETY: handle and topic are live; the answer is destroyed once, if there is one.
+        let code = unsafe {
+            let code = sys::rd_kafka_metadata(
+                self.handle.rk.as_ptr(),
+                0,
+                self.topic.0.as_ptr(),
+                &mut metadata,
+                millis(ANSWER),
+            );
+            if !metadata.is_null() {
+                sys::rd_kafka_metadata_destroy(metadata);
+            }
+            code
+        };
+        check(code, "asking for the topic's partitions")?;
         // SAFETY: the handle is live.
         let error = unsafe { sys::rd_kafka_init_transactions(self.handle.rk.as_ptr(), millis(ANSWER)) };
         check_error(error, "starting transactions")

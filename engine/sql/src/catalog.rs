@@ -48,7 +48,7 @@ pub(crate) enum TableColumnKind {
     /// Over the table's columns by index.
     Computed {
         expr: Expr,
-        written: Written,
+        written: Box<Written>,
     },
 }
 

@@ -172,7 +172,11 @@ fn lower_first(text: &str) -> String {
 
 /// The name among `known` that is most like `name`, if one is near enough to be meant.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (name.chars().count() / 3).max(1);
+    let limit = match name.chars().count() {
+        0..=3 => 1,
+        // Two letters that changed places count twice.
+        n => (n / 3).max(2),
+    };
     known
         .map(|k| (distance(&name.to_lowercase(), &k.to_lowercase()), k))
         .filter(|(d, _)| *d <= limit)

@@ -110,7 +110,7 @@ impl Session {
                 binder.check_hints(span)?;
                 return self.job(graph, source.slice(span));
             }
-            Statement::StatementSet(inserts) => {
+            Statement::InsertSet(inserts) => {
                 let graph = plan(&mut binder, inserts)?;
                 binder.check_hints(span)?;
                 return self.job(graph, source.slice(span));
@@ -178,7 +178,7 @@ impl Session {
             Statement::Use => {}
             Statement::CreateView(_)
             | Statement::Insert(_)
-            | Statement::StatementSet(_)
+            | Statement::InsertSet(_)
             | Statement::Explain { .. }
             | Statement::ExplainQuery { .. } => {
                 return Err(SqlError::from(Error::internal("a statement was handled twice")));

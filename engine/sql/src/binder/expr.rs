@@ -7,7 +7,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
-use super::scope::{Scope, row_fields};
+use super::scope::{Scope, check_name, row_fields};
 use super::{function as functions, literal};
 use crate::error::{Result, SqlError, nearest};
 use crate::parser::dialect::FLINK_TYPE;
@@ -31,6 +31,7 @@ pub(super) fn call(name: &str, args: Vec<Expr>, at: Span) -> Result<Expr> {
 
 /// A field of a row by its name.
 pub(super) fn field(expr: Expr, name: &Ident) -> Result<Expr> {
+    check_name(name)?;
     let data_type = expr.data_type().clone();
     let Some(fields) = row_fields(&data_type) else {
         return Err(SqlError::new(
@@ -274,6 +275,7 @@ impl ExprBinder<'_> {
             BinaryOperator::Gt => ">",
             BinaryOperator::GtEq => ">=",
             BinaryOperator::StringConcat => "||",
+            BinaryOperator::Overlaps => return self.overlaps(left, right, depth),
             // Long chains of these are usual: they become trees that are only as deep as need be.
             BinaryOperator::And => return self.chain(ast, &BinaryOperator::And, "AND", depth),
             BinaryOperator::Or => return self.chain(ast, &BinaryOperator::Or, "OR", depth),
@@ -286,6 +288,27 @@ impl ExprBinder<'_> {
         };
         let (left, right) = (self.bind(left, depth + 1)?, self.bind(right, depth + 1)?);
         call(name, vec![left, right], ast.span())
+    }
+
+    /// `(start, end) OVERLAPS (start, end)`; an end may be a length.
+    fn overlaps(&self, left: &Ast, right: &Ast, depth: usize) -> Result<Expr> {
+        let mut args = Vec::with_capacity(4);
+        for side in [left, right] {
+            match side {
+                Ast::Tuple(ends) if ends.len() == 2 => {
+                    for end in ends {
+                        args.push(self.bind(end, depth + 1)?);
+                    }
+                }
+                _ => {
+                    return Err(SqlError::new(
+                        "OVERLAPS compares (start, end) with (start, end)",
+                        side.span(),
+                    ));
+                }
+            }
+        }
+        call("OVERLAPS", args, left.span().union(&right.span()))
     }
 
     fn chain(&self, ast: &Ast, op: &BinaryOperator, name: &str, depth: usize) -> Result<Expr> {

@@ -61,7 +61,7 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
     if f.uses_odbc_syntax || f.parameters != FunctionArguments::None {
         return Err(SqlError::new("a function is called as NAME(arguments)", at));
     }
-    if is_aggregate(&canonical) {
+    if function::is_aggregate(&canonical) {
         return Err(SqlError::unsupported(
             format!("the aggregate or window function {canonical}"),
             at,
@@ -92,10 +92,18 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
             }
         }
     }
+    // Operators have names among the functions, which nobody can call.
+    const OPERATORS: &[&str] = &[
+        "AND", "BETWEEN", "CASE", "FIELD", "IN", "ITEM", "LIKE", "NOT", "OR", "OVERLAPS",
+    ];
+    let is_name = canonical.chars().all(|c| c.is_alphanumeric() || c == '_');
+    if !is_name || OPERATORS.contains(&canonical.as_str()) {
+        return Err(SqlError::new(format!("unknown function {}", name.value), at));
+    }
     match canonical.as_str() {
         "CURRENT_DATABASE" if asts.is_empty() => return Ok(literal::string(DATABASE)),
         "CURRENT_CATALOG" if asts.is_empty() => return Ok(literal::string(CATALOG)),
-        "PROCTIME" | "CURRENT_WATERMARK" | "SOURCE_WATERMARK" => {
+        "CURRENT_WATERMARK" | "SOURCE_WATERMARK" => {
             return Err(SqlError::unsupported(format!("the function {canonical}"), at));
         }
         // An empty constructor has no type to give.
@@ -115,20 +123,14 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
             args.push(binder.bind(ast, depth + 1)?);
         }
     }
-    // A text is no ROW's name: what follows is for people who wrote a column's name with parentheses.
+    // For people who wrote a column's name with parentheses.
     if !function::exists(&canonical) && binder.scope.columns.iter().any(|c| c.name == name.value) {
         return Err(SqlError::new(
             format!("'{}' is a column, not a function", name.value),
             at,
         ));
     }
-    let result = call(&canonical, args, at)?;
-    Ok(result)
-}
-
-/// Functions of groups and windows. GROUPING and the like have no meaning without a GROUP BY.
-fn is_aggregate(name: &str) -> bool {
-    function::is_aggregate(name)
+    call(&canonical, args, at)
 }
 
 fn unit(ast: &Ast) -> Result<String> {

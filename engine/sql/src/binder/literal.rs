@@ -58,15 +58,15 @@ pub(super) fn number(text: &str, at: Span) -> Result<Expr> {
             _ => Err(SqlError::new(format!("the number {text} is out of range"), at)),
         };
     }
-    if !text.contains('.') {
-        if let Ok(v) = text.parse::<i64>() {
-            let kind = if i32::try_from(v).is_ok() {
-                TypeKind::Int
-            } else {
-                TypeKind::BigInt
-            };
-            return Ok(literal(Scalar::Integer(v), kind));
-        }
+    if !text.contains('.')
+        && let Ok(v) = text.parse::<i64>()
+    {
+        let kind = if i32::try_from(v).is_ok() {
+            TypeKind::Int
+        } else {
+            TypeKind::BigInt
+        };
+        return Ok(literal(Scalar::Integer(v), kind));
     }
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = format!("{whole}{fraction}");

@@ -14,7 +14,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::expr::is_untyped_null;
-use super::scope::Scope;
+use super::scope::{Scope, check_name};
 use super::{Binder, expr, function};
 use crate::catalog::{CATALOG, DATABASE};
 use crate::error::{Result, SqlError};
@@ -108,13 +108,13 @@ impl Binder<'_> {
         }
         let rel = self.query(query, depth + 1)?;
         let rel = rename(rel, &alias_columns(alias)?, name.span)?;
-        if let Some(scope) = self.ctes.last_mut() {
-            if scope.insert(name.value.clone(), rel).is_some() {
-                return Err(SqlError::new(
-                    format!("WITH has '{}' twice", name.value),
-                    name.span,
-                ));
-            }
+        if let Some(scope) = self.ctes.last_mut()
+            && scope.insert(name.value.clone(), rel).is_some()
+        {
+            return Err(SqlError::new(
+                format!("WITH has '{}' twice", name.value),
+                name.span,
+            ));
         }
         Ok(())
     }
@@ -496,7 +496,10 @@ pub(super) fn object_name(name: &ObjectName) -> Result<Name> {
     let mut parts = Vec::with_capacity(name.0.len());
     for part in &name.0 {
         match part {
-            ObjectNamePart::Identifier(ident) => parts.push(ident.clone()),
+            ObjectNamePart::Identifier(ident) => {
+                check_name(ident)?;
+                parts.push(ident.clone());
+            }
             ObjectNamePart::Function(_) => return Err(SqlError::new("expected a name", name.span())),
         }
     }
@@ -547,6 +550,7 @@ fn select_item(
             exprs.push(typed(expr::bind(ast, scope)?, ast.span())?);
         }
         SelectItem::ExprWithAlias { expr: ast, alias } => {
+            check_name(alias)?;
             names.push(alias.value.clone());
             exprs.push(typed(expr::bind(ast, scope)?, ast.span())?);
         }
@@ -641,7 +645,7 @@ fn alias_columns(alias: &TableAlias) -> Result<Vec<Ident>> {
     columns
         .iter()
         .map(|c| match &c.data_type {
-            None => Ok(c.name.clone()),
+            None => check_name(&c.name).map(|()| c.name.clone()),
             Some(_) => Err(SqlError::new("a column in an alias has no type", c.name.span)),
         })
         .collect()

@@ -74,6 +74,7 @@ impl Scope {
     }
 
     pub fn resolve(&self, name: &Ident) -> Result<Expr> {
+        check_name(name)?;
         match self.by_name(name)? {
             Some(index) => Ok(self.column(index)),
             None => Err(self.unknown(name)),
@@ -82,6 +83,7 @@ impl Scope {
 
     /// `a.b.c`: a column of a relation or a column, and then fields of rows.
     pub fn resolve_path(&self, parts: &[Ident]) -> Result<Expr> {
+        parts.iter().try_for_each(check_name)?;
         let (mut expr, rest) = self.root(parts)?;
         for field in rest {
             expr = super::expr::field(expr, field)?;
@@ -167,6 +169,18 @@ impl Scope {
             .filter(|(_, c)| called(c))
             .map(|(i, _)| i)
             .collect()
+    }
+}
+
+/// Refuses a text where a name must stand: sqlparser takes both.
+pub(super) fn check_name(name: &Ident) -> Result<()> {
+    match name.quote_style {
+        None | Some('`') => Ok(()),
+        Some(_) => Err(SqlError::new(
+            format!("expected a name, found the text '{}'", name.value),
+            name.span,
+        )
+        .with_hint("names stand in `backquotes`")),
     }
 }
 

@@ -98,7 +98,7 @@ fn element(parser: &mut Parser, source: &Source, body: &mut TableBody) -> Result
     }
     let name = identifier(parser, "the name of a column, WATERMARK or PRIMARY KEY")?;
     let kind = if accept(parser, &["AS"]) {
-        ColumnKind::Computed(written(parser, source)?)
+        ColumnKind::Computed(Box::new(written(parser, source)?))
     } else {
         let data_type = types::parse(parser)?;
         if accept(parser, &["METADATA"]) {

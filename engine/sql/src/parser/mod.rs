@@ -104,11 +104,11 @@ fn statement(parser: &mut Parser, source: &Source) -> Result<Statement> {
         return drop(parser);
     }
     if accept(parser, &["EXECUTE", "STATEMENT", "SET", "BEGIN"]) {
-        return Ok(Statement::StatementSet(statement_set(parser)?));
+        return Ok(Statement::InsertSet(statement_set(parser)?));
     }
     if accept(parser, &["BEGIN", "STATEMENT", "SET"]) {
         expect_token(parser, &Token::SemiColon)?;
-        return Ok(Statement::StatementSet(statement_set(parser)?));
+        return Ok(Statement::InsertSet(statement_set(parser)?));
     }
     if at_words(parser, &["EXECUTE", "INSERT"]) {
         parser.advance_token();

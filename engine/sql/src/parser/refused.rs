@@ -155,15 +155,16 @@ pub(super) fn anywhere(tokens: &[TokenWithSpan]) -> Result<()> {
             }
         }
         // `FROM TABLE(f(...))`: a window or process table function.
-        if is_word(&token.token, "TABLE") && next(1) == Some(&Token::LParen) {
-            if let Some(Token::Word(function)) = next(2) {
-                let name = function.value.to_uppercase();
-                let what = match name.as_str() {
-                    "TUMBLE" | "HOP" | "CUMULATE" | "SESSION" => format!("the window table function {name}"),
-                    _ => format!("the table function {name}"),
-                };
-                return Err(SqlError::unsupported(what, token.span));
-            }
+        if is_word(&token.token, "TABLE")
+            && next(1) == Some(&Token::LParen)
+            && let Some(Token::Word(function)) = next(2)
+        {
+            let name = function.value.to_uppercase();
+            let what = match name.as_str() {
+                "TUMBLE" | "HOP" | "CUMULATE" | "SESSION" => format!("the window table function {name}"),
+                _ => format!("the table function {name}"),
+            };
+            return Err(SqlError::unsupported(what, token.span));
         }
     }
     Ok(())

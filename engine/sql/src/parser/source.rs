@@ -64,7 +64,17 @@ impl Source {
             } else {
                 lines[index].trim_end().chars().count()
             };
-            (index, column, end.saturating_sub(column).max(1))
+            // Of a place without an end the whole word is meant.
+            let word = || {
+                let is_word = |c: &char| c.is_alphanumeric() || *c == '_';
+                lines[index].chars().skip(column).take_while(is_word).count()
+            };
+            let width = if span.start == span.end {
+                word()
+            } else {
+                end.saturating_sub(column)
+            };
+            (index, column, width.max(1))
         };
         let line = lines.get(index).copied().unwrap_or_default().replace('\t', " ");
         let number = (index + 1).to_string();

@@ -37,7 +37,7 @@ pub(crate) enum Statement {
         temporary: bool,
     },
     Insert(Box<Insert>),
-    StatementSet(Vec<Insert>),
+    InsertSet(Vec<Insert>),
     Explain {
         details: Details,
         inserts: Vec<Insert>,
@@ -124,7 +124,7 @@ pub(crate) enum ColumnKind {
         key: Option<String>,
         is_virtual: bool,
     },
-    Computed(Written),
+    Computed(Box<Written>),
 }
 
 /// An expression with its text.

@@ -35,10 +35,12 @@ pub(crate) fn tokenize(script: &str) -> std::result::Result<Tokens, (SqlError, A
     }
 }
 
-fn collect(script: &str) -> Result<(Vec<TokenWithSpan>, BTreeMap<HintKey, Vec<Hint>>)> {
+type Hints = BTreeMap<HintKey, Vec<Hint>>;
+
+fn collect(script: &str) -> Result<(Vec<TokenWithSpan>, Hints)> {
     let all = Tokenizer::new(&Flink, script).tokenize_with_location()?;
     let mut tokens: Vec<TokenWithSpan> = Vec::with_capacity(all.len());
-    let mut hints: BTreeMap<HintKey, Vec<Hint>> = BTreeMap::new();
+    let mut hints = Hints::new();
     for token in all {
         match &token.token {
             Token::Whitespace(Whitespace::MultiLineComment(text)) if text.starts_with('+') => {
@@ -65,9 +67,25 @@ fn collect(script: &str) -> Result<(Vec<TokenWithSpan>, BTreeMap<HintKey, Vec<Hi
                         .with_hint("texts stand in 'single quotes', names in `backquotes`"),
                 );
             }
-            Token::SingleQuotedString(_) | Token::UnicodeStringLiteral(_) | Token::HexStringLiteral(_) => {
-                // Two literals side by side are one in standard SQL and in Flink.
-                tokens.push(token);
+            // A text goes on in another one on a later line: they are one.
+            Token::SingleQuotedString(more)
+                if matches!(
+                    tokens.last().map(|t| &t.token),
+                    Some(Token::SingleQuotedString(_))
+                ) =>
+            {
+                if let Some(last) = tokens.last_mut() {
+                    if last.span.end.line == token.span.start.line {
+                        return Err(
+                            SqlError::new("two texts stand side by side on a line", token.span)
+                                .with_hint("join them by ||, or put the second one on the next line"),
+                        );
+                    }
+                    if let Token::SingleQuotedString(text) = &mut last.token {
+                        text.push_str(more);
+                    }
+                    last.span.end = token.span.end;
+                }
             }
             Token::Word(w)
                 if w.quote_style.is_none()

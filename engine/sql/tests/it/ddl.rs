@@ -207,11 +207,11 @@ fn what_is_temporary_hides_what_is_not() {
             "CREATE TABLE x (a INT); CREATE TEMPORARY TABLE x (b INT); CREATE TABLE IF NOT EXISTS x (c INT)",
         )
         .unwrap_or_else(|e| panic!("{e}"));
-    assert!(text(&mut session, "DESCRIBE x").contains("| b |"));
+    assert!(text(&mut session, "DESCRIBE x").contains(" b |"));
     session
         .execute("DROP TEMPORARY TABLE x")
         .unwrap_or_else(|e| panic!("{e}"));
-    assert!(text(&mut session, "DESC x").contains("| a |"));
+    assert!(text(&mut session, "DESC x").contains(" a |"));
     session
         .execute("DROP TABLE x; DROP TABLE IF EXISTS x")
         .unwrap_or_else(|e| panic!("{e}"));

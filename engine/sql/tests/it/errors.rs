@@ -25,6 +25,8 @@ fn syntax() {
     assert_snapshot!(error("CREATE TABLE x (a INT) WITH ('a' 'b')"), @"");
     assert_snapshot!(error("INSERT INTO late SELECT 'AA, delay FROM flights"), @"");
     assert_snapshot!(error("INSERT INTO late SELECT \"AA\", delay FROM flights"), @"");
+    assert_snapshot!(error("INSERT INTO late SELECT 'AA' 'x', 1"), @"");
+    assert_snapshot!(error("INSERT INTO late SELECT carrier 'x', 1 FROM flights"), @"");
     assert_snapshot!(error("FROBNICATE"), @"");
     assert_snapshot!(error("INSERT INTO late SELECT CASE WHEN CAST(carrier AS FOO) THEN 1 END, delay FROM flights"), @"");
 }

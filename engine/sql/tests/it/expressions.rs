@@ -83,6 +83,7 @@ fn literals() {
     for (sql, expected) in [
         ("'it''s'", "'it''s' : CHAR(4) NOT NULL"),
         ("U&'\\00e4b'", "'äb' : CHAR(2) NOT NULL"),
+        ("'one '\n 'text'", "'one text' : CHAR(8) NOT NULL"),
         ("X'CAFE'", "X'CAFE' : BINARY(2) NOT NULL"),
         ("1.50", "1.50 : DECIMAL(3, 2) NOT NULL"),
         ("1e3", "1E3 : DOUBLE NOT NULL"),

@@ -42,7 +42,6 @@ const REFUSED: &[(&str, &str)] = &[
         "CREATE TABLE x (r ROW<t TIMESTAMP(3)>, WATERMARK FOR r.t AS r.t)",
         "a watermark for a field",
     ),
-    ("CREATE TABLE x (p AS PROCTIME())", "PROCTIME"),
     (
         "CREATE TABLE x (t TIMESTAMP(3), WATERMARK FOR t AS SOURCE_WATERMARK())",
         "SOURCE_WATERMARK",

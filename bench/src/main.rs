@@ -21,7 +21,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Everything, each with its defaults
-    All,
+    All {
+        /// See `passthrough`
+        #[arg(long)]
+        floor: Option<f64>,
+    },
     /// From Kafka to Kafka, exactly-once: rate, CPU time, memory
     Passthrough(passthrough::Options),
     /// From sending to reading, at a set rate
@@ -53,9 +57,11 @@ fn main() -> Result<()> {
     let results = Folder(arguments.folder.join("results"));
     match arguments.command {
         Command::Copy(options) => return copy::run(&options),
-        Command::All => {
+        Command::All { floor } => {
             passthrough::tune(&defaults(), &results)?;
-            passthrough::run(&defaults(), &results)?;
+            let mut options: passthrough::Options = defaults();
+            options.floor = floor.unwrap_or(options.floor);
+            passthrough::run(&options, &results)?;
             latency::run(&defaults(), &results)?;
             startup::run(&defaults(), &results)?;
         }

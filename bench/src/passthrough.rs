@@ -33,7 +33,7 @@ pub struct Options {
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
     /// Rounds before, which do not count: compilers and caches get warm
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 2)]
     pub warm_up: usize,
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Format::Json, Format::Raw])]
     pub formats: Vec<Format>,
@@ -117,9 +117,12 @@ pub struct TuneOptions {
     /// Messages in the input topic
     #[arg(long, default_value_t = 4_000_000)]
     pub messages: u64,
-    /// Passes of each settings that count, after one that does not
+    /// Passes with each settings that count
     #[arg(long, default_value_t = 3)]
     pub rounds: usize,
+    /// Passes before, which do not count
+    #[arg(long, default_value_t = 2)]
+    pub warm_up: usize,
     #[arg(long, value_enum, default_value_t = Format::Json)]
     pub format: Format,
     /// The engine's binary, for its version only [default: beside this program]
@@ -141,15 +144,19 @@ pub fn tune(options: &TuneOptions, folder: &Folder) -> Result<()> {
     for settings in flink::ALL {
         let mut session = lab.flink(settings)?;
         let mut passes = Vec::new();
-        for round in 0..=options.rounds {
+        for round in 0..options.warm_up + options.rounds {
             println!(
                 "{}, {}",
                 settings.name,
-                if round == 0 { "warm-up" } else { "counted" }
+                if round < options.warm_up {
+                    "warm-up"
+                } else {
+                    "counted"
+                }
             );
             let pass = flink_pass(&mut lab, &mut session, settings, options.format, options.messages)?;
             print(Engine::Flink, &pass);
-            if round > 0 {
+            if round >= options.warm_up {
                 passes.push(pass);
             }
         }

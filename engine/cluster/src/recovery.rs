@@ -184,6 +184,7 @@ impl Recovery<'_> {
             }
             let context = RecoverContext {
                 config: self.config.clone(),
+                uid: uid.to_owned(),
                 runtime: self.runtime.clone(),
                 restored: restored.get(uid).cloned().unwrap_or_default(),
                 committed,

@@ -50,6 +50,8 @@ pub struct SinkTraits {
 
 pub struct RecoverContext {
     pub config: Configuration,
+    /// The sink's uid, as its writers get it.
+    pub uid: String,
     pub runtime: Handle,
     /// Writer states of the checkpoint that the job restores; everything in them is committed.
     pub restored: Vec<Vec<u8>>,

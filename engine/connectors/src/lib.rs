@@ -25,7 +25,13 @@ pub fn registry() -> Registry {
     registry.add_connector(std::sync::Arc::new(datagen::Datagen));
     #[cfg(feature = "print")]
     registry.add_connector(std::sync::Arc::new(print::Print));
+    #[cfg(feature = "filesystem")]
+    registry.add_connector(std::sync::Arc::new(
+        millrace_connector_filesystem::FilesystemConnector::new(registry.clone()),
+    ));
     #[cfg(feature = "kafka")]
-    registry.add_connector(std::sync::Arc::new(millrace_connector_kafka::KafkaConnector::new(registry.clone())));
+    registry.add_connector(std::sync::Arc::new(
+        millrace_connector_kafka::KafkaConnector::new(registry.clone()),
+    ));
     registry
 }

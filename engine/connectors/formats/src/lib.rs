@@ -7,14 +7,17 @@
 //! encoder writes its decoder reads back.
 //!
 //! Layout: `json`, `csv`, `raw`: one module a format; `column` the builders they fill, `time` and
-//! `number` values as text, `options` a format's options below their prefix.
+//! `number` values as text, `row_text` rows as Java prints them,
+//! `lines` records in files of text, `options` a format's options below their prefix.
 
 pub mod column;
 pub mod csv;
 mod json;
+pub mod lines;
 pub mod number;
 mod options;
 mod raw;
+pub mod row_text;
 pub mod time;
 
 use std::sync::Arc;

@@ -3,10 +3,6 @@
 //! Lines appear when a batch is written, whatever becomes of the checkpoint: after a failure rows
 //! can be printed again, as with Flink. A reader of the output that does not read holds the
 //! subtask up: there is nothing else to do with its rows.
-//!
-//! Layout: `row_text` a row as Flink's `Row.toString` writes it.
-
-pub mod row_text;
 
 use std::io::Write;
 use std::task::Poll;
@@ -20,7 +16,7 @@ use millrace_core::{CheckpointId, Error, Result};
 use millrace_dataflow::{SinkSpec, TableSpec};
 use millrace_expr::{Field, RowType};
 
-use row_text::RowText;
+use millrace_formats::row_text::RowText;
 
 pub struct Print;
 

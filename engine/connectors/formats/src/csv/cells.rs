@@ -124,6 +124,42 @@ impl Cells {
     }
 }
 
+/// The end of the record at the front of `text`: the place of its line feed, `text`'s length at the
+/// end of the input, or `None` where more is needed. Line feeds within quotes are part of the record.
+pub fn record_end(text: &[u8], dialect: &Dialect, at_end: bool) -> Option<usize> {
+    let line = || memchr::memchr(b'\n', text).or(at_end.then_some(text.len()));
+    let Some(quote) = dialect.quote else { return line() };
+    if memchr::memchr(quote, &text[..line().unwrap_or(text.len())]).is_none() {
+        // No quote before the line's end: the usual case.
+        return line();
+    }
+    if dialect.comments && is_comment(text) {
+        return line();
+    }
+    let (mut at, mut cell_begins, mut quoted) = (0, true, false);
+    while let Some(&b) = text.get(at) {
+        if Some(b) == dialect.escape && b != quote {
+            at += 1;
+            cell_begins = false;
+        } else if quoted {
+            if b == quote {
+                if text.get(at + 1) == Some(&quote) {
+                    at += 1;
+                } else {
+                    quoted = false;
+                }
+            }
+        } else if b == b'\n' {
+            return Some(at);
+        } else {
+            quoted = cell_begins && b == quote;
+            cell_begins = b == dialect.delimiter;
+        }
+        at += 1;
+    }
+    at_end.then_some(text.len())
+}
+
 fn is_comment(record: &[u8]) -> bool {
     record.iter().find(|b| !matches!(b, b' ' | b'\t')) == Some(&b'#')
 }

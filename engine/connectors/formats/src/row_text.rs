@@ -12,7 +12,9 @@ use arrow::datatypes::{
 use millrace_core::{Result, RowKind};
 use millrace_expr::types::timestamp_unit;
 use millrace_expr::{DataType, Field, TypeKind};
-use millrace_formats::{check_type, number, time};
+
+use crate::column::check_type;
+use crate::{number, time};
 
 /// Columns that are written row by row.
 pub struct RowText<'a> {
@@ -53,8 +55,8 @@ fn push(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// The array has the type's Arrow form.
-fn value(data_type: &DataType, array: &dyn Array, row: usize, out: &mut Vec<u8>) {
+/// Writes one value; the array has the type's Arrow form.
+pub fn value(data_type: &DataType, array: &dyn Array, row: usize, out: &mut Vec<u8>) {
     if array.is_null(row) || data_type.kind == TypeKind::Null {
         return push("null", out);
     }

@@ -1,0 +1,223 @@
+//! The WITH clause, checked.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use millrace_connector_api::{OptionSpec, Options, Registry};
+use millrace_core::config::MemorySize;
+use millrace_core::{Error, Result};
+use millrace_dataflow::TableSpec;
+use regex::Regex;
+
+pub const OPTIONS: &[OptionSpec] = &[
+    OptionSpec::required("connector", "filesystem"),
+    OptionSpec::required("path", "a file or a folder: a local path or file://"),
+    OptionSpec::required("format", "json, csv, raw or parquet"),
+    OptionSpec::optional(
+        "partition.default-name",
+        Some("__DEFAULT_PARTITION__"),
+        "the folder of rows whose partition column is NULL",
+    ),
+    OptionSpec::optional(
+        "source.path.regex-pattern",
+        None,
+        "reads only files whose whole path matches",
+    ),
+    OptionSpec::optional("source.report-statistics", None, "without effect"),
+    OptionSpec::optional(
+        "sink.rolling-policy.file-size",
+        Some("128 mb"),
+        "a file of this size is finished",
+    ),
+    OptionSpec::optional(
+        "sink.rolling-policy.rollover-interval",
+        Some("30 min"),
+        "a file open for so long is finished",
+    ),
+    OptionSpec::optional(
+        "sink.rolling-policy.inactivity-interval",
+        Some("30 min"),
+        "a file without rows for so long is finished",
+    ),
+    OptionSpec::optional(
+        "sink.rolling-policy.check-interval",
+        Some("1 min"),
+        "how often the ages of files are looked at",
+    ),
+    OptionSpec::optional("sink.parallelism", None, "number of subtasks that write"),
+    OptionSpec::optional(
+        "parquet.compression",
+        Some("SNAPPY"),
+        "SNAPPY, ZSTD or UNCOMPRESSED",
+    ),
+];
+
+/// Options of Flink's that would change what is read or written, and are not built.
+const REFUSED: &[&str] = &[
+    "source.monitor-interval",
+    "auto-compaction",
+    "compaction.file-size",
+    "compaction.parallelism",
+    "sink.shuffle-by-partition.enable",
+    "sink.partition-commit.",
+    "partition.time-extractor.",
+    "parquet.",
+];
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub path: PathBuf,
+    pub format: String,
+    pub default_partition: String,
+    pub path_pattern: Option<Regex>,
+    pub rolling: Rolling,
+    pub parallelism: Option<usize>,
+    pub compression: Compression,
+}
+
+/// When a file is finished before the next checkpoint does it.
+#[derive(Debug, Clone, Copy)]
+pub struct Rolling {
+    pub bytes: u64,
+    pub age: Duration,
+    pub inactivity: Duration,
+    pub check: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    Snappy,
+    Zstd,
+}
+
+impl Settings {
+    pub fn new(table: &TableSpec, formats: &Registry) -> Result<Self> {
+        let options = Options::new(&table.name, &table.options);
+        let format: String = options.require("format")?;
+        check_keys(table, &options, formats, &format)?;
+        let path = local_path(&options, &options.require::<String>("path")?)?;
+        let path_pattern = match options.raw("source.path.regex-pattern") {
+            None => None,
+            Some(text) => Some(Regex::new(&format!("^(?:{text})$")).map_err(|e| {
+                options
+                    .wrong("source.path.regex-pattern", "a regular expression")
+                    .with_source(e)
+            })?),
+        };
+        let parallelism: Option<usize> = options.get("sink.parallelism")?;
+        if parallelism == Some(0) {
+            return Err(options.wrong("sink.parallelism", "a whole number from 1"));
+        }
+        for key in &table.partition_keys {
+            if !table.columns.iter().any(|c| c.name == *key) {
+                return Err(Error::user(format!(
+                    "table '{}' is partitioned by '{key}', which is no column",
+                    table.name
+                )));
+            }
+        }
+        if table.partition_keys.len() == table.columns.len() {
+            return Err(
+                Error::user(format!("table '{}' has only partition columns", table.name))
+                    .with_hint("a file needs at least one column of its own"),
+            );
+        }
+        let codecs = [
+            ("SNAPPY", Compression::Snappy),
+            ("ZSTD", Compression::Zstd),
+            ("UNCOMPRESSED", Compression::None),
+        ];
+        Ok(Settings {
+            path,
+            format,
+            default_partition: options
+                .get_or("partition.default-name", "__DEFAULT_PARTITION__".to_owned())?,
+            path_pattern,
+            rolling: Rolling {
+                bytes: options
+                    .get_or("sink.rolling-policy.file-size", MemorySize(128 << 20))?
+                    .0,
+                age: options.get_or("sink.rolling-policy.rollover-interval", Duration::from_secs(1800))?,
+                inactivity: options.get_or(
+                    "sink.rolling-policy.inactivity-interval",
+                    Duration::from_secs(1800),
+                )?,
+                check: options.get_or("sink.rolling-policy.check-interval", Duration::from_secs(60))?,
+            },
+            parallelism,
+            compression: options
+                .choice("parquet.compression", &codecs)?
+                .unwrap_or(Compression::Snappy),
+        })
+    }
+
+    pub fn is_parquet(&self) -> bool {
+        self.format == "parquet"
+    }
+
+    /// Under which the format's options stand.
+    pub fn prefix(&self) -> String {
+        format!("{}.", self.format)
+    }
+}
+
+/// The connector's keys, and the format's below its name.
+fn check_keys(table: &TableSpec, options: &Options<'_>, formats: &Registry, format: &str) -> Result<()> {
+    let prefix = format!("{format}.");
+    let known = if format == "parquet" {
+        &[]
+    } else {
+        match formats.format(&table.name, format) {
+            Ok(found) => found.options(),
+            Err(e) => {
+                return Err(e.with_hint("a filesystem table has the format 'json', 'csv', 'raw' or 'parquet'"));
+            }
+        }
+    };
+    let mut rest = table.options.clone();
+    for (key, _) in options.iter() {
+        if let Some(name) = key.strip_prefix(&prefix)
+            && known.iter().any(|o| o.covers(name))
+        {
+            rest.remove(key);
+            continue;
+        }
+        if !OPTIONS.iter().any(|o| o.covers(key)) && REFUSED.iter().any(|r| key.starts_with(r)) {
+            return Err(Error::unsupported(format!(
+                "option '{key}' of table '{}'",
+                table.name
+            )));
+        }
+    }
+    Options::new(&table.name, &rest).check(&[OPTIONS]).map_err(|e| {
+        let names: Vec<_> = known.iter().map(|o| format!("{prefix}{}", o.key)).collect();
+        match (names.is_empty(), e.hint()) {
+            (false, Some(hint)) => {
+                let hint = format!("{hint}, {}", names.join(", "));
+                e.with_hint(hint)
+            }
+            _ => e,
+        }
+    })
+}
+
+/// The local path that `path` names, absolute.
+fn local_path(options: &Options<'_>, path: &str) -> Result<PathBuf> {
+    let local = match path.split_once(':') {
+        Some(("file", rest)) => match rest.strip_prefix("//") {
+            // file://host/path with the host left out or localhost.
+            Some(rest) => rest.strip_prefix("localhost").unwrap_or(rest),
+            None => rest,
+        },
+        Some((scheme, rest)) if rest.starts_with("//") => {
+            return Err(Error::unsupported(format!("a filesystem table on '{scheme}://'"))
+                .with_detail(format!("table '{}', 'path' = '{path}'", options.table)));
+        }
+        _ => path,
+    };
+    if local.is_empty() || (path.starts_with("file:") && !local.starts_with('/')) {
+        return Err(options.wrong("path", "a local path, or file:// and an absolute one"));
+    }
+    std::path::absolute(Path::new(local)).map_err(|e| options.wrong("path", "a local path").with_source(e))
+}

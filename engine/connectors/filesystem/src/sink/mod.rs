@@ -1,0 +1,122 @@
+//! Writing: part files that get their names when a checkpoint that names them is complete.
+//!
+//! While it is written a part is `.part-<uuid>-<subtask>-<n>.<run>-<attempt>.inprogress` beside the
+//! place where it will be `part-<uuid>-<subtask>-<n>`; `run` is a hash of job, checkpoint folder and
+//! sink, so that a recovery finds what earlier attempts of this sink left, and nobody else's files.
+//! At a checkpoint all open parts are closed and synced; their names are the writer's state.
+//!
+//! Rows show only by a completed checkpoint, but a job need not take them regularly for it: the
+//! runtime ends each bounded job with one. So `needs_checkpoints` is false; an unbounded job without
+//! an interval shows its rows when it is stopped, as Flink does with the final savepoint.
+//!
+//! Layout: `part` one file being written, `pending` closed files and their renaming, `writer` the
+//! subtask's writer, `recovery` the way back to a checkpoint.
+
+mod part;
+mod pending;
+mod recovery;
+mod writer;
+
+use millrace_connector_api::Registry;
+use millrace_connector_api::sink::{
+    RecoverContext, Recovered, SinkContext, SinkFactory, SinkTraits, SinkWriter,
+};
+use millrace_core::{Configuration, Error, Result, options as core_options};
+use millrace_dataflow::{SinkSpec, TableSpec};
+use millrace_expr::Field;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::options::Settings;
+use crate::{partitions, schema};
+
+pub struct Sink {
+    formats: Registry,
+}
+
+impl Sink {
+    pub fn new(formats: Registry) -> Self {
+        Sink { formats }
+    }
+
+    fn settings(&self, table: &TableSpec) -> Result<Settings> {
+        let settings = Settings::new(table, &self.formats)?;
+        let fields = schema::row_type(table, &schema::in_files(table));
+        if settings.is_parquet() {
+            schema::check_parquet(&table.name, &fields.fields)?;
+        } else {
+            let format = self.formats.format(&table.name, &settings.format)?;
+            format.validate(table, &settings.prefix(), &fields.fields)?;
+        }
+        for column in table
+            .columns
+            .iter()
+            .filter(|c| table.partition_keys.contains(&c.name))
+        {
+            partitions::check(&table.name, column)?;
+        }
+        Ok(settings)
+    }
+}
+
+/// What the files of one sink of one job have in common, over all its attempts.
+fn run_tag(config: &Configuration, uid: &str) -> String {
+    let of = |key: &str| config.raw(key).unwrap_or_default().to_owned();
+    let folder = core_options::CHECKPOINT_DIRECTORY;
+    let folders = std::iter::once(folder.key).chain(folder.fallback_keys.iter().copied());
+    let folder = folders.map(of).find(|f| !f.is_empty()).unwrap_or_default();
+    let name = of(core_options::PIPELINE_NAME.key);
+    format!("{:016x}", xxh3_64(format!("{name}\0{folder}\0{uid}").as_bytes()))
+}
+
+impl SinkFactory for Sink {
+    fn metadata(&self, _: &TableSpec) -> Result<Vec<Field>> {
+        Ok(Vec::new())
+    }
+
+    fn validate(&self, table: &TableSpec) -> Result<SinkTraits> {
+        let settings = self.settings(table)?;
+        Ok(SinkTraits {
+            needs_checkpoints: false,
+            parallelism: settings.parallelism,
+        })
+    }
+
+    fn check(&self, spec: &SinkSpec) -> Result<()> {
+        let settings = self.settings(&spec.table)?;
+        let refused = |what: &str| {
+            Err(
+                Error::user(format!("table '{}' cannot be written: {what}", spec.table.name))
+                    .with_detail(settings.path.display().to_string()),
+            )
+        };
+        let existing = settings.path.ancestors().find(|p| p.exists());
+        match existing {
+            None => refused("no folder of its path is there"),
+            Some(path) if !path.is_dir() => refused("its path names a file, or lies below one"),
+            Some(path) => match path.metadata() {
+                Ok(found) if found.permissions().readonly() => refused("its folder is read-only"),
+                Ok(_) => Ok(()),
+                Err(e) => Err(crate::listing::unreadable(path, e)),
+            },
+        }
+    }
+
+    fn attempt_record(&self, _: &SinkSpec, attempt: u64, _: usize) -> Result<Vec<u8>> {
+        Ok(attempt.to_string().into_bytes())
+    }
+
+    fn recover(&self, spec: &SinkSpec, context: RecoverContext) -> Result<Recovered> {
+        let settings = self.settings(&spec.table)?;
+        recovery::recover(&settings, &context)
+    }
+
+    fn open(&self, spec: &SinkSpec, context: SinkContext) -> Result<Box<dyn SinkWriter>> {
+        let settings = self.settings(&spec.table)?;
+        Ok(Box::new(writer::Writer::open(
+            spec,
+            settings,
+            self.formats.clone(),
+            context,
+        )?))
+    }
+}

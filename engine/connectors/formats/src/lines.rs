@@ -1,0 +1,82 @@
+//! Records in a file of text: where one ends and the next begins.
+
+use millrace_core::Result;
+use millrace_dataflow::TableSpec;
+
+use crate::csv::cells;
+use crate::csv::dialect::Dialect;
+
+/// Cuts a text into records, by line feeds or by CSV's rules.
+#[derive(Debug, Clone)]
+pub enum Lines {
+    Plain,
+    Csv(Dialect),
+}
+
+impl Lines {
+    /// For files of `format`, its options under `prefix`.
+    pub fn of(format: &str, table: &TableSpec, prefix: &str) -> Result<Self> {
+        Ok(if format == "csv" {
+            Lines::Csv(Dialect::new(table, prefix)?)
+        } else {
+            Lines::Plain
+        })
+    }
+
+    /// The record at the front of `text` and where the next begins; `None` where the record goes
+    /// on behind `text`. `at_end`: nothing comes behind `text`.
+    pub fn next<'a>(&self, text: &'a [u8], at_end: bool) -> Option<(&'a [u8], usize)> {
+        if text.is_empty() {
+            return None;
+        }
+        let end = match self {
+            Lines::Plain => memchr::memchr(b'\n', text).or(at_end.then_some(text.len()))?,
+            Lines::Csv(dialect) => cells::record_end(text, dialect, at_end)?,
+        };
+        let next = (end + 1).min(text.len());
+        let record = &text[..end];
+        let record = record.strip_suffix(b"\r").unwrap_or(record);
+        // An empty line of CSV is a record of one empty field, and not none.
+        let record = if record.is_empty() && matches!(self, Lines::Csv(_)) {
+            &text[..next]
+        } else {
+            record
+        };
+        Some((record, next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(lines: &Lines, text: &str) -> Vec<String> {
+        let (mut at, mut records) = (0, Vec::new());
+        while let Some((record, next)) = lines.next(&text.as_bytes()[at..], true) {
+            records.push(String::from_utf8(record.to_vec()).unwrap());
+            at += next;
+        }
+        records
+    }
+
+    #[test]
+    fn lines_and_csv_records() {
+        assert_eq!(cut(&Lines::Plain, "a\nb\r\n\nc"), ["a", "b", "", "c"]);
+        assert_eq!(Lines::Plain.next(b"abc", false), None);
+        let table = TableSpec {
+            name: "t".to_owned(),
+            options: Default::default(),
+            columns: Vec::new(),
+            metadata: Vec::new(),
+            primary_key: Vec::new(),
+            partition_keys: Vec::new(),
+        };
+        let csv = Lines::of("csv", &table, "csv.").unwrap();
+        assert_eq!(
+            cut(&csv, "a,\"b\nc\"\nd,e\"f\n\"g\"\"\n\",1\n"),
+            ["a,\"b\nc\"", "d,e\"f", "\"g\"\"\n\",1"]
+        );
+        assert_eq!(csv.next(b"a,\"b\nc", false), None);
+        assert_eq!(cut(&csv, "a\n\nb\n"), ["a", "\n", "b"]);
+    }
+}

@@ -1,12 +1,19 @@
 //! CAST, TRY_CAST and the casts that stand in no query: store assignment and common types.
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, new_null_array};
 use millrace_core::{Error, Result};
 
 use crate::compile::Session;
+use crate::value::with_type;
 use crate::{DataType, Expr, Scalar, TypeKind};
 
-mod rules;
+mod binary;
+mod from_string;
+mod nested;
+pub(crate) mod numeric;
+pub(crate) mod rules;
+pub(crate) mod temporal;
+pub(crate) mod to_string;
 
 pub use rules::common_type;
 pub(crate) use rules::may_fail;
@@ -36,9 +43,12 @@ fn make(expr: Expr, to: DataType, try_cast: bool) -> Result<Expr> {
     if from.kind == to.kind {
         return Ok(expr);
     }
-    if !rules::castable(&from, &to) {
-        return Err(Error::user(format!("cannot cast {} to {}", from.kind, to.kind)));
-    }
+    rules::check(&from, &to)?;
+    let to = if rules::may_overflow(&from, &to) {
+        to.with_nullable(true)
+    } else {
+        to
+    };
     Ok(Expr::Cast {
         expr: Box::new(expr),
         data_type: to,
@@ -95,6 +105,24 @@ pub(crate) fn evaluate(
     try_cast: bool,
     session: &Session,
 ) -> Result<ArrayRef> {
-    let _ = (array, try_cast, session);
-    Err(Error::internal(format!("no cast from {from} to {to}")))
+    use TypeKind as T;
+    let arrow_type = to.to_arrow();
+    if from.kind == to.kind {
+        return with_type(array.clone(), &arrow_type);
+    }
+    match (&from.kind, &to.kind) {
+        (T::Null, _) => Ok(new_null_array(&arrow_type, array.len())),
+        (_, T::Char(_) | T::Varchar(_)) => to_string::cast(array, from, to, session),
+        (T::Char(_) | T::Varchar(_) | T::Binary(_) | T::Varbinary(_), T::Binary(_) | T::Varbinary(_)) => {
+            binary::cast(array, from, to)
+        }
+        (T::Char(_) | T::Varchar(_), _) => from_string::cast(array, to, try_cast, session),
+        (T::Array(_) | T::Map(..) | T::Multiset(_) | T::Row(_), _) => {
+            nested::cast(array, from, to, try_cast, session)
+        }
+        (T::Date | T::Time(_) | T::Timestamp(_) | T::TimestampLtz(_), _) => {
+            temporal::cast(array, from, to, try_cast, session)
+        }
+        _ => numeric::cast(array, from, to, try_cast),
+    }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Function {
 
 pub(crate) enum Resolution {
     Type(DataType),
+    /// The call stands for another expression.
+    Rewritten(Expr),
     /// The arguments' number or types do not fit any form.
     Mismatch,
     /// The arguments have fitting types but are refused for another reason.
@@ -193,6 +195,7 @@ pub fn call(name: &str, mut args: Vec<Expr>) -> Result<Expr> {
             args,
             data_type,
         }),
+        Resolution::Rewritten(expr) => Ok(expr),
         Resolution::Refused(error) => Err(error),
         Resolution::Mismatch => Err(Error::user(format!(
             "{} does not take arguments of these types",

@@ -3,7 +3,31 @@
 
 use crate::function::Function;
 
+mod arithmetic;
 pub(crate) mod catalog;
+mod collection;
+mod comparison;
+mod conditional;
+mod equality;
+mod hash;
+mod interval;
+mod logic;
+mod math;
+mod regexp;
+mod string;
+mod support;
+mod temporal;
 
 /// All functions that are built.
-pub(crate) const FAMILIES: &[&[Function]] = &[];
+pub(crate) const FAMILIES: &[&[Function]] = &[
+    arithmetic::FUNCTIONS,
+    collection::FUNCTIONS,
+    comparison::FUNCTIONS,
+    conditional::FUNCTIONS,
+    hash::FUNCTIONS,
+    logic::FUNCTIONS,
+    math::FUNCTIONS,
+    regexp::FUNCTIONS,
+    string::FUNCTIONS,
+    temporal::FUNCTIONS,
+];

@@ -1,5 +1,7 @@
 //! What can be cast to what, and the type that values of several types share.
 
+use millrace_core::{Error, Result};
+
 use crate::types::MAX_LENGTH;
 use crate::{DataType, Field, TypeKind as T};
 
@@ -34,20 +36,52 @@ pub(crate) fn castable(from: &DataType, to: &DataType) -> bool {
         ),
         (T::Binary(_) | T::Varbinary(_), T::Binary(_) | T::Varbinary(_)) => true,
         (T::Boolean, _) => to.is_numeric(),
-        (_, T::Boolean) => from.is_integer(),
+        (_, T::Boolean) => from.is_numeric(),
         (T::Date, T::Timestamp(_) | T::TimestampLtz(_)) => true,
         (T::Time(_), T::Time(_) | T::Timestamp(_) | T::TimestampLtz(_)) => true,
         (
             T::Timestamp(_) | T::TimestampLtz(_),
             T::Date | T::Time(_) | T::Timestamp(_) | T::TimestampLtz(_),
         ) => true,
-        (T::IntervalYearMonth | T::IntervalDaySecond, _) => {
-            to.is_integer() || matches!(to.kind, T::Decimal { .. })
-        }
-        (_, T::IntervalYearMonth | T::IntervalDaySecond) => {
-            from.is_integer() || matches!(from.kind, T::Decimal { .. })
-        }
         _ => from.is_numeric() && to.is_numeric(),
+    }
+}
+
+/// Refuses what cannot be cast, with what to do instead where Flink says so.
+pub(crate) fn check(from: &DataType, to: &DataType) -> Result<()> {
+    if castable(from, to) {
+        return Ok(());
+    }
+    let interval = |t: &DataType| matches!(t.kind, T::IntervalYearMonth | T::IntervalDaySecond);
+    if (interval(from) && to.is_numeric()) || (from.is_numeric() && interval(to)) {
+        return Err(Error::unsupported(format!(
+            "a cast from {} to {}",
+            from.kind, to.kind
+        )));
+    }
+    let error = Error::user(format!("cannot cast {} to {}", from.kind, to.kind));
+    Err(match (&from.kind, &to.kind) {
+        (T::Timestamp(_) | T::TimestampLtz(_), _) if to.is_numeric() => {
+            error.with_hint("UNIX_TIMESTAMP(CAST(ts AS STRING)) gives seconds")
+        }
+        (_, T::Timestamp(_)) if from.is_numeric() => {
+            error.with_hint("TO_TIMESTAMP(FROM_UNIXTIME(seconds)) gives a timestamp")
+        }
+        (_, T::TimestampLtz(_)) if from.is_numeric() => {
+            error.with_hint("TO_TIMESTAMP_LTZ(number, precision) gives a timestamp")
+        }
+        _ => error,
+    })
+}
+
+/// Whether a cast to DECIMAL may leave its range, which gives NULL.
+pub(crate) fn may_overflow(from: &DataType, to: &DataType) -> bool {
+    let T::Decimal { precision, scale } = to.kind else {
+        return false;
+    };
+    match as_decimal(&from.kind) {
+        Some((p, s)) => p - s > precision - scale || (s > scale && p - s == precision - scale),
+        None => matches!(from.kind, T::Float | T::Double),
     }
 }
 
@@ -93,6 +127,7 @@ pub(crate) fn may_fail(from: &DataType, to: &DataType) -> bool {
         (a, b) if a == b => false,
         (T::Char(_) | T::Varchar(_), T::Char(_) | T::Varchar(_) | T::Binary(_) | T::Varbinary(_)) => false,
         (T::Char(_) | T::Varchar(_), _) => true,
+        (T::Float | T::Double, T::Decimal { .. }) => true,
         (_, T::Char(_) | T::Varchar(_)) => false,
         // A nanosecond timestamp does not reach every date.
         (_, T::Timestamp(p) | T::TimestampLtz(p)) => *p > 6,

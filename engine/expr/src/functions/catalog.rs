@@ -58,4 +58,34 @@ pub(crate) const AGGREGATES: &[&str] = &[
 ];
 
 /// Scalar functions and operators of Flink that are refused by name.
-pub(crate) const NOT_BUILT: &[&str] = &[];
+pub(crate) const NOT_BUILT: &[&str] = &[
+    "CURRENT_DATABASE",
+    "CURRENT_WATERMARK",
+    "IS JSON",
+    "IS JSON ARRAY",
+    "IS JSON OBJECT",
+    "IS JSON SCALAR",
+    "IS JSON VALUE",
+    "IS NOT JSON",
+    "IS NOT JSON ARRAY",
+    "IS NOT JSON OBJECT",
+    "IS NOT JSON SCALAR",
+    "IS NOT JSON VALUE",
+    "JSON",
+    "JSON_ARRAY",
+    "JSON_EXISTS",
+    "JSON_OBJECT",
+    "JSON_QUERY",
+    "JSON_QUOTE",
+    "JSON_STRING",
+    "JSON_UNQUOTE",
+    "JSON_VALUE",
+    "ML_PREDICT",
+    "OBJECT_OF",
+    "OBJECT_UPDATE",
+    "PARSE_JSON",
+    "PRINTF",
+    "SOURCE_WATERMARK",
+    "TRY_PARSE_JSON",
+    "VECTOR_SEARCH",
+];

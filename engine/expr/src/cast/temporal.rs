@@ -1,0 +1,147 @@
+//! CAST among DATE, TIME, TIMESTAMP and TIMESTAMP_LTZ.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
+use arrow::datatypes::{self as a, ArrowPrimitiveType, TimeUnit};
+use millrace_core::{Error, Result};
+
+use crate::compile::Session;
+use crate::text::timestamp::Moment;
+use crate::text::zone;
+use crate::types::timestamp_unit;
+use crate::value::with_type;
+use crate::{DataType, TypeKind};
+
+/// The value of a timestamp array of a precision.
+pub(crate) fn moment(array: &dyn Array, row: usize, precision: u8) -> Moment {
+    let unit = timestamp_unit(precision);
+    let value = match unit {
+        TimeUnit::Second => array.as_primitive::<a::TimestampSecondType>().value(row),
+        TimeUnit::Millisecond => array.as_primitive::<a::TimestampMillisecondType>().value(row),
+        TimeUnit::Microsecond => array.as_primitive::<a::TimestampMicrosecondType>().value(row),
+        TimeUnit::Nanosecond => array.as_primitive::<a::TimestampNanosecondType>().value(row),
+    };
+    Moment::from_unit(value, unit)
+}
+
+/// Milliseconds of the day without the digits beyond the precision.
+pub(crate) fn truncate_time(millis: i32, precision: u8) -> i32 {
+    let unit = 10i32.pow(3 - u32::from(precision.min(3)));
+    millis / unit * unit
+}
+
+/// The values of a DATE, TIME, TIMESTAMP or TIMESTAMP_LTZ array as moments; a date is its
+/// midnight, a time is of 1970-01-01.
+pub(crate) fn reader<'a>(
+    array: &'a dyn Array,
+    data_type: &DataType,
+) -> Result<Box<dyn Fn(usize) -> Moment + 'a>> {
+    Ok(match data_type.kind {
+        TypeKind::Date => {
+            let dates = array.as_primitive::<a::Date32Type>();
+            Box::new(move |row| Moment::new(dates.value(row), 0))
+        }
+        TypeKind::Time(_) => {
+            let times = array.as_primitive::<a::Time32MillisecondType>();
+            Box::new(move |row| Moment::from_unit(times.value(row).into(), TimeUnit::Millisecond))
+        }
+        TypeKind::Timestamp(precision) | TypeKind::TimestampLtz(precision) => {
+            Box::new(move |row| moment(array, row, precision))
+        }
+        _ => {
+            return Err(Error::internal(format!(
+                "{data_type} is neither a date nor a time"
+            )));
+        }
+    })
+}
+
+/// Builds an array of a DATE, TIME, TIMESTAMP or TIMESTAMP_LTZ type; digits beyond its precision
+/// are cut.
+pub(crate) fn build(
+    to: &DataType,
+    rows: usize,
+    mut value: impl FnMut(usize) -> Result<Option<Moment>>,
+) -> Result<ArrayRef> {
+    match to.kind {
+        TypeKind::Date => collect::<a::Date32Type>(rows, |row| Ok(value(row)?.map(|m| m.split().0))),
+        TypeKind::Time(precision) => collect::<a::Time32MillisecondType>(rows, |row| {
+            Ok(value(row)?.map(|m| truncate_time((m.split().1 / 1_000_000) as i32, precision)))
+        }),
+        TypeKind::Timestamp(precision) | TypeKind::TimestampLtz(precision) => {
+            let unit = timestamp_unit(precision);
+            let array = collect::<a::Int64Type>(rows, |row| {
+                let Some(moment) = value(row)? else {
+                    return Ok(None);
+                };
+                let value = moment
+                    .truncate(precision)
+                    .to_unit(unit)
+                    .ok_or_else(|| out_of_range(to))?;
+                Ok(Some(value))
+            })?;
+            with_type(array, &to.to_arrow())
+        }
+        _ => Err(Error::internal(format!("{to} is neither a date nor a time"))),
+    }
+}
+
+pub(crate) fn out_of_range(to: &DataType) -> Error {
+    Error::user(format!("a timestamp does not fit {}", to.kind))
+        .with_detail("with more than 6 digits of fraction the range is 1677-09-21 to 2262-04-11")
+}
+
+fn collect<T: ArrowPrimitiveType>(
+    rows: usize,
+    mut value: impl FnMut(usize) -> Result<Option<T::Native>>,
+) -> Result<ArrayRef> {
+    let mut values = Vec::with_capacity(rows);
+    let mut nulls = arrow::array::NullBufferBuilder::new(rows);
+    for row in 0..rows {
+        let value = value(row)?;
+        nulls.append(value.is_some());
+        values.push(value.unwrap_or_default());
+    }
+    Ok(Arc::new(PrimitiveArray::<T>::new(values.into(), nulls.finish())))
+}
+
+pub(super) fn cast(
+    array: &ArrayRef,
+    from: &DataType,
+    to: &DataType,
+    try_cast: bool,
+    session: &Session,
+) -> Result<ArrayRef> {
+    use TypeKind::{Timestamp, TimestampLtz};
+    // A wider precision of the same unit is the same values.
+    if let (Timestamp(p), Timestamp(q)) | (TimestampLtz(p), TimestampLtz(q)) = (&from.kind, &to.kind)
+        && timestamp_unit(*p) == timestamp_unit(*q)
+        && p <= q
+    {
+        return with_type(array.clone(), &to.to_arrow());
+    }
+    let zone = session.time_zone;
+    let convert: fn(chrono_tz::Tz, Moment) -> Moment = match (&from.kind, &to.kind) {
+        (TimestampLtz(_), TimestampLtz(_)) => |_, m| m,
+        (TimestampLtz(_), _) => zone::to_local,
+        (_, TimestampLtz(_)) => zone::to_instant,
+        _ => |_, m| m,
+    };
+    let read = reader(array, from)?;
+    let fits = |moment: Moment| match to.kind {
+        Timestamp(p) | TimestampLtz(p) => moment.to_unit(timestamp_unit(p)).is_some(),
+        _ => true,
+    };
+    build(to, array.len(), |row| {
+        if array.is_null(row) {
+            return Ok(None);
+        }
+        let moment = convert(zone, read(row));
+        Ok(if try_cast && !fits(moment) {
+            None
+        } else {
+            Some(moment)
+        })
+    })
+}

@@ -13,7 +13,7 @@
 //! the seam between the sink and its client, `nearest` hints.
 
 pub mod admin;
-pub mod client;
+mod client;
 pub mod metadata;
 mod nearest;
 pub mod options;

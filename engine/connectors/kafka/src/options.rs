@@ -576,3 +576,6 @@ fn check_keys(options: &Options, value: &Payload, key: Option<&Payload>) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 //! and waits, so that the subtask's thread never does.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -24,76 +26,130 @@ pub struct Discovery {
     pub known: HashSet<TopicPartition>,
 }
 
-/// The thread's handle; dropping it ends the thread soon, without waiting.
+/// The thread's handle. Dropping it ends the thread; only a commit on its way is waited for, and
+/// only for a moment.
 pub struct Background {
-    commits: Sender<Vec<(TopicPartition, i64)>>,
-    found: Receiver<Vec<(TopicPartition, i64)>>,
+    /// Taken at the end.
+    commits: Option<Sender<Offsets>>,
+    found: Receiver<Offsets>,
+    /// Commits that are asked for and not done.
+    outstanding: Arc<AtomicUsize>,
+    /// Nothing is sent: it closes when the thread ends.
+    ended: Receiver<()>,
 }
+
+type Offsets = Vec<(TopicPartition, i64)>;
+
+/// How long the last commit is waited for.
+const LAST_COMMIT: Duration = Duration::from_secs(1);
 
 impl Background {
     pub fn start(cluster: Cluster, discovery: Option<Discovery>, waker: Waker) -> Result<Self> {
         let (commits, requests) = channel();
         let (sender, found) = channel();
+        let (end, ended) = channel();
+        let outstanding = Arc::new(AtomicUsize::new(0));
+        let thread = Thread {
+            cluster,
+            discovery,
+            requests,
+            found: sender,
+            outstanding: outstanding.clone(),
+            waker,
+        };
         std::thread::Builder::new()
             .name("kafka-source".to_owned())
-            .spawn(move || run(&cluster, discovery, &requests, &sender, &waker))
+            .spawn(move || {
+                thread.run();
+                drop(end);
+            })
             .map_err(|e| Error::external("cannot start a thread").with_source(e))?;
-        Ok(Background { commits, found })
+        Ok(Background {
+            commits: Some(commits),
+            found,
+            outstanding,
+            ended,
+        })
     }
 
     /// Commits offsets, some time.
-    pub fn commit(&self, offsets: Vec<(TopicPartition, i64)>) {
-        // It fails only when the thread is gone, and commits are best effort.
-        let _ = self.commits.send(offsets);
+    pub fn commit(&self, offsets: Offsets) {
+        if let Some(commits) = &self.commits {
+            self.outstanding.fetch_add(1, Ordering::SeqCst);
+            // It fails only when the thread is gone, and commits are best effort.
+            let _ = commits.send(offsets);
+        }
     }
 
     /// New partitions of this subtask with their first offsets.
-    pub fn discovered(&self) -> Option<Vec<(TopicPartition, i64)>> {
+    pub fn discovered(&self) -> Option<Offsets> {
         self.found.try_recv().ok()
     }
 }
 
-fn run(
-    cluster: &Cluster,
-    mut discovery: Option<Discovery>,
-    commits: &Receiver<Vec<(TopicPartition, i64)>>,
-    found: &Sender<Vec<(TopicPartition, i64)>>,
-    waker: &Waker,
-) {
-    let mut looked = Instant::now();
-    loop {
-        let until_look = discovery
-            .as_ref()
-            .map_or(SERVE, |d| d.interval.saturating_sub(looked.elapsed()));
-        match commits.recv_timeout(until_look.min(SERVE)) {
-            Ok(mut offsets) => {
-                // Only the newest counts.
-                while let Ok(newer) = commits.try_recv() {
-                    offsets = newer;
-                }
-                if let Err(error) = cluster.commit(&offsets) {
-                    tracing::warn!(%error, "offsets are not committed to the group");
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.commits = None;
+        if self.outstanding.load(Ordering::SeqCst) > 0 {
+            let _ = self.ended.recv_timeout(LAST_COMMIT);
         }
-        cluster.serve();
-        if let Some(discovery) = &mut discovery
-            && looked.elapsed() >= discovery.interval
-        {
-            looked = Instant::now();
-            match discovery.look(cluster) {
-                Ok(new) if new.is_empty() => {}
-                Ok(new) => {
-                    if found.send(new).is_err() {
-                        return;
+    }
+}
+
+struct Thread {
+    cluster: Cluster,
+    discovery: Option<Discovery>,
+    requests: Receiver<Offsets>,
+    found: Sender<Offsets>,
+    outstanding: Arc<AtomicUsize>,
+    waker: Waker,
+}
+
+impl Thread {
+    fn run(mut self) {
+        let mut looked = Instant::now();
+        loop {
+            let until_look = self
+                .discovery
+                .as_ref()
+                .map_or(SERVE, |d| d.interval.saturating_sub(looked.elapsed()));
+            match self.requests.recv_timeout(until_look.min(SERVE)) {
+                Ok(offsets) => self.commit(offsets),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.cluster.serve();
+            if let Some(discovery) = &mut self.discovery
+                && looked.elapsed() >= discovery.interval
+            {
+                looked = Instant::now();
+                match discovery.look(&self.cluster) {
+                    Ok(new) if new.is_empty() => {}
+                    Ok(new) => {
+                        if self.found.send(new).is_err() {
+                            return;
+                        }
+                        self.waker.wake();
                     }
-                    waker.wake();
+                    Err(error) => {
+                        tracing::warn!(%error, "looking for new partitions failed, trying again later")
+                    }
                 }
-                Err(error) => tracing::warn!(%error, "looking for new partitions failed, trying again later"),
             }
         }
+    }
+
+    fn commit(&self, mut offsets: Offsets) {
+        let mut taken = 1;
+        // Only the newest counts.
+        while let Ok(newer) = self.requests.try_recv() {
+            offsets = newer;
+            taken += 1;
+        }
+        if let Err(error) = self.cluster.commit(&offsets) {
+            tracing::warn!(%error, "offsets are not committed to the group");
+        }
+        self.outstanding.fetch_sub(taken, Ordering::SeqCst);
     }
 }
 

@@ -78,7 +78,7 @@ unsafe impl Send for LibrdkafkaReader {}
 impl LibrdkafkaReader {
     pub fn open(properties: &Properties, waker: Waker) -> Result<Self> {
         let mut rd = properties.rdkafka(Role::Consumer)?;
-        // librdkafka's queue may hold 64 MiB of payload; a fetch more than a tenth of a second of work.
+        // What waits in the client, all partitions together: some tenths of a second of work.
         rd.default("queued.max.messages.kbytes", "16384");
         rd.default("queued.min.messages", "100000");
         rd.default("max.partition.fetch.bytes", "2097152");
@@ -305,6 +305,7 @@ impl LibrdkafkaReader {
                 assigned.position = m.offset;
             }
             block.positions.push((split, assigned.position));
+            block.at_end.push(split);
             return Ok(());
         }
         if assigned.stopped {

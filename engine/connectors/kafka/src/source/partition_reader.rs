@@ -61,6 +61,8 @@ pub struct Block {
     /// A position moves without records too: markers of transactions and aborted records follow
     /// the last record that is given.
     pub positions: Vec<(u32, i64)>,
+    /// Splits that are read to the end of what their isolation level shows.
+    pub at_end: Vec<u32>,
 }
 
 impl Block {
@@ -88,6 +90,7 @@ impl Block {
         self.headers.values.clear();
         self.runs.clear();
         self.positions.clear();
+        self.at_end.clear();
     }
 
     pub fn records(&self) -> usize {

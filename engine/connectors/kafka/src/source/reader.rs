@@ -20,8 +20,8 @@ const EMPTY_BLOCKS: usize = 16;
 
 pub struct KafkaReader {
     splits: Vec<Split>,
-    /// By split: the end of its partition when it was last read to it, to tell 0 records from
-    /// markers and open transactions, which count in the end but are not given.
+    /// By split: its partition's end when it was last read to the end. Behind what a reader of
+    /// committed records is shown there may be an open transaction, which is no lag.
     ends_reached: Vec<Option<i64>>,
     finished: Vec<bool>,
     partitions: Box<dyn PartitionReader>,
@@ -141,14 +141,14 @@ impl KafkaReader {
 
     /// Moves splits to where the block ends; stops those that are read to their end.
     fn advance(&mut self) -> Result<()> {
-        let records: HashSet<u32> = self.block.runs.iter().map(|(split, _)| *split).collect();
+        for &split in &self.block.at_end {
+            if let Some(end) = self.ends_reached.get_mut(split as usize) {
+                *end = self.partitions.end_offset(split);
+            }
+        }
         for &(split, next) in &self.block.positions {
             let i = split as usize;
             let Some(s) = self.splits.get_mut(i) else { continue };
-            // A position that is told without a record is the partition's end.
-            if next == s.next || !records.contains(&split) {
-                self.ends_reached[i] = self.partitions.end_offset(split);
-            }
             s.next = s.next.max(next);
             if s.is_finished() && !self.finished[i] {
                 self.finished[i] = true;

@@ -187,7 +187,7 @@ impl Job {
         Ok(())
     }
 
-    pub fn to_end(&mut self) -> Result<()> {
+    pub fn run_to_end(&mut self) -> Result<()> {
         self.until("the end", |job| job.ended.iter().all(|e| *e))
     }
 

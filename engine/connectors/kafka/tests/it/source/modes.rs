@@ -32,7 +32,7 @@ fn earliest_to_latest_is_everything_in_order() {
         );
     }
     let mut job = Job::open(&table(kafka(), &topic, &[TO_LATEST]), 1, None).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(job.sorted_ids(), (0..15_000).collect::<Vec<_>>());
     for partition in 0..3 {
         let of_one: Vec<i64> = job.ids().into_iter().filter(|id| id % 3 == partition).collect();
@@ -45,7 +45,7 @@ fn earliest_to_latest_is_everything_in_order() {
 fn an_empty_bounded_topic_ends() {
     let topic = kafka().unique_topic("modes", 2);
     let mut job = Job::open(&table(kafka(), &topic, &[TO_LATEST]), 3, None).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(job.rows(), 0);
 }
 
@@ -87,7 +87,7 @@ fn timestamps_begin_and_end_reading() {
         ("scan.bounded.timestamp-millis", "1030000"),
     ];
     let mut job = Job::open(&table(kafka(), &topic, &options), 1, None).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(job.ids(), (20..30).collect::<Vec<_>>());
 
     // Later than everything: the end.
@@ -97,7 +97,7 @@ fn timestamps_begin_and_end_reading() {
         TO_LATEST,
     ];
     let mut job = Job::open(&table(kafka(), &topic, &late), 1, None).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(job.rows(), 0);
 }
 
@@ -116,7 +116,7 @@ fn specific_offsets_begin_and_end_reading() {
         ),
     ];
     let mut job = Job::open(&table(kafka(), &topic, &options), 1, None).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     // Partition 1 is not named at the start: from its first record.
     assert_eq!(job.sorted_ids(), [4, 5, 10, 11, 12]);
 }
@@ -147,7 +147,7 @@ fn group_offsets_begin_and_end_reading() {
         ("properties.auto.offset.reset", "earliest"),
     ];
     let mut job = Job::open(&table(kafka(), &topic, &reset), 1, None).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(job.sorted_ids(), [vec![7, 8, 9], (10..20).collect()].concat());
 
     let latest = [
@@ -157,7 +157,7 @@ fn group_offsets_begin_and_end_reading() {
         ("properties.auto.offset.reset", "latest"),
     ];
     let mut job = Job::open(&table(kafka(), &topic, &latest), 1, None).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(job.sorted_ids(), [7, 8, 9]);
 
     let ends = [with_group[0], ("scan.bounded.mode", "group-offsets")];
@@ -165,7 +165,7 @@ fn group_offsets_begin_and_end_reading() {
     assert!(e.contains("no committed offset to end at"), "{e}");
     commit(&group, &topic, 1, 2);
     let mut job = Job::open(&table(kafka(), &topic, &ends), 1, None).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(
         job.sorted_ids(),
         [vec![0, 1, 2, 3, 4, 5, 6], vec![10, 11]].concat()
@@ -270,7 +270,7 @@ fn several_topics_are_one_table() {
     write(kafka(), &a, 0, 0..5);
     write(kafka(), &b, 1, 5..10);
     let mut job = Job::open(&table(kafka(), &format!("{a}; {b}"), &[TO_LATEST]), 2, None).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(job.sorted_ids(), (0..10).collect::<Vec<_>>());
 }
 

@@ -47,7 +47,7 @@ fn metadata_columns() {
     ];
     let spec = with_metadata(table(kafka(), &topic, &[TO_LATEST]), &all);
     let mut job = Job::open(&spec, 1, None).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     let rows = arrow::compute::concat_batches(&job.batches[0].schema(), &job.batches).unwrap();
     assert_eq!(rows.num_rows(), 2);
     let column = |name: &str| rows.column_by_name(&format!("$metadata.{name}")).unwrap().clone();
@@ -104,7 +104,7 @@ fn keys_are_columns_and_a_record_without_one_gives_no_row() {
     let names = |extra: &[(&str, &str)]| {
         let options: Vec<_> = base.iter().chain(extra).copied().collect();
         let mut job = Job::open(&table(kafka(), &topic, &options), 1, None).unwrap();
-        job.to_end().unwrap();
+        job.run_to_end().unwrap();
         let names: Vec<String> = job
             .batches
             .iter()
@@ -140,7 +140,7 @@ fn a_record_without_a_value_gives_no_row() {
     write(kafka(), &topic, 0, [2]);
     let spec = with_metadata(table(kafka(), &topic, &[TO_LATEST]), &["offset"]);
     let mut job = Job::open(&spec, 1, None).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(job.ids(), [1, 2]);
     let offsets: Vec<i64> = job
         .batches
@@ -161,13 +161,13 @@ fn a_malformed_record_fails_with_its_place_or_is_skipped() {
     write(kafka(), &topic, 1, 3..5);
 
     let mut job = Job::open(&table(kafka(), &topic, &[TO_LATEST]), 1, None).unwrap();
-    let e = job.to_end().unwrap_err();
+    let e = job.run_to_end().unwrap_err();
     assert_eq!(e.kind(), ErrorKind::User);
     assert!(e.to_string().contains(&format!("{topic}-1-3")), "{e}");
 
     let skip = [TO_LATEST, ("json.ignore-parse-errors", "true")];
     let mut job = Job::open(&table(kafka(), &topic, &skip), 1, None).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(job.sorted_ids(), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]);
     assert_eq!(job.readers[0].skipped_records(), 1);
 }

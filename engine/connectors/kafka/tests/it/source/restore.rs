@@ -41,7 +41,7 @@ fn one_three_two_subtasks_read_every_record_once() {
         job.step().unwrap();
     }
     let mut job = Job::open(&spec, 2, state.as_deref()).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     ids.extend(job.ids());
     ids.sort_unstable();
     assert_eq!(ids, (0..10_000).collect::<Vec<_>>());
@@ -56,7 +56,7 @@ fn one_three_two_subtasks_read_every_record_once() {
     write(kafka(), &topic, 0, [77]);
     let state = job.snapshot(10);
     let mut job = Job::open(&spec, 3, Some(&state)).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(job.rows(), 0);
 }
 
@@ -118,7 +118,7 @@ fn a_topic_that_the_table_no_longer_reads_is_left_out() {
     }
     .encode();
     let mut job = Job::open(&table(kafka(), &new, &[TO_LATEST]), 1, Some(&[state])).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(job.ids(), (5..10).collect::<Vec<_>>());
 }
 

@@ -50,7 +50,7 @@ fn every_mechanism_logs_in() {
     let (_, secure) = secure();
     for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
         let mut job = Job::open(&login(mechanism, secure.user, secure.password), 1, None).unwrap();
-        job.to_end().unwrap();
+        job.run_to_end().unwrap();
         assert_eq!(job.ids(), (0..10).collect::<Vec<_>>(), "{mechanism}");
     }
 }
@@ -72,7 +72,7 @@ fn pem_trust_stores_too() {
         };
     }
     let mut job = Job::open(&spec, 1, None).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(job.rows(), 10);
 
     spec.table.options.remove("properties.ssl.truststore.location");
@@ -80,7 +80,7 @@ fn pem_trust_stores_too() {
         .options
         .insert("properties.ssl.truststore.certificates".to_owned(), pem);
     let mut job = Job::open(&spec, 1, None).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(job.rows(), 10);
 }
 

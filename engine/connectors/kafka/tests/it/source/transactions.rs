@@ -35,7 +35,7 @@ fn read_uncommitted_is_the_default_and_shows_aborted_records() {
     let topic = kafka().unique_topic("isolation", 1);
     mixed(&topic);
     let mut job = Job::open(&table(kafka(), &topic, &[TO_LATEST]), 1, None).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(job.ids(), (0..20).collect::<Vec<_>>());
 }
 
@@ -44,7 +44,7 @@ fn read_committed_shows_none_and_ends_behind_the_markers() {
     let topic = kafka().unique_topic("isolation", 2);
     mixed(&topic);
     let mut job = Job::open(&table(kafka(), &topic, &[TO_LATEST, COMMITTED]), 1, None).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(job.ids(), (0..10).collect::<Vec<_>>());
 
     // Unbounded: no lag is left, though 12 offsets hold nothing that is shown.
@@ -67,6 +67,6 @@ fn an_open_transaction_is_waited_for() {
         std::thread::yield_now();
     }
     producer.commit_transaction(PATIENCE).unwrap();
-    job.to_end().unwrap();
+    job.run_to_end().unwrap();
     assert_eq!(job.ids(), [1]);
 }

@@ -335,7 +335,7 @@ async fn brokers_too_old_for_our_first_question_are_asked_in_version_zero() {
 
 #[tokio::test]
 async fn a_request_that_the_broker_does_not_know_is_named() {
-    let broker = Broker::start_with(&[(10, 0, 4), (18, 0, 3)], |asked, port| coordinator(asked, port)).await;
+    let broker = Broker::start_with(&[(10, 0, 4), (18, 0, 3)], coordinator).await;
     let e = admin(&broker)
         .describe_transactions(&["tx".to_owned()])
         .await

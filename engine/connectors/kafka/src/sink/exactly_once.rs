@@ -39,9 +39,11 @@ use millrace_connector_api::sink::SinkWriter;
 use millrace_connector_api::{ChangeBatch, Waker};
 use millrace_core::{CheckpointId, Error, Result, failpoint};
 
+use super::claim::Claim;
 use super::encode::RecordEncoder;
+use super::outbox::Outbox;
 use super::state::{Prepared, WriterState, transactional_id};
-use crate::writer::{Block, Client, Committed, TransactionalWriter};
+use crate::writer::{Client, Committed, TransactionalWriter};
 
 /// Ids a subtask has. Three or four turn round where checkpoints complete; the others are for
 /// checkpoints that do not.
@@ -57,18 +59,17 @@ pub struct Ids {
 
 pub struct ExactlyOnce {
     client: Box<dyn Client>,
-    encoder: RecordEncoder,
+    outbox: Outbox,
     ids: Ids,
     waker: Waker,
+    /// Held, not read.
+    _claim: Claim,
 
     /// Ids that were opened so far; the next one's number.
     used: u32,
     opening: Option<Box<dyn TransactionalWriter>>,
     free: Vec<Box<dyn TransactionalWriter>>,
     current: Option<Box<dyn TransactionalWriter>>,
-    /// What of `block` the current transaction has not taken yet starts here.
-    block: Block,
-    taken: usize,
     checkpoint: Option<Pending>,
     /// In the order in which they commit.
     prepared: VecDeque<Uncommitted>,
@@ -85,7 +86,7 @@ struct Pending {
 }
 
 enum Stage {
-    /// The rest of the block goes out, then everything is acknowledged.
+    /// The rest of the outbox goes out, then everything is acknowledged.
     Flush(Box<dyn TransactionalWriter>),
     Prepare(Box<dyn TransactionalWriter>),
     Done,
@@ -108,18 +109,23 @@ struct Cooling {
 
 impl ExactlyOnce {
     /// Starts to open the first id and returns.
-    pub fn open(client: Box<dyn Client>, encoder: RecordEncoder, ids: Ids, waker: Waker) -> Result<Self> {
+    pub fn open(
+        client: Box<dyn Client>,
+        encoder: RecordEncoder,
+        ids: Ids,
+        claim: Claim,
+        waker: Waker,
+    ) -> Result<Self> {
         let mut writer = ExactlyOnce {
             client,
-            encoder,
+            outbox: Outbox::new(encoder),
             ids,
             waker,
+            _claim: claim,
             used: 0,
             opening: None,
             free: Vec::new(),
             current: None,
-            block: Block::default(),
-            taken: 0,
             checkpoint: None,
             prepared: VecDeque::new(),
             cooling: Vec::new(),
@@ -145,17 +151,6 @@ impl ExactlyOnce {
         Ok(())
     }
 
-    /// Hands what is left of the block to the current transaction.
-    fn send(block: &Block, taken: &mut usize, writer: &mut dyn TransactionalWriter) -> Result<Poll<()>> {
-        while *taken < block.len() {
-            if writer.poll_ready()?.is_pending() {
-                return Ok(Poll::Pending);
-            }
-            *taken += writer.produce(block, *taken)?;
-        }
-        Ok(Poll::Ready(()))
-    }
-
     fn advance_checkpoint(&mut self) -> Result<Poll<()>> {
         let Some(pending) = &mut self.checkpoint else {
             return Err(Error::internal(
@@ -165,9 +160,7 @@ impl ExactlyOnce {
         loop {
             pending.stage = match std::mem::replace(&mut pending.stage, Stage::Done) {
                 Stage::Flush(mut writer) => {
-                    if Self::send(&self.block, &mut self.taken, &mut *writer)?.is_pending()
-                        || writer.poll_flush()?.is_pending()
-                    {
+                    if self.outbox.send(&mut *writer)?.is_pending() || writer.poll_flush()?.is_pending() {
                         pending.stage = Stage::Flush(writer);
                         return Ok(Poll::Pending);
                     }
@@ -270,13 +263,11 @@ impl SinkWriter for ExactlyOnce {
     fn poll_ready(&mut self) -> Result<Poll<()>> {
         let _ = self.commit()?;
         // Records behind the barrier must not overtake those before it on another connection.
-        if let Some(pending) = &self.checkpoint
-            && !matches!(pending.stage, Stage::Done)
-        {
+        if self.checkpoint.is_some() {
             return Ok(Poll::Pending);
         }
         if let Some(current) = &mut self.current {
-            if Self::send(&self.block, &mut self.taken, &mut **current)?.is_pending() {
+            if self.outbox.send(&mut **current)?.is_pending() {
                 return Ok(Poll::Pending);
             }
             // A spare is opened while this one is written, so that no barrier waits for it.
@@ -302,13 +293,6 @@ impl SinkWriter for ExactlyOnce {
         if batch.is_empty() {
             return Ok(());
         }
-        if self.taken < self.block.len() {
-            return Err(Error::internal(
-                "the Kafka sink was given a batch before it was ready",
-            ));
-        }
-        self.encoder.encode(batch, &mut self.block)?;
-        self.taken = 0;
         if self.current.is_none() {
             let mut next = self
                 .free
@@ -318,7 +302,8 @@ impl SinkWriter for ExactlyOnce {
             self.current = Some(next);
         }
         if let Some(current) = &mut self.current {
-            self.taken = current.produce(&self.block, 0)?;
+            self.outbox.push(batch)?;
+            let _ = self.outbox.send(&mut **current)?;
         }
         Ok(())
     }
@@ -328,12 +313,7 @@ impl SinkWriter for ExactlyOnce {
         match &mut self.checkpoint {
             // The last one was given up before its state was made. Nothing was written since, so
             // what it was preparing belongs to this one.
-            Some(pending) if self.current.is_none() => pending.checkpoint = checkpoint,
-            Some(_) => {
-                return Err(Error::internal(
-                    "a checkpoint of the Kafka sink was begun within another",
-                ));
-            }
+            Some(pending) => pending.checkpoint = checkpoint,
             None => {
                 let stage = self.current.take().map_or(Stage::Done, Stage::Flush);
                 self.checkpoint = Some(Pending { checkpoint, stage });

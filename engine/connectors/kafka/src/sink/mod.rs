@@ -1,15 +1,18 @@
 //! Writing tables to Kafka.
 //!
-//! Layout: `options` what the table's options mean here, `encode` rows to records,
-//! `at_least_once` and `exactly_once` the two writers, `state` what they put into checkpoints,
+//! Layout: `options` what the table's options mean here, `encode` rows to records, `outbox` records
+//! that wait for room, `at_least_once` and `exactly_once` the two writers, `claim` ids that two
+//! sinks would share, `state` what writers put into checkpoints,
 //! `recovery` what is committed, aborted and fenced before a new attempt, `librdkafka` the client.
 //! The seam between the writers and the client is `crate::writer`.
 
 mod at_least_once;
+mod claim;
 mod encode;
 mod exactly_once;
 mod librdkafka;
 mod options;
+mod outbox;
 mod recovery;
 mod state;
 
@@ -25,6 +28,7 @@ use millrace_expr::Field;
 use millrace_kafka_wire::{Admin, ResponseError};
 
 use self::at_least_once::AtLeastOnce;
+use self::claim::Claim;
 use self::encode::RecordEncoder;
 use self::exactly_once::{ExactlyOnce, IDS, Ids};
 use self::librdkafka::Librdkafka;
@@ -144,10 +148,14 @@ impl SinkFactory for Sink {
         match prefix(&options) {
             None => {
                 let writer = client.plain(context.waker)?;
-                let flushes = options.guarantee == DeliveryGuarantee::AtLeastOnce;
-                Ok(Box::new(AtLeastOnce::new(writer, encoder, flushes)))
+                Ok(Box::new(AtLeastOnce::new(writer, encoder)))
             }
             Some(prefix) => {
+                let claim = Claim::new(
+                    &spec.table.name,
+                    options.properties.bootstrap(),
+                    &format!("{prefix}-{}-{}-", context.attempt, context.subtask),
+                )?;
                 let ids = Ids {
                     prefix: prefix.to_owned(),
                     attempt: context.attempt,
@@ -158,6 +166,7 @@ impl SinkFactory for Sink {
                     Box::new(client),
                     encoder,
                     ids,
+                    claim,
                     context.waker,
                 )?))
             }

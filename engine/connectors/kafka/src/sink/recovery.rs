@@ -26,6 +26,9 @@ const FENCING_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Plan {
     /// To commit, oldest checkpoint first.
     pub commit: Vec<Prepared>,
+    /// Committed before, by the job's own record: committed only if they are seen to be open still,
+    /// which they are where a checkpoint of another job's folder is restored.
+    pub done: Vec<Prepared>,
     /// Ids to fence if they exist.
     pub fence: BTreeSet<String>,
     /// Prefixes under which stragglers are looked for, with the newest attempt known of each.
@@ -47,11 +50,10 @@ impl Plan {
         };
         let restored = all(restored);
         let newest = newest.map(all);
-        let mut commit: Vec<Prepared> = match &newest {
-            _ if is_committed => Vec::new(),
-            None => restored.clone(),
-            Some(newest) => restored.iter().filter(|p| newest.contains(p)).cloned().collect(),
-        };
+        let (mut commit, done): (Vec<Prepared>, Vec<Prepared>) = restored
+            .iter()
+            .cloned()
+            .partition(|p| !is_committed && newest.as_ref().is_none_or(|newest| newest.contains(p)));
         // Within a writer the order is kept; between writers only that of checkpoints matters.
         commit.sort_by_key(|p| p.checkpoint);
         let kept: HashSet<&str> = commit
@@ -77,6 +79,7 @@ impl Plan {
         }
         Plan {
             commit,
+            done,
             fence,
             prefixes,
         }
@@ -87,16 +90,20 @@ pub async fn run(admin: &Admin, plan: Plan) -> Result<Recovered> {
     let mut recovered = Recovered::default();
     let mut fence = plan.fence;
     let mut kept: HashSet<String> = HashSet::new();
-    if !plan.commit.is_empty() {
+    let all = plan.commit.iter().chain(&plan.done);
+    let ids: Vec<String> = all.map(|p| p.handle.transactional_id.clone()).collect();
+    let known = admin.describe_transactions(&ids).await?;
+    let mut commits = plan.commit;
+    commits.extend(
+        plan.done
+            .into_iter()
+            .filter(|p| is_open(p, known.get(&p.handle.transactional_id))),
+    );
+    commits.sort_by_key(|p| p.checkpoint);
+    if !commits.is_empty() {
         failpoint::pass("recovery.before-commit");
     }
-    let ids: Vec<String> = plan
-        .commit
-        .iter()
-        .map(|p| p.handle.transactional_id.clone())
-        .collect();
-    let known = admin.describe_transactions(&ids).await?;
-    for (i, prepared) in plan.commit.iter().enumerate() {
+    for (i, prepared) in commits.iter().enumerate() {
         if i > 0 {
             failpoint::pass("recovery.between-commits");
         }
@@ -114,11 +121,10 @@ pub async fn run(admin: &Admin, plan: Plan) -> Result<Recovered> {
         kept.insert(id.clone());
         recovered.committed += 1;
     }
-    if !plan.commit.is_empty() {
+    if !commits.is_empty() {
         failpoint::pass("recovery.after-commit");
     }
-    // An id whose older transaction was succeeded may still have one to commit: never here, since
-    // an id is in one state once; but fencing what is kept would be a loss, so it is made sure.
+    // To fence what was committed now would make this recovery impossible to repeat.
     fence.retain(|id| !kept.contains(id));
     recovered.fenced = fence_all(admin, fence, &kept, &plan.prefixes).await?;
     tracing::info!(
@@ -127,6 +133,15 @@ pub async fn run(admin: &Admin, plan: Plan) -> Result<Recovered> {
         "Kafka sink recovered"
     );
     Ok(recovered)
+}
+
+/// Whether the handle's very transaction is open.
+fn is_open(prepared: &Prepared, known: Option<&TransactionDescription>) -> bool {
+    let handle = &prepared.handle;
+    known.is_some_and(|t| {
+        t.state == TransactionState::Ongoing
+            && (t.producer_id, t.epoch, t.start_time) == (handle.producer_id, handle.epoch, handle.start_time)
+    })
 }
 
 /// Whether the id's transaction is a later one than the handle's. An id is used again only after
@@ -318,5 +333,8 @@ mod tests {
             "fenced, not succeeded"
         );
         assert!(!is_succeeded(&prepared(3, "a"), None));
+        assert!(is_open(&prepared(3, "a"), Some(&known(3, 0))));
+        assert!(!is_open(&prepared(3, "a"), Some(&known(4, 0))));
+        assert!(!is_open(&prepared(3, "a"), None));
     }
 }

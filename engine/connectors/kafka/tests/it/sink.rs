@@ -160,6 +160,7 @@ impl Job {
 
     fn try_recover(&self, restored: &[Vec<u8>], newest: Option<&[Vec<u8>]>) -> Result<Recovered> {
         let context = RecoverContext {
+            uid: "sink".to_owned(),
             config: Configuration::default(),
             runtime: self.runtime.handle().clone(),
             restored: restored.to_vec(),
@@ -208,7 +209,7 @@ impl Subtask {
                 return Ok(value);
             }
             assert!(started.elapsed() < PATIENCE, "waited for too long");
-            self.waker.wait(Duration::from_secs(1));
+            self.waker.wait(Duration::from_secs(30));
         }
     }
 
@@ -655,4 +656,221 @@ fn what_cannot_be_is_said_before_anything_starts() {
     let e = unknown.sink.check(&unknown.spec()).unwrap_err();
     assert!(e.to_string().contains("no-such-topic"), "{e}");
     assert_eq!(e.kind(), ErrorKind::User);
+}
+
+#[test]
+fn over_tls_and_sasl_both_clients_log_in() {
+    let kafka = Kafka::start(Version::Kafka39, Options::default().secure()).unwrap();
+    let secure = kafka.secure().unwrap();
+    for (mechanism, module) in [
+        ("PLAIN", "org.apache.kafka.common.security.plain.PlainLoginModule"),
+        (
+            "SCRAM-SHA-256",
+            "org.apache.kafka.common.security.scram.ScramLoginModule",
+        ),
+        (
+            "SCRAM-SHA-512",
+            "org.apache.kafka.common.security.scram.ScramLoginModule",
+        ),
+    ] {
+        let plain = Job::new(&kafka);
+        let login = format!(
+            "{module} required username=\"{}\" password=\"{}\";",
+            secure.user, secure.password
+        );
+        let mut job = plain
+            .again()
+            .with("properties.bootstrap.servers", &secure.bootstrap)
+            .with("properties.security.protocol", "SASL_SSL")
+            .with("properties.sasl.mechanism", mechanism)
+            .with("properties.sasl.jaas.config", &login)
+            .with(
+                "properties.ssl.truststore.location",
+                &secure.truststore.display().to_string(),
+            )
+            .with("properties.ssl.truststore.password", secure.truststore_password);
+        job.sink.check(&job.spec()).unwrap();
+        let mut w = job.open(1);
+        w.write(&["a"]);
+        let state = w.snapshot(1);
+        w.write(&["b"]);
+        w.snapshot(2);
+        w.abandon();
+        let recovered = job.recover(&[state]);
+        assert_eq!(recovered.committed, 1, "{mechanism}");
+        assert!(recovered.fenced >= 1, "{mechanism}");
+        assert_eq!(plain.committed(), ["a"], "{mechanism}");
+        // Another password is refused at once, and not shown.
+        let wrong = job.again().with(
+            "properties.sasl.jaas.config",
+            &login.replace(secure.password, "guess-42"),
+        );
+        let e = wrong.sink.check(&wrong.spec()).unwrap_err();
+        assert!(!e.to_string().contains("guess-42"), "{e}");
+    }
+}
+
+#[test]
+fn a_coordinator_that_dies_is_followed_by_the_writer_and_by_recovery() {
+    let mut kafka = Kafka::start(Version::Kafka41, Options::default().brokers(3)).unwrap();
+    let mut job = Job::new(&kafka);
+    let coordinator = |kafka: &Kafka, id: &str| {
+        let all = kafka.transactions().unwrap();
+        all.iter().find(|t| t.transactional_id == id).unwrap().coordinator as usize - 1
+    };
+    // Prepared, then its coordinator dies: the commit finds the next one.
+    let mut w = job.open(1);
+    w.write(&["a"]);
+    let id = handles(&w.snapshot(1)).remove(0);
+    let dead = coordinator(&kafka, &id);
+    kafka.kill(dead).unwrap();
+    w.complete(1);
+    kafka.restart(dead).unwrap();
+    // The same for a recovery.
+    w.write(&["b"]);
+    let state = w.snapshot(2);
+    w.write(&["never"]);
+    w.snapshot(3);
+    w.abandon();
+    let dead = coordinator(&kafka, &handles(&state)[0]);
+    kafka.kill(dead).unwrap();
+    assert_eq!(job.recover(&[state]).committed, 1);
+    kafka.restart(dead).unwrap();
+    assert_eq!(job.committed(), ["a", "b"]);
+}
+
+#[test]
+fn a_checkpoint_of_another_folder_is_committed_though_ours_does_not_hold_it() {
+    let kafka = Kafka::shared(Version::Kafka39);
+    let mut other = Job::new(kafka);
+    let mut w = other.open(1);
+    w.write(&["theirs"]);
+    let theirs = w.snapshot(1);
+    w.abandon();
+    let ours = Job::on(
+        kafka.bootstrap(),
+        other.topic.clone(),
+        format!("{}-ours", other.prefix),
+    );
+    let recovered = ours.try_recover(&[theirs], Some(&[])).unwrap();
+    assert_eq!(recovered.committed, 1);
+    assert_eq!(other.committed(), ["theirs"]);
+}
+
+#[test]
+fn two_sinks_with_the_same_ids_are_refused() {
+    let kafka = Kafka::shared(Version::Kafka39);
+    let mut job = Job::new(kafka);
+    let _first = job.open(1);
+    let context = SinkContext {
+        config: Configuration::default(),
+        job_name: "test".to_owned(),
+        uid: "other".to_owned(),
+        subtask: 0,
+        parallelism: 1,
+        attempt: 1,
+        waker: Waker::default(),
+        runtime: job.runtime.handle().clone(),
+    };
+    let e = job.sink.open(&job.spec(), context).err().unwrap();
+    assert_eq!(e.kind(), ErrorKind::User);
+    assert!(e.to_string().contains("sink.transactional-id-prefix"), "{e}");
+}
+
+/// A subtask that counts, crashes, is declined, restores and leaves zombies, at random.
+#[test]
+fn whatever_happens_each_record_is_visible_once_and_in_order() {
+    for (version, seed) in [
+        (Version::Kafka39, 1),
+        (Version::Kafka41, 2),
+        (Version::Kafka39, rand::random()),
+    ] {
+        println!("seed {seed}");
+        random_life(Kafka::shared(version), seed);
+    }
+}
+
+fn random_life(kafka: &Kafka, seed: u64) {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    let mut random = StdRng::seed_from_u64(seed);
+    let topic = kafka.unique_topic("life", 1);
+    let mut job = Job::on(kafka.bootstrap(), topic.clone(), topic);
+    let (mut attempt, mut checkpoint, mut next) = (1, 0, 0_u64);
+    let mut durable: (Vec<Vec<u8>>, u64) = (Vec::new(), 0);
+    let mut zombies: Vec<Subtask> = Vec::new();
+    let mut recovered = Recovered::default();
+    let mut w = job.open(attempt);
+    for _ in 0..40 {
+        if random.random_bool(0.8) {
+            let lines: Vec<String> = (next..next + random.random_range(1..200))
+                .map(|n| format!("{n:08}"))
+                .collect();
+            w.write(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+            next += lines.len() as u64;
+        }
+        let mut crashes = random.random_bool(0.15);
+        if !crashes && random.random_bool(0.8) {
+            checkpoint += 1;
+            let state = w.snapshot(checkpoint);
+            // Declined, or durable; then told or not.
+            if random.random_bool(0.75) {
+                durable = (vec![state], next);
+                if random.random_bool(0.8) {
+                    w.complete(checkpoint);
+                } else {
+                    crashes = true;
+                }
+            }
+        }
+        if crashes {
+            if random.random_bool(0.5) {
+                zombies.push(w);
+            } else {
+                w.abandon();
+            }
+            for _ in 0..random.random_range(1..3) {
+                let now = job.recover(&durable.0);
+                recovered.committed += now.committed;
+                recovered.fenced += now.fenced;
+            }
+            attempt += 1;
+            next = durable.1;
+            w = job.open(attempt);
+        }
+        // A zombie does what it can until it is told that it is one; it cannot complete a checkpoint.
+        zombies.retain_mut(|zombie| {
+            if random.random_bool(0.5) && zombie.try_write(&["zombie"]).is_err() {
+                return false;
+            }
+            if random.random_bool(0.3) && zombie.try_snapshot(checkpoint + 1000).is_err() {
+                return false;
+            }
+            random.random_bool(0.8)
+        });
+    }
+    checkpoint += 1;
+    w.snapshot(checkpoint);
+    w.complete(checkpoint);
+    drop(zombies);
+    let expected: Vec<String> = (0..next).map(|n| format!("{n:08}")).collect();
+    let client = kafka.client();
+    let read: Vec<String> = records::read(&client, &job.topic, Isolation::ReadCommitted)
+        .unwrap()
+        .iter()
+        .map(|r| r.text())
+        .collect();
+    assert!(
+        read == expected,
+        "seed {seed}: {} records, not {}",
+        read.len(),
+        expected.len()
+    );
+    let open = kafka.transactions().unwrap();
+    let open: Vec<_> = open
+        .iter()
+        .filter(|t| t.is_open() && t.transactional_id.starts_with(&job.prefix))
+        .collect();
+    println!("seed {seed}: {recovered:?} in {attempt} attempts, open at the end: {open:?}");
 }

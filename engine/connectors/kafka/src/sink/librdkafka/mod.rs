@@ -30,6 +30,7 @@ const BATCH: usize = 1024;
 /// One blocking call of librdkafka; between two of them it is seen whether anybody still waits.
 const CALL_MS: i32 = 5_000;
 const PAUSE: Duration = Duration::from_millis(100);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What every producer of a subtask is made with.
 pub struct Librdkafka {
@@ -77,15 +78,13 @@ impl Client for Librdkafka {
             begun: None,
         });
         let cancelled = Arc::new(AtomicBool::new(false));
-        let opening = Task::blocking(&self.runtime, waker.clone(), {
-            let (id, admin, runtime) = (
-                transactional_id.to_owned(),
-                self.admin.clone(),
-                self.runtime.clone(),
-            );
-            let (native, cancelled) = (producer.native()?.clone(), cancelled.clone());
-            move || open(&native, &id, &admin, &runtime, &cancelled)
-        });
+        let opening = open(
+            producer.native()?.clone(),
+            transactional_id.to_owned(),
+            self.admin.clone(),
+            cancelled.clone(),
+        );
+        let opening = Task::spawn(&self.runtime, waker.clone(), opening);
         Ok(Box::new(TransactionalProducer {
             producer,
             transactional_id: transactional_id.to_owned(),
@@ -382,15 +381,11 @@ impl TransactionalWriter for TransactionalProducer {
         };
         self.preparing = None;
         let native = self.producer.native()?.clone();
-        let (admin, runtime, cancelled) = (
-            self.admin.clone(),
-            self.producer.runtime.clone(),
-            self.cancelled.clone(),
-        );
-        self.committing = Some(Task::blocking(
+        let committing = commit(native, handle, self.admin.clone(), self.cancelled.clone());
+        self.committing = Some(Task::spawn(
             &self.producer.runtime,
             self.waker.clone(),
-            move || commit(&native, &handle, &admin, &runtime, &cancelled),
+            committing,
         ));
         Ok(())
     }
@@ -410,31 +405,16 @@ impl TransactionalWriter for TransactionalProducer {
     }
 }
 
-/// Takes the id over and learns who we are to the coordinator. Blocks.
-fn open(
-    native: &Native,
-    id: &str,
-    admin: &Admin,
-    runtime: &Runtime,
-    cancelled: &AtomicBool,
-) -> Result<Identity> {
-    let started = Instant::now();
-    loop {
-        let Err(failure) = native.init_transactions(CALL_MS) else {
-            break;
-        };
-        if !failure.is_retriable || started.elapsed() > Duration::from_secs(120) {
-            return Err(open_error(id, &failure));
-        }
-        if cancelled.load(Ordering::Acquire) {
-            return Err(Error::external("the sink was closed while it was opened"));
-        }
-        tracing::warn!(transactional_id = id, %failure, "a transactional producer waits for its coordinator");
-        std::thread::sleep(PAUSE);
-    }
-    let id = id.to_owned();
-    let known = runtime
-        .block_on(admin.describe_transactions(std::slice::from_ref(&id)))?
+/// Takes the id over and learns who we are to the coordinator.
+async fn open(native: Arc<Native>, id: String, admin: Admin, cancelled: Arc<AtomicBool>) -> Result<Identity> {
+    task::blocking({
+        let id = id.clone();
+        move || init(&native, &id, &cancelled)
+    })
+    .await?;
+    let known = admin
+        .describe_transactions(std::slice::from_ref(&id))
+        .await?
         .remove(&id);
     known
         .map(|t| Identity {
@@ -445,6 +425,23 @@ fn open(
             Error::external("Kafka does not know a transactional id that was just initialised")
                 .with_detail(format!("transactional id '{id}'"))
         })
+}
+
+fn init(native: &Native, id: &str, cancelled: &AtomicBool) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let Err(failure) = native.init_transactions(CALL_MS) else {
+            return Ok(());
+        };
+        if !failure.is_retriable || started.elapsed() > OPEN_TIMEOUT {
+            return Err(open_error(id, &failure));
+        }
+        if cancelled.load(Ordering::Acquire) {
+            return Err(Error::external("the sink was closed while it was opened"));
+        }
+        tracing::warn!(transactional_id = id, %failure, "a transactional producer waits for its coordinator");
+        std::thread::sleep(PAUSE);
+    }
 }
 
 fn open_error(id: &str, failure: &Failure) -> Error {
@@ -489,18 +486,36 @@ fn prove(id: &str, identity: Identity, known: Option<&TransactionDescription>) -
 }
 
 /// Commits until that is known. Where librdkafka cannot (any more), the coordinator is asked
-/// directly, as recovery does. Blocks.
-fn commit(
-    native: &Native,
-    handle: &Handle,
-    admin: &Admin,
-    runtime: &Runtime,
-    cancelled: &AtomicBool,
+/// directly, as recovery does.
+async fn commit(
+    native: Arc<Native>,
+    handle: Handle,
+    admin: Admin,
+    cancelled: Arc<AtomicBool>,
 ) -> Result<Committed> {
+    let given_up = task::blocking({
+        let handle = handle.clone();
+        move || commit_by_client(&native, &handle, &cancelled)
+    })
+    .await?;
+    let Some(failure) = given_up else {
+        return Ok(Committed::Reusable);
+    };
+    tracing::warn!(
+        transactional_id = handle.transactional_id,
+        %failure,
+        "a transaction is committed by its handle"
+    );
+    commit_by_handle(&handle, &admin).await
+}
+
+/// Gives why librdkafka cannot commit; nothing if it did.
+fn commit_by_client(native: &Native, handle: &Handle, cancelled: &AtomicBool) -> Result<Option<Failure>> {
     loop {
         match native.commit_transaction(CALL_MS) {
-            Ok(()) => return Ok(Committed::Reusable),
-            Err(failure) if failure.is_retriable && !failure.is_fatal => {
+            Ok(()) => return Ok(None),
+            Err(failure) if !failure.is_retriable || failure.is_fatal => return Ok(Some(failure)),
+            Err(failure) => {
                 if cancelled.load(Ordering::Acquire) {
                     return Err(Error::external("the sink was closed while it committed")
                         .with_detail(format!("{}; the next recovery commits", detail(handle))));
@@ -511,14 +526,6 @@ fn commit(
                     "a commit is tried again"
                 );
                 std::thread::sleep(PAUSE);
-            }
-            Err(failure) => {
-                tracing::warn!(
-                    transactional_id = handle.transactional_id,
-                    %failure,
-                    "a transaction is committed by its handle"
-                );
-                return runtime.block_on(commit_by_handle(handle, admin));
             }
         }
     }

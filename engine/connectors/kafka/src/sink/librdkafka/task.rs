@@ -19,6 +19,14 @@ impl Drop for WakeAtEnd {
     }
 }
 
+/// Runs what blocks on a thread that may.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(Error::internal("a task of the Kafka sink died").with_source(e)),
+    }
+}
+
 impl<T: Send + 'static> Task<T> {
     pub fn spawn(
         runtime: &Runtime,
@@ -26,27 +34,11 @@ impl<T: Send + 'static> Task<T> {
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Self {
         let (sender, receiver) = oneshot::channel();
-        // Dropped after the sender: declared before it is moved in.
         let wake = WakeAtEnd(waker);
         runtime.spawn(async move {
             let wake = wake;
             // Nobody waits if the writer is gone.
             let _ = sender.send(work.await);
-            drop(wake);
-        });
-        Task(receiver)
-    }
-
-    pub fn blocking(
-        runtime: &Runtime,
-        waker: Waker,
-        work: impl FnOnce() -> Result<T> + Send + 'static,
-    ) -> Self {
-        let (sender, receiver) = oneshot::channel();
-        let wake = WakeAtEnd(waker);
-        runtime.spawn_blocking(move || {
-            let wake = wake;
-            let _ = sender.send(work());
             drop(wake);
         });
         Task(receiver)

@@ -249,23 +249,33 @@ pub fn files_altered(kafka: &Kafka) -> Result<Summary> {
     let mut run = bench.start(&RunOptions::parallel(2))?;
     bench.wait_for_progress(&mut run, LIMIT)?;
     bench.summary.add(run.stop()?);
-    let files = files_below(&bench.checkpoints())?;
-    let newest = |matches: &dyn Fn(&Path) -> bool| {
-        let found = files.iter().filter(|f| matches(f)).max_by_key(|f| number_in(f));
-        found.cloned().with_context(|| format!("not among {files:?}"))
+    type Choice = fn(&Path) -> bool;
+    let is_metadata: Choice = |file| file.file_name().is_some_and(|name| name == "_metadata");
+    let is_head: Choice = |file| file.parent().is_some_and(|folder| folder.ends_with("head"));
+    type Damage = fn(&[u8]) -> Vec<u8>;
+    let truncated: Damage = |bytes| bytes[..bytes.len() / 2].to_vec();
+    let emptied: Damage = |_| Vec::new();
+    let altered: Damage = |bytes| {
+        let mut bytes = bytes.to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x10;
+        bytes
     };
-    let metadata = newest(&|f| f.file_name().is_some_and(|n| n == "_metadata"))?;
-    let head = newest(&|f| f.parent().is_some_and(|p| p.ends_with("head")))?;
-    for file in [metadata, head] {
-        let good = fs::read(&file)?;
-        let mut flipped = good.clone();
-        flipped[good.len() / 2] ^= 0x10;
-        for (what, bytes) in [
-            ("truncated", good[..good.len() / 2].to_vec()),
-            ("altered", flipped),
-            ("emptied", Vec::new()),
+    for choice in [is_metadata, is_head] {
+        for (what, damage) in [
+            ("truncated", truncated),
+            ("emptied", emptied),
+            ("altered", altered),
         ] {
-            fs::write(&file, bytes)?;
+            // Every start writes a head of its own, so the newest is looked for each time.
+            let files = files_below(&bench.checkpoints())?;
+            let newest = files
+                .iter()
+                .filter(|file| choice(file))
+                .max_by_key(|file| number_in(file));
+            let file = newest.with_context(|| format!("not among {files:?}"))?;
+            let good = fs::read(file)?;
+            fs::write(file, damage(&good))?;
             let mut run = bench.start(&RunOptions::parallel(2))?;
             let status = run.ended_within(LIMIT)?.with_context(|| {
                 format!(
@@ -276,8 +286,8 @@ pub fn files_altered(kafka: &Kafka) -> Result<Summary> {
             })?;
             ensure!(!status.success(), "the job ended as if nothing had happened");
             says(&run, &["hint:"]).with_context(|| format!("{} {what}", file.display()))?;
+            fs::write(file, &good)?;
         }
-        fs::write(&file, good)?;
     }
     let run = bench.start(&RunOptions::parallel(1))?;
     bench.finish(kafka, run)?;

@@ -112,9 +112,15 @@ fn hit(
     for attempt in 0..ATTEMPTS {
         if name.starts_with("recovery.") {
             // Recovery has something to commit only after a death between a checkpoint and its
-            // commits, and two things only with two subtasks.
+            // commits, and two things only with two subtasks. The first checkpoints of a run may
+            // be over before its first records are there.
             let before = "checkpoint.after-head";
-            if bench.run_to(before, rng.random_range(1..=3), rng.random_range(2..=4), REACH)? {
+            if bench.run_to(
+                before,
+                rng.random_range(3..=5) + attempt,
+                rng.random_range(2..=4),
+                REACH,
+            )? {
                 *hits.entry(before).or_default() += 1;
             }
         }

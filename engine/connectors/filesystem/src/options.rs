@@ -171,7 +171,9 @@ fn check_keys(table: &TableSpec, options: &Options<'_>, formats: &Registry, form
         match formats.format(&table.name, format) {
             Ok(found) => found.options(),
             Err(e) => {
-                return Err(e.with_hint("a filesystem table has the format 'json', 'csv', 'raw' or 'parquet'"));
+                return Err(
+                    e.with_hint("a filesystem table has the format 'json', 'csv', 'raw' or 'parquet'")
+                );
             }
         }
     };

@@ -11,6 +11,8 @@ mod generator;
 mod lanes;
 mod random;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 use millrace_connector_api::sink::SinkFactory;
 use millrace_connector_api::source::{SourceContext, SourceFactory, SourceReader, SourceTraits};

@@ -61,6 +61,7 @@ fn has_decimal(data_type: &DataType) -> bool {
 impl Decoder for JsonDecoder {
     fn decode(&mut self, payloads: &Payloads) -> Result<Decoded, DecodeError> {
         let count = payloads.len();
+        self.row.rows = 0;
         self.row.fields.iter_mut().for_each(|c| c.reserve(count));
         // One check for all; with a fault somewhere each record is checked by itself.
         let all_utf8 = std::str::from_utf8(&payloads.data).is_ok();

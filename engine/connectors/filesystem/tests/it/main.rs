@@ -1,0 +1,5 @@
+//! The connector on real folders: reading, exact resume, parts that show with their checkpoint.
+
+mod sink;
+mod source;
+mod support;

@@ -7,26 +7,17 @@ use millrace_connector_api::ChangeBatch;
 use millrace_connector_api::format::{Encoder, Payloads};
 use millrace_core::{Error, Result, RowKind};
 use millrace_dataflow::{SinkSpec, TableSpec};
-use millrace_expr::{DataType, Field, TypeKind};
+use millrace_expr::Field;
 
+use crate::metadata::Metadata;
 use crate::options::{Payload, TableOptions};
 use crate::writer::{Block, Headers};
 
-pub const TIMESTAMP: &str = "timestamp";
-pub const HEADERS: &str = "headers";
-
-/// Metadata that a table can write: Flink's keys and types.
+/// Metadata that a table can write, with nulls where it has none.
 pub fn metadata() -> Vec<Field> {
-    let headers = TypeKind::Map(
-        Box::new(DataType::not_null(TypeKind::Varchar(
-            millrace_expr::types::MAX_LENGTH,
-        ))),
-        Box::new(DataType::bytes()),
-    );
-    vec![
-        Field::new(HEADERS, DataType::nullable(headers)),
-        Field::new(TIMESTAMP, DataType::nullable(TypeKind::TimestampLtz(3))),
-    ]
+    [Metadata::Headers, Metadata::Timestamp]
+        .map(|m| Field::new(m.key(), m.data_type().with_nullable(true)))
+        .to_vec()
 }
 
 /// Columns of the stream that are encoded as one payload.
@@ -82,16 +73,16 @@ pub struct RecordEncoder {
 impl RecordEncoder {
     pub fn new(spec: &SinkSpec, options: &TableOptions) -> Result<Self> {
         let table = &spec.table;
-        let column = |key: &str| {
+        let column = |metadata: Metadata| {
             spec.metadata
                 .iter()
-                .position(|m| m.name == key)
+                .position(|m| m.name == metadata.key())
                 .map(|i| table.columns.len() + i)
         };
         if let Some(other) = spec
             .metadata
             .iter()
-            .find(|m| m.name != TIMESTAMP && m.name != HEADERS)
+            .find(|m| metadata().iter().all(|known| known.name != m.name))
         {
             return Err(Error::user(format!(
                 "table '{}' cannot write the metadata '{}'",
@@ -107,8 +98,8 @@ impl RecordEncoder {
                 .map(|key| Part::new(table, key))
                 .transpose()?,
             value: Part::new(table, &options.value)?,
-            timestamp: column(TIMESTAMP),
-            headers: column(HEADERS),
+            timestamp: column(Metadata::Timestamp),
+            headers: column(Metadata::Headers),
         })
     }
 
@@ -141,7 +132,7 @@ impl RecordEncoder {
 fn timestamps(column: &ArrayRef) -> Result<Vec<i64>> {
     let millis = column
         .as_primitive_opt::<TimestampMillisecondType>()
-        .ok_or_else(|| wrong_type(TIMESTAMP, column))?;
+        .ok_or_else(|| wrong_type(Metadata::Timestamp, column))?;
     let mut out = Vec::with_capacity(millis.len());
     for i in 0..millis.len() {
         if millis.is_null(i) {
@@ -158,7 +149,7 @@ fn timestamps(column: &ArrayRef) -> Result<Vec<i64>> {
 }
 
 fn headers(column: &ArrayRef) -> Result<Headers> {
-    let wrong = || wrong_type(HEADERS, column);
+    let wrong = || wrong_type(Metadata::Headers, column);
     let maps: &MapArray = column.as_map_opt().ok_or_else(wrong)?;
     let names: &StringArray = maps.keys().as_string_opt().ok_or_else(wrong)?;
     let values: &BinaryArray = maps.values().as_binary_opt().ok_or_else(wrong)?;
@@ -184,8 +175,12 @@ fn headers(column: &ArrayRef) -> Result<Headers> {
     Ok(out)
 }
 
-fn wrong_type(metadata: &str, column: &ArrayRef) -> Error {
-    Error::internal(format!("metadata '{metadata}' came as {}", column.data_type()))
+fn wrong_type(metadata: Metadata, column: &ArrayRef) -> Error {
+    Error::internal(format!(
+        "metadata '{}' came as {}",
+        metadata.key(),
+        column.data_type()
+    ))
 }
 
 #[cfg(test)]

@@ -24,9 +24,11 @@
 //! that still lives can do two things to such an id. It can commit H again, which changes nothing.
 //! Or it can begin a new transaction, but by the rule above only after it was told that a
 //! checkpoint M > N is complete; if such an M exists, recovery did not restore N but M, where H is
-//! not held and its id was fenced. The ids of H are fenced by the first recovery that restores a
-//! checkpoint of a later attempt: attempt records are kept until then. Where the newest checkpoint is not known (one was copied to
-//! another place), the start time in the handle tells a newer transaction from H.
+//! not held and its id was fenced. (A deposed JobManager completes nothing: its head swap is
+//! refused.) The ids of H are fenced by the first recovery that restores a checkpoint of a later
+//! attempt: attempt records are kept until then. Where the newest checkpoint is not known, since a
+//! checkpoint was copied to another place, the start time in the handle tells a newer transaction
+//! from H.
 //!
 //! Nothing here aborts. A transaction whose checkpoint was declined, timed out or failed stays
 //! prepared, rides in every later state and commits, in order, with the next complete checkpoint:

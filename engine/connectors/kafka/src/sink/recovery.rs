@@ -196,7 +196,9 @@ async fn fence_all(
     kept: &HashSet<String>,
     prefixes: &BTreeMap<String, Option<u64>>,
 ) -> Result<u64> {
-    // Ids that were reserved and never used are unknown to the brokers: nobody can write with them.
+    // Ids that were reserved and never used are unknown to the brokers. A zombie may still open one:
+    // to fence it now would not hinder that. What it writes there is never committed, and the next
+    // recovery, or the transaction's timeout, aborts it.
     let fence: Vec<String> = fence.into_iter().collect();
     let mut ids: BTreeSet<String> = admin.describe_transactions(&fence).await?.into_keys().collect();
     for (prefix, newest) in prefixes {

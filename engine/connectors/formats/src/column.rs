@@ -83,6 +83,10 @@ impl VarBytes {
         self.offsets.len() - 1
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn truncate(&mut self, rows: usize) {
         self.offsets.truncate(rows + 1);
         let end = self.offsets.last().copied().unwrap_or(0);
@@ -258,6 +262,10 @@ impl Column {
             Values::Array { offsets, .. } | Values::Map { offsets, .. } => offsets.len() - 1,
             Values::Row(row) => row.rows,
         }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Drops all rows from `rows` on.

@@ -233,7 +233,7 @@ fn text(out: &mut Vec<u8>, bytes: &[u8], charset: Charset) -> Result<(), String>
 }
 
 fn utf16(out: &mut Vec<u8>, bytes: &[u8], little_endian: bool) -> Result<(), String> {
-    if bytes.len() % 2 != 0 {
+    if !bytes.len().is_multiple_of(2) {
         return Err(format!("{} bytes are no UTF-16", bytes.len()));
     }
     let units = bytes.chunks_exact(2).map(|pair| {

@@ -171,9 +171,9 @@ fn clock(second_of_day: i64, nanos: u32, seconds: bool, out: &mut Vec<u8>) {
     if nanos == 0 {
         return;
     }
-    let fraction = if nanos % 1_000_000 == 0 {
+    let fraction = if nanos.is_multiple_of(1_000_000) {
         format!(".{:03}", nanos / 1_000_000)
-    } else if nanos % 1000 == 0 {
+    } else if nanos.is_multiple_of(1000) {
         format!(".{:06}", nanos / 1000)
     } else {
         format!(".{nanos:09}")

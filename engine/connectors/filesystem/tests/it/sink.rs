@@ -108,12 +108,12 @@ fn a_recovery_shows_what_the_checkpoint_holds_and_deletes_the_rest() {
         committed: false,
         attempts: vec![1],
     };
-    let recovered = recover(&table, restore(&[state.clone()])).unwrap();
+    let recovered = recover(&table, restore(std::slice::from_ref(&state))).unwrap();
     assert_eq!((recovered.committed, recovered.fenced), (1, 2));
     assert_eq!(ids(&table), (0..10).collect::<Vec<_>>());
     assert_eq!(hidden(folder.path()), 2);
     // A crash within it: once more.
-    let again = recover(&table, restore(&[state.clone()])).unwrap();
+    let again = recover(&table, restore(std::slice::from_ref(&state))).unwrap();
     assert_eq!((again.committed, again.fenced), (0, 0));
     assert_eq!(ids(&table), (0..10).collect::<Vec<_>>());
     // A file that is nowhere is a loss, unless the job's own record says that it was shown.
@@ -123,7 +123,7 @@ fn a_recovery_shows_what_the_checkpoint_holds_and_deletes_the_rest() {
             fs::remove_file(file).unwrap();
         }
     }
-    let e = recover(&table, restore(&[state.clone()])).unwrap_err();
+    let e = recover(&table, restore(std::slice::from_ref(&state))).unwrap_err();
     assert_eq!(e.kind(), millrace_core::ErrorKind::DataLoss);
     recover(
         &table,

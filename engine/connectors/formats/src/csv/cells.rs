@@ -22,6 +22,10 @@ impl Cells {
         self.ends.len()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
     pub fn get(&self, i: usize) -> Option<&[u8]> {
         let end = *self.ends.get(i)?;
         let begin = if i == 0 { 0 } else { self.ends[i - 1] };

@@ -13,7 +13,7 @@ help: ## this list
 
 run: ## a real Kafka broker, the flights of 2013, and examples/flights.sql between two topics
 	@scripts/setup demo
-	@cargo build --release -p millrace -p millrace-examples
+	@cargo build --release --workspace --bins
 	@$(bin)/demo
 
 test: ## everything that a change must pass

@@ -30,9 +30,19 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// A client of the table's group, if it has one.
     pub fn connect(properties: &Properties, limit: Duration) -> Result<Self> {
+        Self::with_group(properties, properties.group_id(), limit)
+    }
+
+    /// A client that knows nothing of groups: closing one that does takes a while.
+    pub fn without_group(properties: &Properties, limit: Duration) -> Result<Self> {
+        Self::with_group(properties, None, limit)
+    }
+
+    fn with_group(properties: &Properties, group: Option<&str>, limit: Duration) -> Result<Self> {
         let mut rd = properties.rdkafka(Role::Admin)?;
-        if let Some(group) = properties.group_id() {
+        if let Some(group) = group {
             rd.set("group.id", group);
         }
         // Offsets mean the whole log, whatever the reader will show of it: as Flink asks.
@@ -47,7 +57,7 @@ impl Cluster {
             consumer,
             table: properties.table().to_owned(),
             bootstrap: properties.bootstrap().to_owned(),
-            group: properties.group_id().map(str::to_owned),
+            group: group.map(str::to_owned),
             limit,
         })
     }

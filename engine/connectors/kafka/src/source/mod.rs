@@ -99,7 +99,7 @@ impl SourceFactory for KafkaSource {
     fn check(&self, spec: &SourceSpec) -> Result<()> {
         let options = self.options(&spec.table)?;
         options.properties.warn(Role::Consumer);
-        let cluster = Cluster::connect(&options.properties, CHECK)?;
+        let cluster = Cluster::without_group(&options.properties, CHECK)?;
         let partitions = cluster.partitions(&options.topics)?;
         if partitions.is_empty()
             && let Topics::Pattern(_) = &options.topics

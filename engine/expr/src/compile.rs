@@ -12,7 +12,7 @@ use millrace_core::{Error, Result};
 
 use crate::function::{Body, Call, Function, Lazy, Volatility, lookup};
 use crate::value::{Value, arrow_error, literal, with_type};
-use crate::{DataType, Expr, cast, function};
+use crate::{DataType, Expr, TypeKind, cast, function};
 
 /// What expressions take from the session: Flink's `table.local-time-zone`.
 #[derive(Debug, Clone, Copy)]
@@ -180,7 +180,7 @@ fn compile_call(name: &str, args: &[Expr], data_type: &DataType, session: &Sessi
                 args: args.iter().map(|a| compile(a, session)).collect::<Result<_>>()?,
                 arg_types: args.iter().map(|a| a.data_type().clone()).collect(),
                 data_type: data_type.clone(),
-                fallible: *fallible,
+                fallible: call_may_fail(name, *fallible, args),
             });
         }
         Body::Lazy(lazy) => *lazy,
@@ -229,6 +229,17 @@ fn compile_call(name: &str, args: &[Expr], data_type: &DataType, session: &Sessi
                 data_type: data_type.clone(),
             })
         }
+    }
+}
+
+/// Whether a call may fail for some row, as far as the types of its arguments tell more than its
+/// name: division of floating-point numbers never does, a timestamp may leave its range.
+fn call_may_fail(name: &str, fallible: bool, args: &[Expr]) -> bool {
+    let any = |test: fn(&TypeKind) -> bool| args.iter().any(|a| test(&a.data_type().kind));
+    match name {
+        "/" => !any(|kind| matches!(kind, TypeKind::Float | TypeKind::Double)),
+        "+" | "-" => any(|kind| matches!(kind, TypeKind::Timestamp(_) | TypeKind::TimestampLtz(_))),
+        _ => fallible,
     }
 }
 

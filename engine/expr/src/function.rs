@@ -1,7 +1,7 @@
 //! Functions and operators by name: how a call is typed and which code computes it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use arrow::array::ArrayRef;
 use millrace_core::{Error, Result};
@@ -280,12 +280,4 @@ pub fn is_deterministic(name: &str) -> bool {
 /// never folded.
 pub fn is_dynamic(name: &str) -> bool {
     lookup(name).is_some_and(|f| f.volatility == Volatility::Dynamic)
-}
-
-/// The arguments of a call as Arrow arrays of a list of values, for functions over many columns.
-impl Call<'_> {
-    /// Wraps an array.
-    pub(crate) fn array<A: arrow::array::Array + 'static>(&self, array: A) -> Result<ArrayRef> {
-        Ok(Arc::new(array))
-    }
 }

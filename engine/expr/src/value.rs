@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayAccessor, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, GenericByteArray,
-    ListArray, MapArray, PrimitiveArray, StringArray, StructArray, UInt32Array, make_array, new_null_array,
+    ListArray, MapArray, PrimitiveArray, StringArray, UInt32Array, make_array, new_null_array,
 };
 use arrow::datatypes::{ByteArrayType, DataType as ArrowType};
 use millrace_core::{Error, Result};
@@ -88,10 +88,6 @@ impl Value {
         }
     }
 
-    pub fn structs(&self) -> (&StructArray, usize) {
-        (self.inner().as_struct(), self.mask())
-    }
-
     /// Whether the value of a row is null.
     pub fn is_null(&self, row: usize) -> bool {
         let array = self.inner();
@@ -136,11 +132,6 @@ impl<A: ArrayAccessor> Column<A> {
         } else {
             Some(self.array.value(row))
         }
-    }
-
-    /// The value if this is a scalar that is not null.
-    pub fn constant(&self) -> Option<A::Item> {
-        if self.mask == 0 { self.get(0) } else { None }
     }
 }
 

@@ -7,7 +7,6 @@ use millrace_core::Result;
 use super::rules::fits_string;
 use crate::compile::Session;
 use crate::text::{date, decimal, number, time, timestamp, zone};
-use crate::types::timestamp_unit;
 use crate::value::BytesBuilder;
 use crate::{DataType, TypeKind};
 
@@ -153,7 +152,6 @@ pub(crate) fn write_value(
         }
         TypeKind::TimestampLtz(precision) => {
             let instant = super::temporal::moment(array, row, *precision);
-            debug_assert!(timestamp_unit(*precision) == timestamp_unit(*precision));
             timestamp::write(zone::to_local(session.time_zone, instant), b' ', *precision, out);
         }
         TypeKind::IntervalYearMonth => {

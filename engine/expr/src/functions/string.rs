@@ -1,6 +1,6 @@
 //! Functions over strings. Positions count code points from 1.
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes as a;
 use millrace_core::Result;
 
@@ -784,7 +784,7 @@ fn pad(call: &Call<'_>, left: bool) -> Result<ArrayRef> {
             out.extend_from_slice(&text.as_bytes()[..byte_index(text, count)]);
             return true;
         }
-        let mut fill = |out: &mut Vec<u8>| {
+        let fill = |out: &mut Vec<u8>| {
             let mut buffer = [0; 4];
             for c in padding.chars().cycle().take(count - size) {
                 out.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes());

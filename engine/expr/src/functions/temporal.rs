@@ -9,7 +9,7 @@ use millrace_core::{Error, Result};
 use super::interval::add_months;
 use super::support::{
     any_nullable, bigint, booleans, int, kind, literal_string, nullable, primitives, strict, string,
-    string_kind, takes, to_kind, try_primitives, try_strings,
+    string_kind, to_kind, try_primitives, try_strings,
 };
 use crate::cast::temporal::{build, reader};
 use crate::function::{self, Call, Function, Resolution, Volatility};

@@ -1,0 +1,4 @@
+//! Expressions against what Apache Flink 2.1.1 computes for them.
+
+mod golden;
+mod parser;

@@ -23,7 +23,6 @@ test-long: ## the same, with the whole torture test and the dependencies' licenc
 	@scripts/test long
 
 bench: ## Millrace, Apache Flink and a bare copy loop; writes bench/RESULTS.md
-	@scripts/setup bench
 	@bench/run
 
 fmt: ## formats the sources

@@ -11,7 +11,8 @@ CREATE TABLE orders (
 ) WITH (
   'connector' = 'filesystem',
   'path' = 'examples/data/orders',
-  'format' = 'csv'
+  'format' = 'csv',
+  'csv.null-literal' = ''
 );
 
 CREATE TABLE orders_json (
@@ -23,7 +24,8 @@ CREATE TABLE orders_json (
 ) WITH (
   'connector' = 'filesystem',
   'path' = '.run/orders-json',
-  'format' = 'json'
+  'format' = 'json',
+  'json.encode.decimal-as-plain-number' = 'true'
 );
 
 INSERT INTO orders_json

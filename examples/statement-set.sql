@@ -11,7 +11,8 @@ CREATE TABLE orders (
 ) WITH (
   'connector' = 'filesystem',
   'path' = 'examples/data/orders',
-  'format' = 'csv'
+  'format' = 'csv',
+  'csv.null-literal' = ''
 );
 
 CREATE TABLE returns (

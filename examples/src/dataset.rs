@@ -90,6 +90,12 @@ impl Flights {
         Ok(Flights { text, columns, lines })
     }
 
+    /// The first flights in the order of time.
+    pub fn first(mut self, count: usize) -> Flights {
+        self.lines.truncate(count);
+        self
+    }
+
     pub fn len(&self) -> usize {
         self.lines.len()
     }

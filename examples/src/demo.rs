@@ -2,6 +2,7 @@
 //! at the output. Everything lies in `.run/demo`; a run that was stopped goes on from there.
 
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -101,6 +102,9 @@ fn drive(
     rate: u64,
     stop: &'static AtomicBool,
 ) -> Result<Outcome> {
+    if stop.load(Ordering::Relaxed) {
+        return Ok(Outcome::Stopped);
+    }
     let mut job = start_job(folder, kafka)?;
     let client = kafka.client();
     let replay = thread::spawn({
@@ -188,6 +192,8 @@ fn end_job(job: &mut Child) -> Result<()> {
     );
     match status {
         Ok(status) if status.success() => Ok(()),
+        // So early that it did not listen for the signal yet, and had begun nothing.
+        Ok(status) if status.signal() == Some(libc::SIGTERM) => Ok(()),
         Ok(status) => bail!("the engine ended with {status}"),
         Err(e) => {
             job.kill()?;

@@ -185,19 +185,19 @@ impl ExprBinder<'_> {
                 array: false,
                 format: None,
             } => {
-                let to = flink_type(data_type, at)?;
-                let operand = bind(expr)?;
-                // CAST keeps whether there may be a null.
-                let to = to.with_nullable(operand.data_type().nullable);
-                match kind {
-                    CastKind::Cast => cast::cast(operand, to),
-                    CastKind::TryCast => cast::try_cast(operand, to),
+                let make = match kind {
+                    CastKind::Cast => cast::cast,
+                    CastKind::TryCast => cast::try_cast,
                     CastKind::SafeCast | CastKind::DoubleColon => {
                         return Err(SqlError::new("Flink SQL has no such cast", at)
                             .with_hint("write CAST(x AS type) or TRY_CAST(x AS type)"));
                     }
-                }
-                .map_err(|e| SqlError::from(e).or_at(at))
+                };
+                let to = flink_type(data_type, at)?;
+                let operand = bind(expr)?;
+                // CAST keeps whether there may be a null.
+                let to = to.with_nullable(operand.data_type().nullable);
+                make(operand, to).map_err(|e| SqlError::from(e).or_at(at))
             }
             Ast::Extract { field, expr, .. } => call(
                 "EXTRACT",

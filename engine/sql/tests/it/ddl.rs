@@ -29,10 +29,36 @@ fn show(script: &str, table: &str) -> String {
 
 #[test]
 fn what_is_created_is_shown() {
-    assert_snapshot!(show("", "base"), @"");
+    assert_snapshot!(show("", "base"), @r#"
+CREATE TABLE `default_catalog`.`default_database`.`base` (
+  `id` BIGINT NOT NULL COMMENT 'the key',
+  `name` STRING,
+  `at` TIMESTAMP(3),
+  `upper_name` AS UPPER(name),
+  `written` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+  WATERMARK FOR `at` AS at - INTERVAL '5' SECOND,
+  PRIMARY KEY (`id`) NOT ENFORCED
+) COMMENT 'all of it'
+PARTITIONED BY (`name`)
+WITH (
+  'connector' = 'test',
+  'properties.password' = '******',
+  'topic' = 'it''s'
+)
+"#);
     let mut session = session();
     session.execute(BASE).unwrap_or_else(|e| panic!("{e}"));
-    assert_snapshot!(text(&mut session, "DESCRIBE base"), @"");
+    assert_snapshot!(text(&mut session, "DESCRIBE base"), @r#"
++------------+------------------+-------+---------+-----------------------------------+--------------------------+
+|       name |             type |  null |     key |                            extras |                watermark |
++------------+------------------+-------+---------+-----------------------------------+--------------------------+
+|         id |           BIGINT | FALSE | PRI(id) |                                   |                          |
+|       name |           STRING |  TRUE |         |                                   |                          |
+|         at |     TIMESTAMP(3) |  TRUE |         |                                   | at - INTERVAL '5' SECOND |
+| upper_name |           STRING |  TRUE |         |                    AS UPPER(name) |                          |
+|    written | TIMESTAMP_LTZ(3) |  TRUE |         | METADATA FROM 'timestamp' VIRTUAL |                          |
++------------+------------------+-------+---------+-----------------------------------+--------------------------+
+"#);
 }
 
 #[test]
@@ -46,7 +72,24 @@ fn what_is_shown_creates_the_same() {
 
 #[test]
 fn like_takes_all_by_default() {
-    assert_snapshot!(show("CREATE TABLE x (more INT) WITH ('topic' = 'other') LIKE base", "x"), @"");
+    assert_snapshot!(show("CREATE TABLE x (more INT) WITH ('topic' = 'other') LIKE base", "x"), @r#"
+CREATE TABLE `default_catalog`.`default_database`.`x` (
+  `id` BIGINT NOT NULL COMMENT 'the key',
+  `name` STRING,
+  `at` TIMESTAMP(3),
+  `upper_name` AS UPPER(name),
+  `written` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+  `more` INT,
+  WATERMARK FOR `at` AS at - INTERVAL '5' SECOND,
+  PRIMARY KEY (`id`) NOT ENFORCED
+)
+PARTITIONED BY (`name`)
+WITH (
+  'connector' = 'test',
+  'properties.password' = '******',
+  'topic' = 'other'
+)
+"#);
 }
 
 #[test]
@@ -56,7 +99,19 @@ fn like_leaves_out_and_overwrites() {
           upper_name AS LOWER(name),
           WATERMARK FOR at AS at
         ) WITH ('connector' = 'writeonly', 'topic' = 'other')
-        LIKE base (EXCLUDING ALL OVERWRITING GENERATED OVERWRITING WATERMARKS)", "x"), @"");
+        LIKE base (EXCLUDING ALL OVERWRITING GENERATED OVERWRITING WATERMARKS)", "x"), @r#"
+CREATE TABLE `default_catalog`.`default_database`.`x` (
+  `id` BIGINT NOT NULL COMMENT 'the key',
+  `name` STRING,
+  `at` TIMESTAMP(3),
+  `upper_name` AS LOWER(name),
+  WATERMARK FOR `at` AS at
+)
+WITH (
+  'connector' = 'writeonly',
+  'topic' = 'other'
+)
+"#);
 }
 
 #[test]

@@ -153,9 +153,12 @@ fn nested_columns() {
             "default_catalog.default_database.flights.plane.maker.country",
             "plane.maker.country : STRING",
         ),
-        ("tags[1]", "ITEM(tags, 1) : STRING"),
+        ("tags[1]", "ITEM(tags, CAST(1 AS BIGINT)) : STRING"),
         ("attributes['x'] + 1", "(ITEM(attributes, 'x') + 1) : INT"),
-        ("flights.tags[delay]", "ITEM(tags, delay) : STRING"),
+        (
+            "flights.tags[delay]",
+            "ITEM(tags, CAST(delay AS BIGINT)) : STRING",
+        ),
     ] {
         assert_eq!(bound(sql), expected, "{sql}");
     }
@@ -163,6 +166,7 @@ fn nested_columns() {
 
 #[test]
 fn special_syntax_of_functions() {
+    let mut wrong = Vec::new();
     for (sql, expected) in [
         (
             "CASE WHEN delay > 1 THEN 'late' END",
@@ -174,7 +178,7 @@ fn special_syntax_of_functions() {
         ),
         (
             "delay BETWEEN 1 AND 2 AND delay <> 1",
-            "(BETWEEN(delay, 1, 2) AND (delay <> 1))",
+            "(((delay >= 1) AND (delay <= 2)) AND (delay <> 1))",
         ),
         ("delay NOT BETWEEN 1 AND 2", "NOT BETWEEN(delay, 1, 2)"),
         ("carrier IN ('AA', 'UA')", "IN(carrier, 'AA', 'UA')"),
@@ -207,8 +211,11 @@ fn special_syntax_of_functions() {
         ("IF(delay > 1, 'a', 'b')", "IF((delay > 1), 'a', 'b')"),
     ] {
         let found = bound(sql);
-        assert!(found.starts_with(expected), "{sql}: {found}");
+        if !found.starts_with(expected) {
+            wrong.push(format!("{sql}: {found}"));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -7,12 +7,21 @@ use crate::fixtures::{graph, jobs, plan, session, with_tables};
 
 #[test]
 fn filter_and_projection_are_one_calc_over_the_columns_that_are_used() {
-    assert_snapshot!(plan("INSERT INTO late SELECT carrier, delay + 1 FROM flights WHERE delay > 15 AND origin <> 'JFK'"), @"");
+    assert_snapshot!(plan("INSERT INTO late SELECT carrier, delay + 1 FROM flights WHERE delay > 15 AND origin <> 'JFK'"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[carrier, (delay + 1) AS delay], where=[((delay > 15) AND (origin <> 'JFK'))])
+   +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, origin, delay], metadata=[]]], fields=[carrier, origin, delay])
+"#);
 }
 
 #[test]
 fn a_plain_copy_has_no_calc() {
-    assert_snapshot!(plan("INSERT INTO late SELECT carrier, delay FROM flights"), @"");
+    assert_snapshot!(plan("INSERT INTO late SELECT carrier, delay FROM flights"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, delay], metadata=[]]], fields=[carrier, delay])
+"#);
 }
 
 #[test]
@@ -21,12 +30,23 @@ fn subqueries_views_and_with_are_merged() {
         CREATE VIEW v AS SELECT carrier, delay * 2 AS twice, origin FROM flights WHERE delay > 0;
         INSERT INTO late
         WITH w AS (SELECT carrier AS c, twice FROM v WHERE origin = 'EWR')
-        SELECT c, x.t FROM (SELECT c, twice + 1 AS t FROM w WHERE twice < 100) AS x WHERE x.t <> 7"), @"");
+        SELECT c, x.t FROM (SELECT c, twice + 1 AS t FROM w WHERE twice < 100) AS x WHERE x.t <> 7"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[carrier, ((delay * 2) + 1) AS delay], where=[((((delay > 0) AND (origin = 'EWR')) AND ((delay * 2) < 100)) AND (((delay * 2) + 1) <> 7))])
+   +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, origin, delay], metadata=[]]], fields=[carrier, origin, delay])
+"#);
 }
 
 #[test]
 fn what_differs_when_repeated_is_not_merged() {
-    assert_snapshot!(plan("INSERT INTO late SELECT a, CAST(b AS INT) FROM (SELECT carrier AS a, RAND() AS b FROM flights) WHERE b > 0.5E0"), @"");
+    assert_snapshot!(plan("INSERT INTO late SELECT a, CAST(b AS INT) FROM (SELECT carrier AS a, RAND() AS b FROM flights) WHERE b > 0.5E0"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[a AS carrier, CAST(b AS INT) AS delay], where=[(b > 5E-1)])
+   +- Calc(select=[carrier AS a, RAND() AS b])
+      +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier], metadata=[]]], fields=[carrier])
+"#);
 }
 
 #[test]
@@ -47,33 +67,84 @@ fn union_all_casts_each_branch_to_the_common_type() {
         INSERT INTO late
         SELECT carrier, CAST(delay AS SMALLINT) FROM flights WHERE delay > 0
         UNION ALL SELECT origin, delay FROM flights
-        UNION ALL VALUES ('x', 1), ('long', 2)"), @"");
+        UNION ALL VALUES ('x', 1), ('long', 2)"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Union(all=[true], union=[carrier, EXPR$1])
+   :- Calc(select=[carrier, CAST(CAST(delay AS SMALLINT) AS INT) AS EXPR$1], where=[(delay > 0)])
+   :  +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, origin, delay], metadata=[]]], fields=[carrier, origin, delay])(reuse_id=[1])
+   :- Calc(select=[origin, delay])
+   :  +- Reused(reference_id=[1])
+   +- Calc(select=[CAST(EXPR$0 AS STRING) AS carrier, EXPR$1])
+      +- Values(tuples=[[{ CAST('x' AS VARCHAR(4)), 1 }, { CAST('long' AS VARCHAR(4)), 2 }]], values=[EXPR$0, EXPR$1])
+"#);
 }
 
 #[test]
 fn the_same_stream_twice_goes_through_a_calc_once() {
-    assert_snapshot!(plan("INSERT INTO late SELECT carrier, delay FROM flights UNION ALL SELECT carrier, delay FROM flights"), @"");
+    assert_snapshot!(plan("INSERT INTO late SELECT carrier, delay FROM flights UNION ALL SELECT carrier, delay FROM flights"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Union(all=[true], union=[carrier, delay])
+   :- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, delay], metadata=[]]], fields=[carrier, delay])(reuse_id=[1])
+   +- Calc(select=[carrier, delay])
+      +- Reused(reference_id=[1])
+"#);
 }
 
 #[test]
 fn constant_filters() {
-    assert_snapshot!(plan("INSERT INTO late SELECT carrier, delay FROM flights WHERE 1 = 1 AND delay > 0 AND TRUE"), @"");
-    assert_snapshot!(plan("INSERT INTO late SELECT carrier, delay FROM flights WHERE 1 > 2 OR FALSE"), @"");
+    assert_snapshot!(plan("INSERT INTO late SELECT carrier, delay FROM flights WHERE 1 = 1 AND delay > 0 AND TRUE"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[carrier, delay], where=[(delay > 0)])
+   +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, delay], metadata=[]]], fields=[carrier, delay])
+"#);
+    assert_snapshot!(plan("INSERT INTO late SELECT carrier, delay FROM flights WHERE 1 > 2 OR FALSE"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Values(tuples=[[]], values=[carrier, delay])
+"#);
     assert_snapshot!(plan("
         INSERT INTO late SELECT carrier, delay FROM flights WHERE NULL
-        UNION ALL SELECT carrier, delay FROM flights WHERE delay > 0"), @"");
+        UNION ALL SELECT carrier, delay FROM flights WHERE delay > 0"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[carrier, delay], where=[(delay > 0)])
+   +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, delay], metadata=[]]], fields=[carrier, delay])
+"#);
 }
 
 #[test]
 fn values_and_a_select_without_from() {
-    assert_snapshot!(plan("INSERT INTO late VALUES ('AA', 1), ('UA', NULL)"), @"");
-    assert_snapshot!(plan("INSERT INTO late SELECT 'AA', 1"), @"");
-    assert_snapshot!(plan("INSERT INTO late (delay) VALUES (1), (-2)"), @"");
+    assert_snapshot!(plan("INSERT INTO late VALUES ('AA', 1), ('UA', NULL)"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[CAST(EXPR$0 AS STRING) AS carrier, EXPR$1 AS delay])
+   +- Values(tuples=[[{ 'AA', 1 }, { 'UA', null:INT }]], values=[EXPR$0, EXPR$1])
+"#);
+    assert_snapshot!(plan("INSERT INTO late SELECT 'AA', 1"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[CAST('AA' AS STRING) AS carrier, 1 AS delay])
+   +- Values(tuples=[[{ 0 }]], values=[ZERO])
+"#);
+    assert_snapshot!(plan("INSERT INTO late (delay) VALUES (1), (-2)"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[null:STRING AS carrier, EXPR$0 AS delay])
+   +- Values(tuples=[[{ 1 }, { -2 }]], values=[EXPR$0])
+"#);
 }
 
 #[test]
 fn only_the_number_of_rows_counts() {
-    assert_snapshot!(plan("INSERT INTO late SELECT 'x', 1 FROM flights"), @"");
+    assert_snapshot!(plan("INSERT INTO late SELECT 'x', 1 FROM flights"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[CAST('x' AS STRING) AS carrier, 1 AS delay])
+   +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[id], metadata=[]]], fields=[id])
+"#);
 }
 
 #[test]
@@ -86,7 +157,13 @@ fn computed_and_metadata_columns_and_a_watermark_on_a_physical_one() {
           `offset` INT METADATA VIRTUAL,
           WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
         ) WITH ('connector' = 'test', 'topic' = 's');
-        INSERT INTO late SELECT b, twice + `offset` FROM s WHERE twice > 4"), @"");
+        INSERT INTO late SELECT b, twice + `offset` FROM s WHERE twice > 4"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[b AS carrier, ((a * 2) + CAST($metadata.offset AS INT)) AS delay], where=[((a * 2) > 4)])
+   +- WatermarkAssigner(rowtime=[ts], watermark=[(ts - 5000:INTERVAL SECOND)])
+      +- TableSourceScan(table=[[default_catalog, default_database, s, project=[a, b, ts], metadata=[offset]]], fields=[a, b, ts, $metadata.offset])
+"#);
 }
 
 #[test]
@@ -97,7 +174,13 @@ fn a_watermark_on_metadata_stands_directly_behind_the_source() {
           at TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
           WATERMARK FOR at AS at - INTERVAL '1' MINUTE
         ) WITH ('connector' = 'test', 'topic' = 's');
-        INSERT INTO late SELECT 'x', speed FROM s"), @"");
+        INSERT INTO late SELECT 'x', speed FROM s"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[CAST('x' AS STRING) AS carrier, (a * 2) AS delay])
+   +- WatermarkAssigner(rowtime=[$metadata.timestamp], watermark=[($metadata.timestamp - 60000:INTERVAL SECOND)])
+      +- TableSourceScan(table=[[default_catalog, default_database, s, project=[a], metadata=[timestamp]]], fields=[a, $metadata.timestamp])
+"#);
 }
 
 #[test]
@@ -109,7 +192,14 @@ fn a_watermark_on_a_computed_column_stands_behind_the_calc_that_adds_it() {
           b AS a + 1,
           WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
         ) WITH ('connector' = 'test', 'topic' = 's');
-        INSERT INTO late SELECT 'x', b FROM s"), @"");
+        INSERT INTO late SELECT 'x', b FROM s"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[CAST('x' AS STRING) AS carrier, (a + 1) AS delay])
+   +- WatermarkAssigner(rowtime=[ts], watermark=[(ts - 5000:INTERVAL SECOND)])
+      +- Calc(select=[a, seconds, TO_TIMESTAMP_LTZ(seconds, 3) AS ts])
+         +- TableSourceScan(table=[[default_catalog, default_database, s]], fields=[a, seconds])
+"#);
 }
 
 #[test]
@@ -121,7 +211,17 @@ fn a_statement_set_reads_a_source_once() {
         EXECUTE STATEMENT SET BEGIN
           INSERT INTO late SELECT b, a FROM s WHERE a > 1;
           INSERT INTO other SELECT b, c FROM s;
-        END"), @"");
+        END"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[b AS carrier, a AS delay], where=[(a > 1)])
+   +- WatermarkAssigner(rowtime=[ts], watermark=[ts])(reuse_id=[1])
+      +- TableSourceScan(table=[[default_catalog, default_database, s]], fields=[a, b, c, ts])
+
+Sink(table=[default_catalog.default_database.other], fields=[b, c])
++- Calc(select=[b, c])
+   +- Reused(reference_id=[1])
+"#);
 }
 
 #[test]
@@ -189,14 +289,30 @@ fn names_and_uids() {
 fn nulls_for_a_not_null_column_are_guarded() {
     assert_snapshot!(plan("
         CREATE TABLE strict (id BIGINT NOT NULL, carrier STRING NOT NULL, delay INT) WITH ('connector' = 'test', 'topic' = 'x');
-        INSERT INTO strict SELECT id, carrier, delay FROM flights"), @"");
+        INSERT INTO strict SELECT id, carrier, delay FROM flights"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.strict], fields=[id, carrier, delay])
++- ConstraintEnforcer(notNull=[carrier], enforcer=[ERROR])
+   +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[id, carrier, delay], metadata=[]]], fields=[id, carrier, delay])
+"#);
     assert_snapshot!(plan("
         SET 'table.exec.sink.not-null-enforcer' = 'DROP';
         CREATE TABLE strict (a INT, id INT, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = 'test', 'topic' = 'x');
-        INSERT INTO strict SELECT delay, delay FROM flights"), @"");
+        INSERT INTO strict SELECT delay, delay FROM flights"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.strict], fields=[a, id])
++- ConstraintEnforcer(notNull=[id], enforcer=[DROP])
+   +- Calc(select=[delay AS a, delay AS id])
+      +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[delay], metadata=[]]], fields=[delay])
+"#);
     assert_snapshot!(plan("
         CREATE TABLE strict (id BIGINT NOT NULL, carrier STRING NOT NULL) WITH ('connector' = 'test', 'topic' = 'x');
-        INSERT INTO strict SELECT id, 'x' FROM flights"), @"");
+        INSERT INTO strict SELECT id, 'x' FROM flights"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.strict], fields=[id, carrier])
++- Calc(select=[id, CAST('x' AS STRING) AS carrier])
+   +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[id], metadata=[]]], fields=[id])
+"#);
 }
 
 #[test]
@@ -209,25 +325,104 @@ fn a_sink_with_metadata_and_computed_columns() {
           `offset` BIGINT METADATA VIRTUAL,
           b BIGINT
         ) WITH ('connector' = 'test', 'topic' = 'x', 'sink.parallelism' = '2');
-        INSERT INTO out SELECT carrier, at, delay FROM flights"), @"");
+        INSERT INTO out SELECT carrier, at, delay FROM flights"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.out], fields=[a, b, ts])
++- ConstraintEnforcer(notNull=[$metadata.timestamp], enforcer=[ERROR])
+   +- Calc(select=[carrier AS a, CAST(delay AS BIGINT) AS b, CAST(at AS TIMESTAMP_LTZ(3)) AS $metadata.timestamp])
+      +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, delay, at], metadata=[]]], fields=[carrier, delay, at])
+"#);
 }
 
 #[test]
 fn columns_by_name() {
-    assert_snapshot!(plan("INSERT INTO late (delay, carrier) SELECT delay, carrier FROM flights"), @"");
-    assert_snapshot!(plan("INSERT INTO late (delay) SELECT delay FROM flights"), @"");
+    assert_snapshot!(plan("INSERT INTO late (delay, carrier) SELECT delay, carrier FROM flights"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, delay], metadata=[]]], fields=[carrier, delay])
+"#);
+    assert_snapshot!(plan("INSERT INTO late (delay) SELECT delay FROM flights"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[null:STRING AS carrier, delay])
+   +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[delay], metadata=[]]], fields=[delay])
+"#);
 }
 
 #[test]
 fn details_of_explain() {
-    assert_snapshot!(plan("EXPLAIN CHANGELOG_MODE INSERT INTO late SELECT carrier, delay FROM flights WHERE delay > 1"), @"");
-    assert_snapshot!(plan("EXPLAIN SELECT carrier FROM flights"), @"");
+    assert_snapshot!(plan("EXPLAIN CHANGELOG_MODE INSERT INTO late SELECT carrier, delay FROM flights WHERE delay > 1"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay], changelogMode=[NONE])
++- Calc(select=[carrier, delay], where=[(delay > 1)], changelogMode=[I])
+   +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, delay], metadata=[]]], fields=[carrier, delay], changelogMode=[I])
+"#);
+    assert_snapshot!(plan("EXPLAIN SELECT carrier FROM flights"), @r#"
+== Optimized Execution Plan ==
+TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier], metadata=[]]], fields=[carrier])
+"#);
     assert_snapshot!(plan("
         EXPLAIN STATEMENT SET BEGIN
           INSERT INTO late SELECT carrier, delay FROM flights;
           INSERT INTO late SELECT origin, delay FROM flights;
-        END"), @"");
-    assert_snapshot!(plan("EXPLAIN JSON_EXECUTION_PLAN INSERT INTO late VALUES ('a', 1)"), @"");
+        END"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[carrier, delay])
+   +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, origin, delay], metadata=[]]], fields=[carrier, origin, delay])(reuse_id=[1])
+
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[origin AS carrier, delay])
+   +- Reused(reference_id=[1])
+"#);
+    assert_snapshot!(plan("EXPLAIN JSON_EXECUTION_PLAN INSERT INTO late VALUES ('a', 1)"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[CAST(EXPR$0 AS STRING) AS carrier, EXPR$1 AS delay])
+   +- Values(tuples=[[{ 'a', 1 }]], values=[EXPR$0, EXPR$1])
+
+== Physical Execution Plan ==
+{
+  "nodes": [
+    {
+      "contents": "Values(tuples=[[{ 'a', 1 }]], values=[EXPR$0, EXPR$1])",
+      "id": 1,
+      "pact": "Data Source",
+      "parallelism": null,
+      "predecessors": [],
+      "type": "Source: Values[1]"
+    },
+    {
+      "contents": "Calc(select=[CAST(EXPR$0 AS STRING) AS carrier, EXPR$1 AS delay])",
+      "id": 2,
+      "pact": "Operator",
+      "parallelism": null,
+      "predecessors": [
+        {
+          "id": 1,
+          "ship_strategy": "FORWARD",
+          "side": "second"
+        }
+      ],
+      "type": "Calc[2]"
+    },
+    {
+      "contents": "Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])",
+      "id": 3,
+      "pact": "Data Sink",
+      "parallelism": null,
+      "predecessors": [
+        {
+          "id": 2,
+          "ship_strategy": "FORWARD",
+          "side": "second"
+        }
+      ],
+      "type": "Sink: late[3]"
+    }
+  ]
+}
+"#);
 }
 
 #[test]

@@ -764,7 +764,8 @@ fn translate(call: &Call<'_>) -> Result<ArrayRef> {
     })
 }
 
-/// NULL where the length is negative or the padding empty.
+/// NULL where the length is negative or the padding empty. The length counts UTF-16 units, as
+/// Java's does: a character beyond the basic plane is two.
 fn pad(call: &Call<'_>, left: bool) -> Result<ArrayRef> {
     let (texts, counts, paddings) = (
         call.args[0].strings(),
@@ -779,17 +780,30 @@ fn pad(call: &Call<'_>, left: bool) -> Result<ArrayRef> {
         if count < 0 || padding.is_empty() {
             return false;
         }
-        let (count, size) = (count as usize, length(text));
-        if count <= size {
-            out.extend_from_slice(&text.as_bytes()[..byte_index(text, count)]);
-            return true;
-        }
-        let fill = |out: &mut Vec<u8>| {
+        let units = |text: &str| {
+            if text.is_ascii() {
+                text.len()
+            } else {
+                text.encode_utf16().count()
+            }
+        };
+        // As much of a text as fits into so many units.
+        let write = |text: &mut dyn Iterator<Item = char>, mut room: usize, out: &mut Vec<u8>| {
             let mut buffer = [0; 4];
-            for c in padding.chars().cycle().take(count - size) {
+            for c in text {
+                match room.checked_sub(c.len_utf16()) {
+                    Some(left) if room > 0 => room = left,
+                    _ => return,
+                }
                 out.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes());
             }
         };
+        let (count, size) = (count as usize, units(text));
+        if count <= size {
+            write(&mut text.chars(), count, out);
+            return true;
+        }
+        let fill = |out: &mut Vec<u8>| write(&mut padding.chars().cycle(), count - size, out);
         if left {
             fill(out);
             out.extend_from_slice(text.as_bytes());
@@ -910,7 +924,7 @@ fn overlay(call: &Call<'_>) -> Result<ArrayRef> {
         let begin = start as usize - 1;
         out.extend_from_slice(&text.as_bytes()[..byte_index(text, begin)]);
         out.extend_from_slice(part.as_bytes());
-        if count >= 0 && (begin + count as usize) < size {
+        if count > 0 && (begin + count as usize) < size {
             out.extend_from_slice(&text.as_bytes()[byte_index(text, begin + count as usize)..]);
         }
         true

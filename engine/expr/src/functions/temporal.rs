@@ -504,10 +504,10 @@ fn precision_error(precision: i64) -> Error {
 fn to_timestamp_ltz(call: &Call<'_>) -> Result<ArrayRef> {
     if call.arg_types[0].is_string() {
         let zones = call.args.get(2).map(Value::strings);
-        let session = call.session.time_zone;
         return parse_texts(call, timestamp::parse, parse_pattern, |row, local| {
             let zone = match &zones {
-                None => session,
+                // Not the session's: Flink takes UTC.
+                None => chrono_tz::Tz::UTC,
                 Some(zones) => match zones.get(row) {
                     Some(name) => {
                         zone::parse(name).ok_or_else(|| Error::user(format!("unknown time zone '{name}'")))?

@@ -260,7 +260,8 @@ pub fn format_expr(expr: &Expr, input: &RowType) -> String {
                     } => format!("{row}.{name}"),
                     _ => format!("FIELD({})", texts.join(", ")),
                 },
-                _ => format!("{function}({})", texts.join(", ")),
+                // Forms that no name of SQL stands for begin with a dollar.
+                _ => format!("{}({})", function.trim_start_matches('$'), texts.join(", ")),
             }
         }
     }

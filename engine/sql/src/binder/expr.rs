@@ -194,6 +194,9 @@ impl ExprBinder<'_> {
                     }
                 };
                 let to = flink_type(data_type, at)?;
+                if !functions::known_type(&to) {
+                    return Err(SqlError::new("nothing can be CAST to NULL", at));
+                }
                 let operand = bind(expr)?;
                 // CAST keeps whether there may be a null.
                 let to = to.with_nullable(operand.data_type().nullable);

@@ -12,6 +12,8 @@ use rdkafka::message::Headers;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use crate::wait;
+
 const ANSWER: Duration = Duration::from_secs(30);
 // A reader gives up when nothing at all arrives for so long.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -181,14 +183,19 @@ fn consumer(client: &ClientConfig, isolation: Isolation) -> Result<BaseConsumer>
 }
 
 fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i32>> {
-    let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
-    let found = metadata
-        .topics()
-        .iter()
-        .find(|t| t.name() == topic)
-        .filter(|t| t.error().is_none());
-    let topic = found.with_context(|| format!("there is no topic {topic}"))?;
-    Ok(topic.partitions().iter().map(|p| p.id()).collect())
+    // A broker that has just come back may not know its topics yet, and says so.
+    wait::until(&format!("the partitions of {topic}"), ANSWER, || {
+        let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
+        let found = metadata
+            .topics()
+            .iter()
+            .find(|t| t.name() == topic)
+            .filter(|t| t.error().is_none());
+        Ok(Some(
+            found.map(|t| t.partitions().iter().map(|p| p.id()).collect()),
+        ))
+    })?
+    .with_context(|| format!("there is no topic {topic}"))
 }
 
 // What librdkafka reports and then mends by itself.

@@ -166,12 +166,15 @@ impl Workbench {
 
     /// Waits until more output than now is visible: the job makes progress.
     pub fn wait_for_progress(&self, run: &mut Run, limit: Duration) -> Result<()> {
-        let before = self.visible()?;
+        let before = wait::until("the output's end", limit, || self.visible().map(Some))?;
         wait::until("progress of the output", limit, || {
-            run.expect_running()?;
-            Ok((self.visible()? > before).then_some(()))
+            // What ends the engine ends the waiting; what only the brokers do does not.
+            if let Err(e) = run.expect_running() {
+                return Ok(Some(Err(e)));
+            }
+            Ok((self.visible()? > before).then_some(Ok(())))
         })
-        .with_context(|| run.process.log_tail())
+        .with_context(|| run.process.log_tail())?
     }
 
     /// Records of the input so far.
@@ -202,9 +205,11 @@ impl Workbench {
         let start = Instant::now();
         let mut last = BTreeMap::new();
         wait::until("the job to catch up", CATCH_UP, || {
-            run.expect_running()?;
+            if let Err(e) = run.expect_running() {
+                return Ok(Some(Err(e)));
+            }
             last = records::committed_offsets(&self.client, &self.job.group, &self.job.input)?;
-            Ok((last == ends).then_some(()))
+            Ok((last == ends).then_some(Ok(())))
         })
         .with_context(|| {
             format!(
@@ -212,7 +217,7 @@ impl Workbench {
                 start.elapsed(),
                 run.process.log_tail()
             )
-        })?;
+        })??;
         Ok(run)
     }
 

@@ -57,7 +57,7 @@ pub fn broker_unreachable(kafka: &mut Kafka, away: Duration) -> Result<Summary> 
 pub fn coordinator_moved(kafka: &mut Kafka) -> Result<Summary> {
     let mut bench = restarting(kafka, "coordinator-moved")?;
     ensure!(
-        bench.run_to("checkpoint.after-head", 3, 3, LIMIT)?,
+        bench.run_to("checkpoint.after-head", 10, 3, LIMIT)?,
         "no checkpoint was completed"
     );
     let coordinator = coordinator_of_open_transactions(kafka, &bench)?;
@@ -153,7 +153,7 @@ pub fn prepared_transaction_timed_out(kafka: &Kafka) -> Result<Summary> {
     let mut bench = Workbench::new(kafka, Line::Plain, "prepared-timed-out", RATE)?;
     bench.job.sink = vec![("properties.transaction.timeout.ms".to_owned(), "2000".to_owned())];
     ensure!(
-        bench.run_to("checkpoint.after-head", 3, 2, LIMIT)?,
+        bench.run_to("checkpoint.after-head", 8, 2, LIMIT)?,
         "no checkpoint was completed"
     );
     let prefix = bench.job.transactional_id_prefix.clone();

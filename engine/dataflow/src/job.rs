@@ -52,29 +52,46 @@ impl JobGraph {
         for node in &graph.nodes {
             let width = parallelism[node.id];
             let chained_to = match node.inputs.as_slice() {
-                [only] if chaining && only.partitioning == Partitioning::Forward => {
-                    place.get(&only.from).filter(|(vertex, _)| vertices[*vertex].parallelism == width).copied()
-                }
+                [only] if chaining && only.partitioning == Partitioning::Forward => place
+                    .get(&only.from)
+                    .filter(|(vertex, _)| vertices[*vertex].parallelism == width)
+                    .copied(),
                 _ => None,
             };
             let vertex = match chained_to {
                 Some((vertex, input)) => {
-                    vertices[vertex].operators.push(ChainedOperator { node: node.clone(), input: Some(input) });
+                    vertices[vertex].operators.push(ChainedOperator {
+                        node: node.clone(),
+                        input: Some(input),
+                    });
                     vertex
                 }
                 None => {
                     vertices.push(Vertex {
                         name: String::new(),
                         parallelism: width,
-                        operators: vec![ChainedOperator { node: node.clone(), input: None }],
+                        operators: vec![ChainedOperator {
+                            node: node.clone(),
+                            input: None,
+                        }],
                     });
                     for edge in &node.inputs {
                         let &(from_vertex, from_operator) = place.get(&edge.from).ok_or_else(|| {
-                            Error::internal("a plan is not in topological order").with_detail(node.name.clone())
+                            Error::internal("a plan is not in topological order")
+                                .with_detail(node.name.clone())
                         })?;
                         let same_width = vertices[from_vertex].parallelism == width;
-                        let partitioning = if same_width { edge.partitioning } else { Partitioning::Rebalance };
-                        edges.push(JobEdge { from_vertex, from_operator, to_vertex: vertices.len() - 1, partitioning });
+                        let partitioning = if same_width {
+                            edge.partitioning
+                        } else {
+                            Partitioning::Rebalance
+                        };
+                        edges.push(JobEdge {
+                            from_vertex,
+                            from_operator,
+                            to_vertex: vertices.len() - 1,
+                            partitioning,
+                        });
                     }
                     vertices.len() - 1
                 }
@@ -85,12 +102,18 @@ impl JobGraph {
             let names: Vec<_> = vertex.operators.iter().map(|o| o.node.name.as_str()).collect();
             vertex.name = names.join(" -> ");
         }
-        Ok(JobGraph { name: name.to_owned(), vertices, edges })
+        Ok(JobGraph {
+            name: name.to_owned(),
+            vertices,
+            edges,
+        })
     }
 
     /// All operators with the parallelism of their vertex.
     pub fn operators(&self) -> impl Iterator<Item = (&Node, usize)> {
-        self.vertices.iter().flat_map(|v| v.operators.iter().map(move |o| (&o.node, v.parallelism)))
+        self.vertices
+            .iter()
+            .flat_map(|v| v.operators.iter().map(move |o| (&o.node, v.parallelism)))
     }
 }
 

@@ -255,12 +255,15 @@ pub fn exists(name: &str) -> bool {
         || functions::catalog::AGGREGATES.contains(&name)
 }
 
-/// The names of all functions and operators that `call` resolves, sorted; aliases included.
+/// The names of all functions and operators that `call` resolves, sorted; aliases included, those
+/// that only resolution makes (they begin with `$`) not.
 pub fn names() -> Vec<&'static str> {
+    let aliases = ALIASES.iter().map(|(alias, _)| *alias);
     let mut names: Vec<_> = TABLE
         .keys()
         .copied()
-        .chain(ALIASES.iter().map(|(alias, _)| *alias))
+        .filter(|n| !n.starts_with('$'))
+        .chain(aliases)
         .collect();
     names.sort_unstable();
     names

@@ -214,7 +214,7 @@ fn array_type(args: &mut Vec<Expr>) -> Resolution {
 }
 
 fn map_type(args: &mut Vec<Expr>) -> Resolution {
-    if args.is_empty() || args.len() % 2 != 0 {
+    if args.is_empty() || !args.len().is_multiple_of(2) {
         return Resolution::Mismatch;
     }
     let mut keys = Vec::new();

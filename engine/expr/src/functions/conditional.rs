@@ -82,7 +82,7 @@ fn case(args: &mut Vec<Expr>) -> Resolution {
         return Resolution::Mismatch;
     }
     // Without ELSE what is left is NULL.
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         args.push(Expr::literal(Scalar::Null, DataType::nullable(TypeKind::Null)));
     }
     let last = args.len() - 1;
@@ -171,8 +171,8 @@ fn choose(call: &Call<'_>, wanted: Ordering) -> Result<ArrayRef> {
                 return (null_index, 0);
             }
             let mut best = 0;
-            for i in 1..call.args.len() {
-                if comparators[i][best](call.args[i].index(row), call.args[best].index(row)) == wanted {
+            for (i, row_of) in comparators.iter().enumerate().skip(1) {
+                if row_of[best](call.args[i].index(row), call.args[best].index(row)) == wanted {
                     best = i;
                 }
             }

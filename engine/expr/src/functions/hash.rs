@@ -17,41 +17,36 @@ use crate::value::Value;
 use crate::{DataType, Expr, TypeKind};
 
 pub(crate) const FUNCTIONS: &[Function] = &[
-    Function::eager(
-        "MD5",
-        "MD5(STRING)",
-        |args| fixed(args, 32),
-        |c| digest::<md5::Md5>(c),
-    ),
+    Function::eager("MD5", "MD5(STRING)", |args| fixed(args, 32), digest::<md5::Md5>),
     Function::eager(
         "SHA1",
         "SHA1(STRING)",
         |args| fixed(args, 40),
-        |c| digest::<sha1::Sha1>(c),
+        digest::<sha1::Sha1>,
     ),
     Function::eager(
         "SHA224",
         "SHA224(STRING)",
         |args| fixed(args, 56),
-        |c| digest::<sha2::Sha224>(c),
+        digest::<sha2::Sha224>,
     ),
     Function::eager(
         "SHA256",
         "SHA256(STRING)",
         |args| fixed(args, 64),
-        |c| digest::<sha2::Sha256>(c),
+        digest::<sha2::Sha256>,
     ),
     Function::eager(
         "SHA384",
         "SHA384(STRING)",
         |args| fixed(args, 96),
-        |c| digest::<sha2::Sha384>(c),
+        digest::<sha2::Sha384>,
     ),
     Function::eager(
         "SHA512",
         "SHA512(STRING)",
         |args| fixed(args, 128),
-        |c| digest::<sha2::Sha512>(c),
+        digest::<sha2::Sha512>,
     ),
     Function::eager(
         "SHA2",

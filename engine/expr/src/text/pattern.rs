@@ -153,7 +153,9 @@ impl Pattern {
                 Field::Hour => push_number(out, hour, count),
                 Field::HourFrom1 => push_number(out, if hour == 0 { 24 } else { hour }, count),
                 Field::HalfDayHour => push_number(out, hour % 12, count),
-                Field::ClockHour => push_number(out, if hour % 12 == 0 { 12 } else { hour % 12 }, count),
+                Field::ClockHour => {
+                    push_number(out, if hour.is_multiple_of(12) { 12 } else { hour % 12 }, count)
+                }
                 Field::Minute => push_number(out, second_of_day / 60 % 60, count),
                 Field::Second => push_number(out, second_of_day % 60, count),
                 Field::Fraction => {

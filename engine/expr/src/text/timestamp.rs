@@ -195,7 +195,7 @@ pub fn write(moment: Moment, separator: u8, precision: u8, out: &mut Vec<u8>) {
 pub fn write_short(moment: Moment, separator: u8, precision: u8, out: &mut Vec<u8>) {
     let mut nanos = moment.truncate(precision).nanos;
     let mut digits = 9;
-    while digits > 0 && nanos % 10 == 0 {
+    while digits > 0 && nanos.is_multiple_of(10) {
         nanos /= 10;
         digits -= 1;
     }

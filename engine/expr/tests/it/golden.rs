@@ -86,7 +86,7 @@ fn into_columns(expr: &Expr, columns: &mut Vec<ArrayRef>, middle: Middle, sessio
                 "EXTRACT" | "TIMESTAMPDIFF" | "TRIM" => index == 0,
                 "FIELD" | "$FLOOR" | "$CEIL" | "LIKE" | "NOT LIKE" => index == 1,
                 "ROUND" | "TRUNCATE" => index == 1,
-                "MAP" => index % 2 == 0,
+                "MAP" => index.is_multiple_of(2),
                 _ => false,
             };
             let args = args

@@ -1,4 +1,5 @@
 //! Expressions against what Apache Flink 2.1.1 computes for them.
 
+mod behaviour;
 mod golden;
 mod parser;

@@ -429,6 +429,7 @@ async fn open(native: Arc<Native>, id: String, admin: Admin, cancelled: Arc<Atom
 
 fn init(native: &Native, id: &str, cancelled: &AtomicBool) -> Result<()> {
     let started = Instant::now();
+    native.await_broker(CALL_MS);
     loop {
         let Err(failure) = native.init_transactions(CALL_MS) else {
             return Ok(());

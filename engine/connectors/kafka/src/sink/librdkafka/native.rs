@@ -352,6 +352,19 @@ impl Native {
         }
     }
 
+    /// Waits until a broker has answered, for at most `timeout_ms`. The coordinator is looked for at
+    /// once where one is connected; where none is, librdkafka waits half a second before it looks.
+    pub fn await_broker(&self, timeout_ms: i32) {
+        let mut metadata = ptr::null();
+        // SAFETY: client and topic live; what a success gives is freed here, once.
+        unsafe {
+            let code = sys::rd_kafka_metadata(self.client, 0, self.topic, &mut metadata, timeout_ms);
+            if code == Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+                sys::rd_kafka_metadata_destroy(metadata);
+            }
+        }
+    }
+
     /// Blocks for at most `timeout_ms`; may be called again after a retriable error.
     pub fn init_transactions(&self, timeout_ms: i32) -> Result<(), Failure> {
         Failure::take(unsafe { sys::rd_kafka_init_transactions(self.client, timeout_ms) })

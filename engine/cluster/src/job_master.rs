@@ -7,7 +7,6 @@ use crossbeam_channel::{Receiver, Sender};
 use millrace_connector_api::Registry;
 use millrace_core::{CheckpointId, Configuration, Error, Result, options};
 use millrace_dataflow::{JobGraph, Operator};
-use millrace_runtime::Command;
 use millrace_state::head::{Head, Resume, Status};
 use millrace_state::job::StateWriter;
 use millrace_state::{JobStore, Leadership, location};
@@ -19,7 +18,7 @@ use crate::recovery::{self, Recovery};
 use crate::restart::RestartStrategy;
 use crate::status::{JobStatus, State};
 use crate::store_worker::StoreWorker;
-use crate::task_manager::{Deployment, Task};
+use crate::task_manager::{Deployment, end};
 
 pub struct JobMaster {
     graph: JobGraph,
@@ -46,6 +45,7 @@ impl JobMaster {
         status: Arc<Mutex<JobStatus>>,
     ) -> Result<Self> {
         let settings = CheckpointSettings::from_config(&spec.config)?;
+        millrace_runtime::build::session_zone(&spec.config)?;
         let graph = JobGraph::build(&spec.graph, &spec.name, &spec.config)?;
         let directory = spec.config.get_optional(&options::CHECKPOINT_DIRECTORY)?;
         check_checkpoints(&graph, &spec.registry, &settings, directory.as_deref())?;
@@ -143,12 +143,16 @@ impl JobMaster {
             }
             attempt += 1;
             if let Some(leadership) = &mut leadership {
-                let (graph, registry) = (&self.graph, &self.registry);
-                let record = recovery::attempt_record(graph, registry, leadership.epoch() + 1)?;
-                leadership.next_attempt(|head| {
-                    head.status = Status::Running;
-                    head.attempts.push(record.clone());
-                })?;
+                // The store may be what failed: its outage ends no job that may be restarted.
+                while let Err(error) = leadership.next_attempt(|head| self.begin(head)) {
+                    let Some(pause) = self.restart.after(&error, Instant::now()) else {
+                        return Err(error);
+                    };
+                    tracing::warn!(%error, ?pause, "the restart is tried again");
+                    if self.stopped_within(pause) {
+                        return Err(error);
+                    }
+                }
                 attempt = leadership.epoch();
             }
         }
@@ -157,27 +161,31 @@ impl JobMaster {
     /// Takes the job over, where it has a checkpoint folder.
     fn lead(&self) -> Result<Option<Leadership>> {
         let Some(store) = &self.store else { return Ok(None) };
-        let mut failed = None;
+        if let Start::From(_) = &self.start {
+            // What cannot be restored must not become what the next run starts from.
+            recovery::check_start(&self.start, store, &self.graph, &self.config, &self.runtime)?;
+        }
         let leadership = store.take_over(|head: &mut Head| {
             head.resume = recovery::resume_from(&self.start, head, store);
-            head.status = Status::Running;
-            match recovery::attempt_record(&self.graph, &self.registry, head.epoch) {
-                Ok(record) => head.attempts.push(record),
-                Err(e) => failed = Some(e),
-            }
+            self.begin(head)
         })?;
-        match failed {
-            Some(error) => Err(error),
-            None => {
-                let from = match &leadership.head().resume {
-                    Resume::Fresh => "the beginning".to_owned(),
-                    Resume::Checkpoint(id) => format!("checkpoint {id}"),
-                    Resume::Elsewhere(path) => path.clone(),
-                };
-                tracing::info!(job = %self.graph.name, id = %store.job_id(), attempt = leadership.epoch(), from, "starting");
-                Ok(Some(leadership))
-            }
-        }
+        let from = match &leadership.head().resume {
+            Resume::Fresh => "the beginning".to_owned(),
+            Resume::Checkpoint(id) => format!("checkpoint {id}"),
+            Resume::Elsewhere(path) => path.clone(),
+        };
+        tracing::info!(
+            job = %self.graph.name, id = %store.job_id(), attempt = leadership.epoch(), from, "starting"
+        );
+        Ok(Some(leadership))
+    }
+
+    /// Puts the attempt of the head's epoch on record.
+    fn begin(&self, head: &mut Head) -> Result<()> {
+        head.status = Status::Running;
+        let record = recovery::attempt_record(&self.graph, &self.registry, head.epoch)?;
+        head.attempts.push(record);
+        Ok(())
     }
 
     /// Waits between attempts; says whether the submitter asked for the end meanwhile.
@@ -200,7 +208,8 @@ impl JobMaster {
         number: u64,
         next_checkpoint: &mut CheckpointId,
     ) -> (Result<Outcome>, Option<Leadership>) {
-        let restored = match &leadership {
+        let mut leadership = leadership;
+        let restored = match &mut leadership {
             None => Ok(None),
             Some(leadership) => Recovery {
                 graph: &self.graph,
@@ -209,7 +218,8 @@ impl JobMaster {
                 runtime: &self.runtime,
                 leadership,
             }
-            .run(),
+            .run()
+            .and_then(|restored| leadership.recovered().map(|()| restored)),
         };
         let restored = match restored {
             Ok(restored) => restored,
@@ -260,17 +270,6 @@ impl JobMaster {
             Some(Ok(leadership)) => (outcome, Some(leadership)),
             Some(Err(error)) => (Err(error), None),
         }
-    }
-}
-
-/// Cancels all tasks and waits until their threads are gone.
-fn end(tasks: Vec<Task>) {
-    for task in &tasks {
-        task.mailbox.send(Command::Cancel);
-    }
-    for task in tasks {
-        // A panic has been reported as the task's error already.
-        let _ = task.thread.join();
     }
 }
 

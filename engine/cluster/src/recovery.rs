@@ -70,6 +70,73 @@ fn same_place(a: &str, b: &str) -> bool {
     }
 }
 
+/// Whether a given start can be restored, looked at before anything is changed.
+pub fn check_start(
+    start: &Start,
+    job: &JobStore,
+    graph: &JobGraph,
+    config: &Configuration,
+    runtime: &Handle,
+) -> Result<()> {
+    let head = job.head()?.unwrap_or_else(|| Head::new(&graph.name));
+    let state = match resume_from(start, &head, job) {
+        Resume::Fresh => return Ok(()),
+        Resume::Checkpoint(id) => load(job.store().as_ref(), &job.read(&head, id)?)?,
+        Resume::Elsewhere(path) => load_elsewhere(&path, config, runtime)?,
+    };
+    refuse_unclaimed(&state, graph)
+}
+
+fn load(store: &dyn Store, metadata: &Metadata) -> Result<RestoredState> {
+    let mut state = RestoredState::new();
+    for operator in &metadata.operators {
+        let entries = state.entry(operator.uid.clone()).or_default();
+        for blob in operator.subtasks.iter().flat_map(|s| &s.entries) {
+            entries.push(blob.load(store)?);
+        }
+    }
+    Ok(state)
+}
+
+/// A checkpoint by the path of its folder, `<checkpoint folder>/<job>/chk-<n>`.
+fn load_elsewhere(path: &str, config: &Configuration, runtime: &Handle) -> Result<RestoredState> {
+    let mut parts = path.rsplitn(3, '/');
+    let (Some(checkpoint), Some(job), Some(folder)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(Error::user("this is not the path of a checkpoint")
+            .with_detail(path)
+            .with_hint("give the whole path, <checkpoint folder>/<job>/chk-<n>"));
+    };
+    let store = location::open(folder, config, runtime)?;
+    let metadata = read_metadata(store.as_ref(), &format!("{job}/{checkpoint}/_metadata"))?;
+    load(store.as_ref(), &metadata)
+}
+
+/// Uids of operators that have state and are not in the graph.
+fn unclaimed<'a>(state: &'a RestoredState, graph: &JobGraph) -> Vec<&'a str> {
+    state
+        .iter()
+        .filter(|(_, entries)| entries.iter().any(|e| !e.is_empty()))
+        .map(|(uid, _)| uid.as_str())
+        .filter(|uid| !graph.operators().any(|(node, _)| node.uid == *uid))
+        .collect()
+}
+
+/// State without an operator would be lost silently, pending transactions among it.
+fn refuse_unclaimed(state: &RestoredState, graph: &JobGraph) -> Result<()> {
+    let unclaimed = unclaimed(state, graph);
+    if unclaimed.is_empty() {
+        return Ok(());
+    }
+    Err(
+        Error::user("the checkpoint has state of operators that this job does not have")
+            .with_detail(unclaimed.join(", "))
+            .with_hint(
+                "run the SQL that took the checkpoint, give the changed job another pipeline.name, \
+             or start anew with --fresh",
+            ),
+    )
+}
+
 /// Reads the state that an attempt restores, and brings every sink to it.
 pub struct Recovery<'a> {
     pub graph: &'a JobGraph,
@@ -86,32 +153,31 @@ impl Recovery<'_> {
         let newest = head.completed.last().map(|c| c.id);
         let restored = match &head.resume {
             Resume::Fresh => None,
-            Resume::Checkpoint(id) => {
-                Some((Some(*id), self.load(job.store().as_ref(), &job.read(head, *id)?)?))
-            }
-            Resume::Elsewhere(path) => Some((None, self.load_elsewhere(path)?)),
+            Resume::Checkpoint(id) => Some((Some(*id), load(job.store().as_ref(), &job.read(head, *id)?)?)),
+            Resume::Elsewhere(path) => Some((None, load_elsewhere(path, self.config, self.runtime)?)),
         };
         if let Some((_, state)) = &restored {
-            self.refuse_unclaimed(state)?;
+            refuse_unclaimed(state, self.graph)?;
         }
         match &restored {
             None => {
                 // Complete checkpoints of an earlier run are its users' data: they become visible
                 // though this run begins anew.
-                let left = match newest.filter(|id| head.committed_through != Some(*id)) {
-                    Some(id) => self.load(job.store().as_ref(), &job.read(head, id)?)?,
+                let left = match newest.filter(|id| head.committed_through < Some(*id)) {
+                    Some(id) => load(job.store().as_ref(), &job.read(head, id)?)?,
                     None => RestoredState::new(),
                 };
+                self.refuse_lost_sinks(&left)?;
                 self.recover_sinks(&left, None, false)?;
             }
             Some((id, state)) => {
                 let newer = match newest {
                     Some(newest) if Some(newest) != *id => {
-                        Some(self.load(job.store().as_ref(), &job.read(head, newest)?)?)
+                        Some(load(job.store().as_ref(), &job.read(head, newest)?)?)
                     }
                     _ => None,
                 };
-                let committed = id.is_some() && head.committed_through == *id;
+                let committed = id.is_some() && *id <= head.committed_through;
                 self.recover_sinks(state, newer.as_ref(), committed)?;
             }
         }
@@ -123,46 +189,25 @@ impl Recovery<'_> {
         Ok(restored.map(|(_, state)| Arc::new(state)))
     }
 
-    fn load(&self, store: &dyn Store, metadata: &Metadata) -> Result<RestoredState> {
-        let mut state = RestoredState::new();
-        for operator in &metadata.operators {
-            let entries = state.entry(operator.uid.clone()).or_default();
-            for blob in operator.subtasks.iter().flat_map(|s| &s.entries) {
-                entries.push(blob.load(store)?);
-            }
-        }
-        Ok(state)
-    }
-
-    /// A checkpoint by the path of its folder, `<checkpoint folder>/<job>/chk-<n>`.
-    fn load_elsewhere(&self, path: &str) -> Result<RestoredState> {
-        let mut parts = path.rsplitn(3, '/');
-        let (Some(checkpoint), Some(job), Some(folder)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(Error::user("this is not the path of a checkpoint")
-                .with_detail(path)
-                .with_hint("give the whole path, <checkpoint folder>/<job>/chk-<n>"));
-        };
-        let store = location::open(folder, self.config, self.runtime)?;
-        let metadata = read_metadata(store.as_ref(), &format!("{job}/{checkpoint}/_metadata"))?;
-        self.load(store.as_ref(), &metadata)
-    }
-
-    /// State without an operator would be lost silently, pending transactions among it.
-    fn refuse_unclaimed(&self, state: &RestoredState) -> Result<()> {
-        let unclaimed: Vec<_> = state
-            .iter()
-            .filter(|(uid, entries)| {
-                entries.iter().any(|e| !e.is_empty())
-                    && !self.graph.operators().any(|(node, _)| node.uid == **uid)
-            })
-            .map(|(uid, _)| uid.as_str())
+    /// Sinks of the earlier run that this job does not have: what they have pending would be lost.
+    fn refuse_lost_sinks(&self, left: &RestoredState) -> Result<()> {
+        let attempts = &self.leadership.head().attempts;
+        let is_sink = |uid: &str| attempts.iter().any(|a| a.sinks.contains_key(uid));
+        let lost: Vec<_> = unclaimed(left, self.graph)
+            .into_iter()
+            .filter(|uid| is_sink(uid))
             .collect();
-        if unclaimed.is_empty() {
+        if lost.is_empty() {
             return Ok(());
         }
-        Err(Error::user("the checkpoint has state of operators that this job does not have")
-            .with_detail(unclaimed.join(", "))
-            .with_hint("run the SQL that took the checkpoint, give the changed job another pipeline.name, or start anew with --fresh"))
+        Err(Error::user(
+            "the earlier run's last checkpoint holds output of sinks that this job does not have",
+        )
+        .with_detail(lost.join(", "))
+        .with_hint(
+            "run the SQL that took it once more, which makes that output visible, \
+                     or give the changed job another pipeline.name",
+        ))
     }
 
     fn recover_sinks(

@@ -1,5 +1,7 @@
 //! The thread that completes checkpoints: store calls may take long, the JobMaster may not wait.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crossbeam_channel::{Receiver, Sender};
 use millrace_core::{CheckpointId, Result};
 use millrace_state::{Leadership, Metadata};
@@ -43,7 +45,10 @@ fn work(
 ) -> Leadership {
     for metadata in requests {
         let checkpoint = CheckpointId(metadata.checkpoint);
-        let outcome = leadership.complete(&metadata, retained).map(|c| c.bytes);
+        // A panic must fail the checkpoint: without an answer none would ever follow it.
+        let outcome = catch_unwind(AssertUnwindSafe(|| leadership.complete(&metadata, retained)))
+            .unwrap_or_else(|panic| Err(millrace_runtime::driver::panicked(panic.as_ref())))
+            .map(|c| c.bytes);
         let _ = results.send(Message::Stored { checkpoint, outcome });
     }
     leadership

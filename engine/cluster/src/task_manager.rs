@@ -1,6 +1,7 @@
 //! Runs the subtasks of a job in this process: channels between them, a thread each.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -9,7 +10,7 @@ use millrace_connector_api::{Registry, Waker};
 use millrace_core::{CheckpointId, Configuration, Error, Result, options};
 use millrace_dataflow::{JobGraph, Partitioning};
 use millrace_runtime::channel::{Receiver, Sender as ChannelSender};
-use millrace_runtime::control::Event;
+use millrace_runtime::control::{Command, Event};
 use millrace_runtime::output::RemoteOutput;
 use millrace_runtime::{
     Mailbox, OperatorSnapshot, SubtaskBuilder, SubtaskPlan, TaskMetrics, channel, driver,
@@ -27,6 +28,17 @@ pub struct Task {
     pub mailbox: Mailbox,
     pub metrics: Arc<TaskMetrics>,
     pub thread: JoinHandle<()>,
+}
+
+/// Cancels all tasks and waits until their threads are gone.
+pub fn end(tasks: Vec<Task>) {
+    for task in &tasks {
+        task.mailbox.send(Command::Cancel);
+    }
+    for task in tasks {
+        // A panic has been reported as the task's error already.
+        let _ = task.thread.join();
+    }
 }
 
 /// All that a deployment needs beside the graph.
@@ -66,11 +78,17 @@ impl Deployment<'_> {
             }
         }
         self.connect(&mut slots)?;
-        slots
-            .into_iter()
-            .enumerate()
-            .map(|(task, slot)| self.start(task, slot))
-            .collect()
+        let mut tasks = Vec::with_capacity(slots.len());
+        for (number, slot) in slots.into_iter().enumerate() {
+            match self.start(number, slot) {
+                Ok(task) => tasks.push(task),
+                Err(error) => {
+                    end(tasks);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(tasks)
     }
 
     /// Lays the channels of every edge.
@@ -147,9 +165,13 @@ impl Deployment<'_> {
         let waker = slot.waker;
         let thread = std::thread::Builder::new()
             .name(format!("task-{task}"))
-            .spawn(move || match builder.build() {
-                Ok(subtask) => driver::run(subtask, &waker),
-                Err(error) => report_failure(Event::Stopped { error: Some(error) }),
+            .spawn(move || {
+                // A connector that panics while it opens must fail the attempt, not hang it.
+                let built = catch_unwind(AssertUnwindSafe(|| builder.build()));
+                match built.unwrap_or_else(|panic| Err(driver::panicked(panic.as_ref()))) {
+                    Ok(subtask) => driver::run(subtask, &waker),
+                    Err(error) => report_failure(Event::Stopped { error: Some(error) }),
+                }
             })
             .map_err(|e| Error::external("a thread could not be started").with_source(e))?;
         Ok(Task {

@@ -19,6 +19,40 @@ pub trait Connector: Send + Sync {
     fn sink(&self) -> Option<&dyn SinkFactory>;
 }
 
+/// What Apache Flink 2.1 and its connector projects have and we do not, to be refused by name.
+const FLINK_CONNECTORS: &[&str] = &[
+    "upsert-kafka",
+    "jdbc",
+    "elasticsearch-6",
+    "elasticsearch-7",
+    "elasticsearch-8",
+    "opensearch",
+    "opensearch-2",
+    "kinesis",
+    "firehose",
+    "dynamodb",
+    "hbase-1.4",
+    "hbase-2.2",
+    "mongodb",
+    "pulsar",
+    "upsert-pulsar",
+    "hive",
+    "iceberg",
+    "python-input-format",
+    "socket",
+];
+const FLINK_FORMATS: &[&str] = &[
+    "avro",
+    "avro-confluent",
+    "debezium-json",
+    "debezium-avro-confluent",
+    "canal-json",
+    "maxwell-json",
+    "ogg-json",
+    "protobuf",
+    "orc",
+];
+
 #[derive(Clone, Default)]
 pub struct Registry {
     connectors: BTreeMap<&'static str, Arc<dyn Connector>>,
@@ -41,6 +75,10 @@ impl Registry {
     pub fn format(&self, table: &str, identifier: &str) -> Result<&Arc<dyn Format>> {
         self.formats.get(identifier).ok_or_else(|| {
             let known: Vec<_> = self.formats.keys().copied().collect();
+            if FLINK_FORMATS.contains(&identifier) {
+                return Error::unsupported(format!("the format '{identifier}' of table '{table}'"))
+                    .with_hint(format!("formats are: {}", known.join(", ")));
+            }
             Error::user(format!("table '{table}' has an unknown format '{identifier}'"))
                 .with_hint(format!("formats are: {}", known.join(", ")))
         })
@@ -55,6 +93,10 @@ impl Registry {
         };
         self.connectors.get(identifier.as_str()).ok_or_else(|| {
             let known: Vec<_> = self.connectors.keys().copied().collect();
+            if FLINK_CONNECTORS.contains(&identifier.as_str()) {
+                return Error::unsupported(format!("the connector '{identifier}' of table '{}'", table.name))
+                    .with_hint(format!("connectors are: {}", known.join(", ")));
+            }
             Error::user(format!(
                 "table '{}' has an unknown connector '{identifier}'",
                 table.name

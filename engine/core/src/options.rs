@@ -22,16 +22,6 @@ pub const OPERATOR_CHAINING: ConfigOption<bool> = ConfigOption::new(
     "whether operators that forward to one another share a subtask",
 )
 .with_fallback(&["pipeline.operator-chaining"]);
-pub const OBJECT_REUSE: ConfigOption<bool> = ConfigOption::new(
-    "pipeline.object-reuse",
-    Some("false"),
-    "without effect: batches are never copied between chained operators",
-);
-pub const AUTO_WATERMARK_INTERVAL: ConfigOption<Duration> = ConfigOption::new(
-    "pipeline.auto-watermark-interval",
-    Some("200 ms"),
-    "how often watermarks are sent",
-);
 
 pub const CHECKPOINT_INTERVAL: ConfigOption<Duration> = ConfigOption::new(
     "execution.checkpointing.interval",
@@ -65,11 +55,6 @@ pub const CHECKPOINTS_RETAINED: ConfigOption<usize> = ConfigOption::new(
     "how many complete checkpoints are kept",
 )
 .with_fallback(&["state.checkpoints.num-retained"]);
-pub const CHECKPOINT_MODE: ConfigOption<String> = ConfigOption::new(
-    "execution.checkpointing.mode",
-    Some("EXACTLY_ONCE"),
-    "EXACTLY_ONCE or AT_LEAST_ONCE",
-);
 
 pub const RESTART_STRATEGY: ConfigOption<String> = ConfigOption::new(
     "restart-strategy.type",

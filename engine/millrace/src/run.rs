@@ -47,6 +47,7 @@ pub fn explain(arguments: &Explain) -> Result<()> {
 pub fn run(arguments: &Run) -> Result<()> {
     logging::init();
     let config = config::load(&arguments.common)?;
+    let mut without_effect: HashSet<String> = options::check(&config)?.into_iter().collect();
     let registry = millrace_connectors::registry();
     let mut session = Session::new(config, registry.clone());
     let start = match (&arguments.from, arguments.fresh) {
@@ -61,7 +62,10 @@ pub fn run(arguments: &Run) -> Result<()> {
             SqlOutcome::Done => {}
             SqlOutcome::Job(job) => {
                 for key in options::check(&job.config)? {
-                    tracing::debug!(key, "this option has no effect here");
+                    // Those of the command line and config.yaml have been told already.
+                    if without_effect.insert(key.clone()) {
+                        tracing::warn!(key, "this option has no effect here");
+                    }
                 }
                 let name = job.name.unwrap_or_else(|| default_name(&job.graph));
                 specs.push(JobSpec {
@@ -163,6 +167,8 @@ fn execute(specs: Vec<JobSpec>, quiet: bool) -> Result<()> {
                     job = %status.name,
                     records_in = totals.records_in,
                     records_out = totals.records_out,
+                    skipped = totals.skipped,
+                    dropped = totals.dropped,
                     checkpoint = status.checkpoint.map(|c| c.id.0),
                     "{ended}"
                 );

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crossbeam_channel::Receiver as CommandReceiver;
+use crossbeam_channel::{Receiver as CommandReceiver, TryRecvError};
 use millrace_core::{CheckpointId, Result, failpoint};
 
 use crate::control::{Command, Event, OperatorSnapshot, Reporter};
@@ -93,7 +93,13 @@ impl Subtask {
 
     /// Takes commands, drives sinks, and pushes up to `budget` elements through the chain.
     pub fn step(&mut self, budget: usize) -> Result<Progress> {
-        while let Ok(command) = self.commands.try_recv() {
+        loop {
+            let command = match self.commands.try_recv() {
+                Ok(command) => command,
+                Err(TryRecvError::Empty) => break,
+                // Nobody is there any more who could cancel it.
+                Err(TryRecvError::Disconnected) => return Ok(Progress::Finished),
+            };
             match command {
                 Command::Trigger(barrier) => self.trigger(barrier)?,
                 Command::Complete(checkpoint) => self.complete(checkpoint)?,
@@ -127,6 +133,10 @@ impl Subtask {
 
     /// Whether everything behind the head takes one more batch.
     fn has_room(&mut self) -> Result<bool> {
+        // Nothing from behind the barrier may reach a sink that still gathers what is before it.
+        if self.snapshotting.is_some() {
+            return Ok(false);
+        }
         for link in &mut self.links {
             if !link.remote.iter().all(RemoteOutput::has_room) {
                 return Ok(false);

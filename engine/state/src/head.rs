@@ -95,7 +95,7 @@ impl Head {
             format: u32,
         }
         let damaged = |e: serde_json::Error| {
-            Error::external("the head of a job cannot be read")
+            Error::data_loss("the head of a job cannot be read")
                 .with_detail(place)
                 .with_source(e)
                 .with_hint(

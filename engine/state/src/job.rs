@@ -69,7 +69,7 @@ impl JobStore {
 
     /// Makes this process the job's only leader: raises the epoch in the head. `change` may alter
     /// the rest of the head in the same swap, given the new epoch.
-    pub fn take_over(&self, mut change: impl FnMut(&mut Head)) -> Result<Leadership> {
+    pub fn take_over(&self, change: impl Fn(&mut Head) -> Result<()>) -> Result<Leadership> {
         // Each conflict means that another process took over in between; that ends soon.
         for _ in 0..20 {
             let (expected, mut head) = match self.versioned_head()? {
@@ -77,7 +77,7 @@ impl JobStore {
                 None => (None, Head::new(&self.name)),
             };
             head.epoch += 1;
-            change(&mut head);
+            change(&mut head)?;
             head.nonce = uuid::Uuid::new_v4().simple().to_string();
             match self
                 .store
@@ -181,11 +181,43 @@ impl Leadership {
     }
 
     /// Begins a further attempt of the same leader: the epoch grows.
-    pub fn next_attempt(&mut self, change: impl Fn(&mut Head)) -> Result<()> {
+    /// May be tried again after an error that is not `Fenced`.
+    pub fn next_attempt(&mut self, change: impl Fn(&mut Head) -> Result<()>) -> Result<()> {
         self.swap(|head| {
             head.epoch += 1;
-            change(head);
+            change(head)
         })
+    }
+
+    /// Writes down that the sinks were recovered to where this attempt begins, so that nothing of
+    /// it is decided twice: what the restored checkpoint holds is committed, and so is what complete
+    /// checkpoints of an earlier run hold where this one begins anew; where an older checkpoint was
+    /// restored, newer ones no longer count, for what only they held was aborted. Of earlier
+    /// attempts only the one that took the restored checkpoint can have ids that are not fenced.
+    pub fn recovered(&mut self) -> Result<()> {
+        let before = self.head.completed.clone();
+        self.swap(|head| {
+            let newest = head.completed.last().map(|c| c.id);
+            let mut keep = head.epoch;
+            match head.resume {
+                Resume::Fresh => head.committed_through = head.committed_through.max(newest),
+                Resume::Checkpoint(id) => {
+                    head.committed_through = head.committed_through.max(Some(id));
+                    keep = head
+                        .completed
+                        .iter()
+                        .find(|c| c.id == id)
+                        .map_or(keep, |c| c.epoch);
+                    head.completed.retain(|c| c.id <= id);
+                }
+                Resume::Elsewhere(_) => return Ok(()),
+            }
+            let epoch = head.epoch;
+            head.attempts.retain(|a| a.epoch == keep || a.epoch == epoch);
+            Ok(())
+        })?;
+        self.delete_dropped(&before);
+        Ok(())
     }
 
     /// Writes `_metadata` and swaps the head: at the return of `Ok` the checkpoint is complete.
@@ -218,37 +250,19 @@ impl Leadership {
             bytes,
         };
         let before = self.head.completed.clone();
-        let restored_epoch = self.restored_epoch();
         failpoint::pass("checkpoint.before-head");
         self.swap(|head| {
-            // Attempts before the one whose checkpoint was restored have been fenced whole.
-            if head.resume != Resume::Checkpoint(id) {
-                head.attempts.retain(|a| a.epoch >= restored_epoch);
-            }
             head.resume = Resume::Checkpoint(id);
             if !head.completed.iter().any(|c| c.id == id) {
                 head.completed.push(completed.clone());
             }
             let surplus = head.completed.len().saturating_sub(retained.max(1));
             head.completed.drain(..surplus);
+            Ok(())
         })?;
         failpoint::pass("checkpoint.after-head");
         self.delete_dropped(&before);
         Ok(completed)
-    }
-
-    /// The epoch that took the checkpoint which this attempt began from; 0 without one.
-    fn restored_epoch(&self) -> u64 {
-        match self.head.resume {
-            Resume::Checkpoint(id) => self
-                .head
-                .completed
-                .iter()
-                .find(|c| c.id == id)
-                .map(|c| c.epoch.min(self.head.epoch))
-                .unwrap_or(0),
-            _ => 0,
-        }
     }
 
     /// Writes down that everything of the newest checkpoint is committed, and how the job ended.
@@ -258,14 +272,15 @@ impl Leadership {
             if let Resume::Checkpoint(id) = head.resume {
                 head.committed_through = Some(id);
             }
+            Ok(())
         })
     }
 
-    fn swap(&mut self, change: impl Fn(&mut Head)) -> Result<()> {
+    fn swap(&mut self, change: impl Fn(&mut Head) -> Result<()>) -> Result<()> {
         let mut tries = 0;
         loop {
             let mut head = self.head.clone();
-            change(&mut head);
+            change(&mut head)?;
             head.nonce = uuid::Uuid::new_v4().simple().to_string();
             match self
                 .job
@@ -419,11 +434,11 @@ mod tests {
     #[test]
     fn a_deposed_leader_completes_nothing() {
         let (_directory, job) = job();
-        let mut old = job.take_over(|_| ()).unwrap();
+        let mut old = job.take_over(|_| Ok(())).unwrap();
         let first = metadata(&mut old, vec![1]);
         old.complete(&first, 1).unwrap();
         let late = metadata(&mut old, vec![2]);
-        let new = job.take_over(|_| ()).unwrap();
+        let new = job.take_over(|_| Ok(())).unwrap();
         assert_eq!(new.epoch(), 2);
         assert_eq!(old.complete(&late, 1).unwrap_err().kind(), ErrorKind::Fenced);
         assert_eq!(
@@ -435,7 +450,7 @@ mod tests {
     #[test]
     fn old_checkpoints_go_when_a_newer_one_is_complete() {
         let (_directory, job) = job();
-        let mut leader = job.take_over(|_| ()).unwrap();
+        let mut leader = job.take_over(|_| Ok(())).unwrap();
         for _ in 0..3 {
             let m = metadata(&mut leader, vec![7; INLINE_BYTES + 1]);
             leader.complete(&m, 2).unwrap();
@@ -460,19 +475,19 @@ mod tests {
     #[test]
     fn a_number_is_not_used_twice_though_its_checkpoint_failed() {
         let (_directory, job) = job();
-        let mut leader = job.take_over(|_| ()).unwrap();
+        let mut leader = job.take_over(|_| Ok(())).unwrap();
         let id = leader.next_id();
         StateWriter::new(job.clone())
             .put(id, vec![0; INLINE_BYTES + 1])
             .unwrap();
-        let mut next = job.take_over(|_| ()).unwrap();
+        let mut next = job.take_over(|_| Ok(())).unwrap();
         assert!(next.next_id() > id);
     }
 
     #[test]
     fn a_missing_a_cut_and_an_altered_state_file_are_found() {
         let (directory, job) = job();
-        let mut leader = job.take_over(|_| ()).unwrap();
+        let mut leader = job.take_over(|_| Ok(())).unwrap();
         let m = metadata(&mut leader, vec![9; INLINE_BYTES + 1]);
         leader.complete(&m, 1).unwrap();
         let file = directory.path().join(&m.state_files().next().unwrap().path);
@@ -497,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_are_remembered_until_a_later_one_restores_from_a_later_one() {
+    fn an_attempt_is_remembered_until_one_restores_a_checkpoint_of_another() {
         let (_directory, job) = job();
         let record = |head: &mut Head| {
             let epoch = head.epoch;
@@ -505,24 +520,55 @@ mod tests {
                 epoch,
                 sinks: Default::default(),
             });
+            Ok(())
         };
         let epochs = |l: &Leadership| l.head().attempts.iter().map(|a| a.epoch).collect::<Vec<_>>();
         let mut first = job.take_over(record).unwrap();
         let m = metadata(&mut first, vec![1]);
         first.complete(&m, 1).unwrap();
-        let mut second = job.take_over(record).unwrap();
-        assert_eq!(epochs(&second), [1, 2]);
-        let m = metadata(&mut second, vec![1]);
-        second.complete(&m, 1).unwrap();
+        // Attempts that fail before a checkpoint do not pile up.
+        for epoch in 2..5 {
+            let mut failed = job.take_over(record).unwrap();
+            failed.recovered().unwrap();
+            assert_eq!(epochs(&failed), [1, epoch]);
+        }
+        let mut fifth = job.take_over(record).unwrap();
+        fifth.recovered().unwrap();
+        for _ in 0..2 {
+            let m = metadata(&mut fifth, vec![1]);
+            fifth.complete(&m, 1).unwrap();
+            assert_eq!(
+                epochs(&fifth),
+                [1, 5],
+                "handles of attempt 1 stood in what was restored"
+            );
+        }
+        let mut sixth = job.take_over(record).unwrap();
         assert_eq!(
-            epochs(&second),
-            [1, 2],
-            "handles of attempt 1 stood in what was restored"
+            epochs(&sixth),
+            [1, 5, 6],
+            "the sixth's recovery fences attempt 1 whole"
         );
-        let mut third = job.take_over(record).unwrap();
-        assert_eq!(epochs(&third), [1, 2, 3]);
-        let m = metadata(&mut third, vec![1]);
-        third.complete(&m, 1).unwrap();
-        assert_eq!(epochs(&third), [2, 3]);
+        sixth.recovered().unwrap();
+        assert_eq!(epochs(&sixth), [5, 6]);
+    }
+
+    #[test]
+    fn what_recovery_decided_is_not_decided_again() {
+        let (_directory, job) = job();
+        let mut first = job.take_over(|_| Ok(())).unwrap();
+        for _ in 0..3 {
+            let m = metadata(&mut first, vec![1]);
+            first.complete(&m, 9).unwrap();
+        }
+        let older = |head: &mut Head| {
+            head.resume = Resume::Checkpoint(CheckpointId(2));
+            Ok(())
+        };
+        let mut second = job.take_over(older).unwrap();
+        second.recovered().unwrap();
+        let ids: Vec<_> = second.head().completed.iter().map(|c| c.id.0).collect();
+        assert_eq!(ids, [1, 2], "what only checkpoint 3 held was aborted");
+        assert_eq!(second.head().committed_through, Some(CheckpointId(2)));
     }
 }

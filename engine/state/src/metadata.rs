@@ -132,7 +132,7 @@ impl StateBlob {
 }
 
 fn damaged(message: &str, place: &str) -> Error {
-    Error::external(message).with_detail(place).with_hint(
+    Error::data_loss(message).with_detail(place).with_hint(
         "put the file back from a copy, or start from another checkpoint with --from; \
          --fresh starts anew and reads the sources by their startup mode",
     )

@@ -61,6 +61,17 @@ fn collect(script: &str) -> Result<(Vec<TokenWithSpan>, Hints)> {
                 tokens.push(TokenWithSpan::new(Token::Gt, Span::new(start, middle)));
                 tokens.push(TokenWithSpan::new(Token::Gt, Span::new(middle, end)));
             }
+            Token::DoubleEq => {
+                return Err(SqlError::new("'==' is no operator of Flink SQL", token.span)
+                    .with_hint("write = for a comparison"));
+            }
+            // The tokenizer takes 0x1F for X'1F', which is one quote longer.
+            Token::HexStringLiteral(digits)
+                if token.span.end.column - token.span.start.column < digits.len() as u64 + 3 =>
+            {
+                return Err(SqlError::new("Flink SQL has no hexadecimal numbers", token.span)
+                    .with_hint("write the number in decimals, or X'..' for bytes"));
+            }
             Token::DoubleQuotedString(_) => {
                 return Err(
                     SqlError::new("double quotes mean nothing in Flink SQL", token.span)

@@ -128,11 +128,11 @@ fn no_swap_is_lost(store: &Arc<dyn Store>) {
 
 fn a_deposed_leader_completes_nothing(store: &Arc<dyn Store>) {
     let job = JobStore::new(store.clone(), "deposed");
-    let mut old = job.take_over(|_| ()).unwrap();
+    let mut old = job.take_over(|_| Ok(())).unwrap();
     let first = metadata(&mut old, vec![7; INLINE_BYTES + 1]);
     old.complete(&first, 1).unwrap();
     let late = metadata(&mut old, vec![2]);
-    let mut new = job.take_over(|_| ()).unwrap();
+    let mut new = job.take_over(|_| Ok(())).unwrap();
     assert_eq!(old.complete(&late, 1).unwrap_err().kind(), ErrorKind::Fenced);
     assert_eq!(old.close(Status::Stopped).unwrap_err().kind(), ErrorKind::Fenced);
     assert_eq!(

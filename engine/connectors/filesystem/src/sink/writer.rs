@@ -265,6 +265,10 @@ impl SinkWriter for Writer {
         }
         failpoint::pass("sink.after-flush");
         let closed = std::mem::take(&mut self.closed);
+        // What is shown leaves the state with this checkpoint, so its names must be durable by now.
+        while let Some(folder) = self.unsynced.pop_first() {
+            sync_folder(&folder)?;
+        }
         // The hidden names must outlive a crash of the machine, too.
         let folders: BTreeSet<_> = closed.iter().filter_map(|f| f.hidden.parent()).collect();
         folders

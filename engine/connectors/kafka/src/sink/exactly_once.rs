@@ -79,6 +79,8 @@ pub struct ExactlyOnce {
     /// The newest checkpoint that is known to be complete.
     completed: Option<CheckpointId>,
     is_committing: bool,
+    /// That all ids wait has been told.
+    is_out_of_ids: bool,
 }
 
 /// A checkpoint whose barrier has come and whose state is not given yet.
@@ -133,6 +135,7 @@ impl ExactlyOnce {
             cooling: Vec::new(),
             completed: None,
             is_committing: false,
+            is_out_of_ids: false,
         };
         writer.open_next()?;
         Ok(writer)
@@ -280,11 +283,23 @@ impl SinkWriter for ExactlyOnce {
         self.open_next()?;
         if self.free.is_empty() {
             if self.opening.is_none() {
-                tracing::warn!(
-                    ids = IDS,
-                    uncommitted = self.prepared.len(),
-                    "all transactional ids wait for a checkpoint to complete"
-                );
+                if self.prepared.is_empty() && self.cooling.is_empty() {
+                    return Err(Error::external("the Kafka sink has no transactional id left")
+                        .with_detail(format!(
+                            "prefix '{}', {IDS} ids of a subtask are spent",
+                            self.ids.prefix
+                        ))
+                        .with_hint(
+                            "a restart gives it new ones; see the log for why commits left them unusable",
+                        ));
+                }
+                if !std::mem::replace(&mut self.is_out_of_ids, true) {
+                    tracing::warn!(
+                        ids = IDS,
+                        uncommitted = self.prepared.len(),
+                        "all transactional ids wait for a checkpoint to complete"
+                    );
+                }
             }
             return Ok(Poll::Pending);
         }
@@ -349,6 +364,7 @@ impl SinkWriter for ExactlyOnce {
     }
 
     fn checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<()> {
+        self.is_out_of_ids = false;
         self.completed = self.completed.max(Some(checkpoint));
         let is_cold = |c: &mut Cooling| c.absent_since.is_some_and(|since| since <= checkpoint);
         self.free

@@ -60,7 +60,6 @@ impl Failure {
             Code::RD_KAFKA_RESP_ERR__FENCED
                 | Code::RD_KAFKA_RESP_ERR_PRODUCER_FENCED
                 | Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH
-                | Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING
         )
     }
 }

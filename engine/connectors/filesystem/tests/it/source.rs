@@ -191,7 +191,7 @@ fn what_cannot_be_is_refused_before_anything_is_read() {
     );
     refused(&with(&[("path", "s3://bucket/x")]), "s3://");
     refused(&with(&[("path", "/nowhere/at/all")]), "no such file");
-    refused(&with(&[("format", "avro")]), "unknown format 'avro'");
+    refused(&with(&[("format", "avro")]), "the format 'avro' of table");
     let mut no_path = with(&[]);
     no_path.options.remove("path");
     refused(&no_path, "'path'");

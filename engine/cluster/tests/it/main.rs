@@ -211,3 +211,51 @@ fn checkpoints_need_a_folder_and_exactly_once_needs_checkpoints() {
     assert!(refuse(&[]).contains("execution.checkpointing.interval"));
     assert!(refuse(&[("execution.checkpointing.interval", "1 s")]).contains("execution.checkpointing.dir"));
 }
+
+#[test]
+fn a_start_that_cannot_be_restored_leaves_the_job_as_it_was() {
+    let world = World::new();
+    let job = world.submit(Start::Resume, &[]);
+    wait_for("a first checkpoint", || checkpoints_beyond(&job, 0));
+    job.stopper().stop();
+    job.join().unwrap();
+    let before = world.head();
+    let missing = format!(
+        "{}-typo",
+        world.checkpoint_path(before.completed.last().unwrap().id)
+    );
+    let error = world.submit(Start::From(missing), &[]).join().unwrap_err();
+    assert!(
+        error.to_string().contains("no checkpoint at that place"),
+        "{error}"
+    );
+    assert_eq!(world.head(), before);
+    let seen = world.visible().len();
+    let job = world.submit(Start::Resume, &[]);
+    wait_for("rows", || world.visible().len() > seen + 1000);
+    job.stopper().stop();
+    job.join().unwrap();
+    world.assert_no_gap_and_no_repetition();
+}
+
+#[test]
+fn an_outage_of_the_store_ends_no_job_that_may_be_restarted() {
+    let world = World::new();
+    let settings = [
+        ("restart-strategy.type", "fixed-delay"),
+        ("restart-strategy.fixed-delay.attempts", "1000000"),
+        ("restart-strategy.fixed-delay.delay", "1 ms"),
+    ];
+    let job = world.submit(Start::Resume, &settings);
+    wait_for("a first checkpoint", || checkpoints_beyond(&job, 0));
+    world.refuse_checkpoints();
+    wait_for("the failure", || job.status().state == State::Restarting);
+    world.accept_checkpoints();
+    let before = job.status().checkpoint.map_or(0, |c| c.id.0);
+    wait_for("a checkpoint after the outage", || {
+        checkpoints_beyond(&job, before)
+    });
+    job.stopper().stop();
+    job.join().unwrap();
+    world.assert_no_gap_and_no_repetition();
+}

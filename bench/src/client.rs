@@ -371,6 +371,21 @@ impl Message<'_> {
     }
 }
 
+/// A record for `rd_kafka_produce_batch`.
+fn record(partition: i32, payload: *mut c_void, len: usize) -> sys::rd_kafka_message_t {
+    sys::rd_kafka_message_t {
+        err: Code::RD_KAFKA_RESP_ERR_NO_ERROR,
+        rkt: ptr::null_mut(),
+        partition,
+        payload,
+        len,
+        key: ptr::null_mut(),
+        key_len: 0,
+        offset: 0,
+        _private: ptr::null_mut(),
+    }
+}
+
 /// Writes into one topic, in batches; every record is copied into librdkafka's own memory.
 pub struct Producer {
     topic: Topic,
@@ -394,45 +409,31 @@ impl Producer {
     /// Writes values into a partition; waits while librdkafka's buffer is full.
     pub fn write<'a>(&mut self, partition: i32, values: impl Iterator<Item = &'a [u8]>) -> Result<()> {
         self.outgoing.clear();
-        self.outgoing.extend(values.map(|value| sys::rd_kafka_message_t {
-            err: Code::RD_KAFKA_RESP_ERR_NO_ERROR,
-            rkt: ptr::null_mut(),
-            partition,
-            // With RD_KAFKA_MSG_F_COPY librdkafka only reads it.
-            payload: value.as_ptr().cast_mut().cast(),
-            len: value.len(),
-            key: ptr::null_mut(),
-            key_len: 0,
-            offset: 0,
-            _private: ptr::null_mut(),
-        }));
+        // With RD_KAFKA_MSG_F_COPY librdkafka only reads it.
+        self.outgoing
+            .extend(values.map(|value| record(partition, value.as_ptr().cast_mut().cast(), value.len())));
         // SAFETY: the values are borrowed for the whole call.
         unsafe { self.send(partition) }
     }
 
-    /// Writes every message of a batch into the partition that it came from.
+    /// Writes every message of a batch into the partition that it came from: one call for each run of
+    /// messages of a partition.
     pub fn copy(&mut self, batch: &Batch<'_>) -> Result<()> {
-        for message in batch.iter() {
-            // SAFETY: the topic is live, and the payload for as long as the batch; librdkafka copies it.
-            while unsafe {
-                sys::rd_kafka_produce(
-                    self.topic.0.as_ptr(),
-                    message.0.partition,
-                    sys::RD_KAFKA_MSG_F_COPY,
-                    message.0.payload,
-                    message.0.len,
-                    ptr::null(),
-                    0,
-                    ptr::null_mut(),
-                )
-            } != 0
-            {
-                // SAFETY: reads this thread's last error.
-                match unsafe { sys::rd_kafka_last_error() } {
-                    Code::RD_KAFKA_RESP_ERR__QUEUE_FULL => self.handle.serve(Duration::from_millis(1)),
-                    code => bail!("writing: {}", describe(code)),
-                }
+        for run in batch.messages.chunk_by(|a, b| {
+            // SAFETY: the batch owns its messages until it is dropped.
+            unsafe { (**a).partition == (**b).partition }
+        }) {
+            self.outgoing.clear();
+            let mut partition = 0;
+            for message in run {
+                // SAFETY: as above.
+                let message = unsafe { &**message };
+                partition = message.partition;
+                self.outgoing
+                    .push(record(partition, message.payload, message.len));
             }
+            // SAFETY: the payloads live as long as the batch.
+            unsafe { self.send(partition)? };
         }
         Ok(())
     }

@@ -2,12 +2,13 @@
 //!
 //! It reads in batches, decodes nothing and keeps no state; every record is copied; a transaction is
 //! committed each second, after a check that every delivery was reported, as a sink must make that
-//! hands its transaction over to somebody else's commit. (Neither one produce call for a whole batch
-//! nor reports of failures only make it faster.)
+//! hands its transaction over to somebody else's commit. As many loops as the engines have subtasks,
+//! each with partitions, a consumer and a producer of its own.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 use crate::client::{Consumer, Offsets, Producer};
@@ -17,7 +18,7 @@ const COMMIT_EACH: Duration = Duration::from_secs(1);
 const BATCH: usize = 4096;
 
 /// `millrace-bench copy`: what the pass-through benchmark starts as a process of its own.
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Clone)]
 pub struct Options {
     #[arg(long)]
     pub bootstrap: String,
@@ -27,14 +28,41 @@ pub struct Options {
     pub output: String,
     #[arg(long, default_value_t = 4)]
     pub partitions: i32,
+    /// Loops side by side; the partitions are shared out among them
+    #[arg(long, default_value_t = 2)]
+    pub loops: i32,
 }
 
 /// Copies what the input holds now.
 pub fn run(options: &Options) -> Result<()> {
     let ends = Offsets::new(&options.bootstrap, &options.input, options.partitions)?.ends()?;
+    let each: Vec<_> = (0..options.loops)
+        .map(|number| {
+            let (options, ends) = (options.clone(), ends.clone());
+            thread::Builder::new()
+                .name(format!("copy-{number}"))
+                .spawn(move || copy(&options, number, &ends))
+        })
+        .collect::<Result<_, _>>()
+        .context("starting the loops")?;
+    for one in each {
+        one.join().map_err(|_| anyhow!("a copy loop panicked"))??;
+    }
+    Ok(())
+}
+
+/// One loop, over the partitions that fall to it.
+fn copy(options: &Options, number: i32, ends: &[i64]) -> Result<()> {
+    let mine = |partition: i32| partition % options.loops == number;
     // Partitions that still have records before their end, by number.
-    let mut open: Vec<bool> = ends.iter().map(|end| *end > 0).collect();
-    let from: Vec<(i32, i64)> = (0..options.partitions).map(|p| (p, 0)).collect();
+    let mut open: Vec<bool> = (0..options.partitions)
+        .zip(ends)
+        .map(|(partition, end)| mine(partition) && *end > 0)
+        .collect();
+    let from: Vec<(i32, i64)> = (0..options.partitions)
+        .filter(|p| mine(*p))
+        .map(|p| (p, 0))
+        .collect();
     let mut input = Consumer::new(
         &options.bootstrap,
         &options.input,
@@ -43,13 +71,16 @@ pub fn run(options: &Options) -> Result<()> {
         &[
             ("fetch.message.max.bytes", "8388608"),
             ("queued.min.messages", "400000"),
+            // A full queue rests for a second by default, and the loop with it.
+            ("fetch.queue.backoff.ms", "1"),
         ],
     )?;
+    let id = format!("{}-{number}", options.output);
     let mut output = Producer::new(
         &options.bootstrap,
         &options.output,
         &[
-            ("transactional.id", &options.output),
+            ("transactional.id", &id),
             ("linger.ms", "20"),
             ("batch.num.messages", "100000"),
             ("batch.size", "1000000"),

@@ -26,14 +26,14 @@ const INPUT: &str = "bench-input";
 /// `millrace-bench passthrough`
 #[derive(Debug, Args, Clone)]
 pub struct Options {
-    /// Messages in the input topic
-    #[arg(long, default_value_t = 4_000_000)]
+    /// Messages in the input topic: enough for ten seconds of the fastest
+    #[arg(long, default_value_t = 30_000_000)]
     pub messages: u64,
     /// Rounds that count
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 4)]
     pub rounds: usize,
     /// Rounds before, which do not count: compilers and caches get warm
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 1)]
     pub warm_up: usize,
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Format::Json, Format::Raw])]
     pub formats: Vec<Format>,
@@ -52,17 +52,18 @@ pub struct Options {
 
 /// Measures, and saves a file for each format.
 pub fn run(options: &Options, folder: &Folder) -> Result<()> {
-    let settings = match &options.flink_settings {
-        Some(name) => Settings::named(name)?,
-        None => best_settings(folder)?,
-    };
     let mut lab = Lab::open(options.millrace.as_deref())?;
     fill(&lab, options.messages)?;
-    let mut session = None;
-    if options.engines.contains(&Engine::Flink) {
-        session = Some(lab.flink(settings)?);
-    }
     for format in &options.formats {
+        let settings = match &options.flink_settings {
+            Some(name) => Settings::named(name)?,
+            None if options.engines.contains(&Engine::Flink) => best_settings(folder, *format)?,
+            None => Settings::DEFAULTS,
+        };
+        let mut session = None;
+        if options.engines.contains(&Engine::Flink) {
+            session = Some(lab.flink(settings)?);
+        }
         let mut result = Passthrough {
             date: results::today(),
             machine: lab.machine.clone(),
@@ -115,16 +116,16 @@ pub fn run(options: &Options, folder: &Folder) -> Result<()> {
 #[derive(Debug, Args, Clone)]
 pub struct TuneOptions {
     /// Messages in the input topic
-    #[arg(long, default_value_t = 4_000_000)]
+    #[arg(long, default_value_t = 10_000_000)]
     pub messages: u64,
     /// Passes with each settings that count
     #[arg(long, default_value_t = 3)]
     pub rounds: usize,
     /// Passes before, which do not count
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 1)]
     pub warm_up: usize,
-    #[arg(long, value_enum, default_value_t = Format::Json)]
-    pub format: Format,
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Format::Json, Format::Raw])]
+    pub formats: Vec<Format>,
     /// The engine's binary, for its version only [default: beside this program]
     #[arg(long)]
     pub millrace: Option<PathBuf>,
@@ -134,49 +135,52 @@ pub struct TuneOptions {
 pub fn tune(options: &TuneOptions, folder: &Folder) -> Result<()> {
     let mut lab = Lab::open(options.millrace.as_deref())?;
     fill(&lab, options.messages)?;
-    let mut tuning = FlinkTuning {
-        date: results::today(),
-        machine: lab.machine.clone(),
-        format: options.format.name().to_owned(),
-        messages: options.messages,
-        tried: Vec::new(),
-    };
-    for settings in flink::ALL {
-        let mut session = lab.flink(settings)?;
-        let mut passes = Vec::new();
-        for round in 0..options.warm_up + options.rounds {
-            println!(
-                "{}, {}",
-                settings.name,
-                if round < options.warm_up {
-                    "warm-up"
-                } else {
-                    "counted"
+    for format in &options.formats {
+        let mut tuning = FlinkTuning {
+            date: results::today(),
+            machine: lab.machine.clone(),
+            format: format.name().to_owned(),
+            messages: options.messages,
+            tried: Vec::new(),
+        };
+        for settings in flink::ALL {
+            let mut session = lab.flink(settings)?;
+            let mut passes = Vec::new();
+            for round in 0..options.warm_up + options.rounds {
+                let counts = round >= options.warm_up;
+                println!(
+                    "{}, {}, {}",
+                    format.name(),
+                    settings.name,
+                    if counts { "counted" } else { "warm-up" }
+                );
+                let pass = flink_pass(&mut lab, &mut session, settings, *format, options.messages)?;
+                print(Engine::Flink, &pass);
+                if counts {
+                    passes.push(pass);
                 }
-            );
-            let pass = flink_pass(&mut lab, &mut session, settings, options.format, options.messages)?;
-            print(Engine::Flink, &pass);
-            if round >= options.warm_up {
-                passes.push(pass);
             }
+            tuning.tried.push(Tried {
+                settings: record(settings),
+                passes,
+            });
         }
-        tuning.tried.push(Tried {
-            settings: record(settings),
-            passes,
-        });
+        folder.save(&results::flink_settings(format.name()), &tuning)?;
     }
-    folder.save(results::FLINK, &tuning)
+    Ok(())
 }
 
-fn best_settings(folder: &Folder) -> Result<&'static Settings> {
-    match folder
-        .load::<FlinkTuning>(results::FLINK)?
-        .as_ref()
-        .and_then(FlinkTuning::fastest)
-    {
-        Some(tried) => Settings::named(&tried.settings.name),
-        None => Settings::named("large-batches"),
-    }
+/// The fastest that was measured: without a measurement nothing could be called so.
+fn best_settings(folder: &Folder, format: Format) -> Result<&'static Settings> {
+    let tuning: Option<FlinkTuning> = folder.load(&results::flink_settings(format.name()))?;
+    let fastest = tuning.as_ref().and_then(FlinkTuning::fastest).with_context(|| {
+        format!(
+            "which of Flink's settings are the fastest for {} was not measured: run `bench/run flink-settings`, \
+             or name some with --flink-settings",
+            format.name()
+        )
+    })?;
+    Settings::named(&fastest.settings.name)
 }
 
 fn record(settings: &Settings) -> FlinkSettings {

@@ -18,7 +18,8 @@ pub struct Measured {
     pub raw: Option<Passthrough>,
     pub latency: Option<Latency>,
     pub startup: Option<Startup>,
-    pub flink: Option<FlinkTuning>,
+    /// By format.
+    pub flink: Vec<FlinkTuning>,
 }
 
 /// Reads what there is and writes RESULTS.md beside the folder, and the plots into it.
@@ -28,7 +29,10 @@ pub fn write(folder: &Folder, target: &Path) -> Result<()> {
         raw: folder.load(results::PASSTHROUGH_RAW)?,
         latency: folder.load(results::LATENCY)?,
         startup: folder.load(results::STARTUP)?,
-        flink: folder.load(results::FLINK)?,
+        flink: ["json", "raw"]
+            .into_iter()
+            .filter_map(|format| folder.load(&results::flink_settings(format)).transpose())
+            .collect::<Result<_>>()?,
     };
     let json = measured
         .json
@@ -177,7 +181,7 @@ pub fn markdown(measured: &Measured) -> String {
     if let Some(result) = &measured.startup {
         startup(&mut out, result);
     }
-    if let Some(result) = &measured.flink {
+    for result in &measured.flink {
         tuning(&mut out, result);
     }
     out.section("How it is measured");
@@ -190,11 +194,12 @@ const HOW: &str = "\
   topic of 4 partitions and writes a new topic of 4 partitions, which is deleted afterwards. Parallelism is 2.
 - Both engines run the same SQL text (jobs/); for Apache Flink the options of its fastest settings are added. Its cluster
   (a JobManager, a TaskManager with two slots, in the memory sizes of Flink's default configuration) is started once and
-  kept warm; a warm-up round before does not count. Millrace and the copy loop are started anew for every pass.
-- The copy loop reads with librdkafka's batch call, and hands every record to its transactional producer, which copies it;
-  it commits each second. It decodes nothing. A round in which it is slower than the floor is void: the machine was busy.
+  kept warm; the first round does not count. Millrace and the copy loop are started anew for every pass.
+- The copy loop reads with librdkafka's batch call, and hands every record to a transactional producer, which copies it;
+  it commits each second and decodes nothing. It runs as two loops side by side, each with half of the partitions: one
+  alone does not use both cores. A round in which it is slower than the floor is void: the machine was busy.
 - The rate is that of the output topic's end offsets (read_uncommitted, asked ten times a second) between the first and
-  the last tenth of the records; CPU seconds are user and system time of the engine's processes over the same part; peak
+  the last tenth of the records, at least five seconds; CPU seconds are user and system time of the engine's processes over the same part; peak
   memory is the sum of their highest resident sets. Flink's SQL client is in none of them. \"Whole job\" is the process
   from start to end, or the job's duration in Flink's REST.
 - After each pass the committed records of the output are counted; a number other than the input's fails the benchmark.
@@ -399,11 +404,10 @@ fn tuning(out: &mut Page, result: &FlinkTuning) {
     if result.tried.is_empty() {
         return;
     }
-    out.section("Apache Flink's settings");
+    out.section(&format!("Apache Flink's settings, {}", result.format));
     out.line(&format!(
-        "What was tried, {} messages, {}; the fastest is what the pass-through is held against.",
+        "What was tried, {} messages; the fastest is what the pass-through is held against.",
         number(result.messages as f64, 0),
-        result.format
     ));
     measured_on(
         out,
@@ -711,7 +715,7 @@ mod tests {
             tried: vec![tried("defaults", 200_000.0), tried("other", 300_000.0)],
         };
         let text = markdown(&Measured {
-            flink: Some(tuning),
+            flink: vec![tuning],
             ..Measured::default()
         });
         assert!(

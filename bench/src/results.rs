@@ -155,7 +155,11 @@ pub const PASSTHROUGH_JSON: &str = "passthrough-json";
 pub const PASSTHROUGH_RAW: &str = "passthrough-raw";
 pub const LATENCY: &str = "latency";
 pub const STARTUP: &str = "startup";
-pub const FLINK: &str = "flink-settings";
+
+/// Where the tuning of Flink's settings for a format is saved.
+pub fn flink_settings(format: &str) -> String {
+    format!("flink-settings-{format}")
+}
 
 impl Folder {
     pub fn path(&self, name: &str, extension: &str) -> PathBuf {

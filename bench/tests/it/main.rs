@@ -44,6 +44,7 @@ fn the_copy_loop_copies_every_record_in_order() -> Result<()> {
         input,
         output: output.clone(),
         partitions: PARTITIONS,
+        loops: 2,
     })?;
     assert_eq!(topic::committed(&broker().bootstrap(), &output, 50_001)?, 50_001);
     assert!(
@@ -64,6 +65,7 @@ fn an_empty_topic_is_copied_at_once() -> Result<()> {
         input,
         output: output.clone(),
         partitions: PARTITIONS,
+        loops: 2,
     })?;
     assert!(values(&output)?.is_empty());
     Ok(())

@@ -12,7 +12,7 @@ use millrace_runtime::{Barrier, Command};
 use crate::checkpoint::{PendingCheckpoint, StoredSnapshot};
 use crate::job::Outcome;
 use crate::status::{CheckpointStatus, JobStatus, State};
-use crate::store_worker::StoreWorker;
+use crate::store_worker::{StoreWorker, unanswered};
 use crate::task_manager::Task;
 
 /// What the JobMaster hears, in one order.
@@ -109,6 +109,7 @@ struct Run {
 struct Storing {
     barrier: Barrier,
     triggered: Instant,
+    began: Instant,
 }
 
 /// The job is to end: with a last checkpoint, then all of it visible.
@@ -240,6 +241,16 @@ impl<'a> Attempt<'a> {
     }
 
     fn check_timeout(&mut self, now: Instant) -> Result<()> {
+        // No other checkpoint can be tried while one is being stored.
+        if let Some(storing) = &self.run.storing
+            && now.duration_since(storing.began) >= self.settings.timeout
+        {
+            return Err(unanswered().with_detail(format!(
+                "checkpoint {} is being stored for longer than execution.checkpointing.timeout, {} s",
+                storing.barrier.checkpoint,
+                self.settings.timeout.as_secs()
+            )));
+        }
         let timed_out = self
             .run
             .pending
@@ -366,6 +377,7 @@ impl<'a> Attempt<'a> {
         let storing = Storing {
             barrier: pending.barrier,
             triggered: pending.triggered,
+            began: Instant::now(),
         };
         let is_final = matches!(
             self.run.finishing,

@@ -46,6 +46,7 @@ impl JobMaster {
     ) -> Result<Self> {
         let settings = CheckpointSettings::from_config(&spec.config)?;
         millrace_runtime::build::session_zone(&spec.config)?;
+        recovery::ignores_lost_output(&spec.config)?;
         let graph = JobGraph::build(&spec.graph, &spec.name, &spec.config)?;
         let directory = spec.config.get_optional(&options::CHECKPOINT_DIRECTORY)?;
         check_checkpoints(&graph, &spec.registry, &settings, directory.as_deref())?;
@@ -144,7 +145,7 @@ impl JobMaster {
             attempt += 1;
             if let Some(leadership) = &mut leadership {
                 // The store may be what failed: its outage ends no job that may be restarted.
-                while let Err(error) = leadership.next_attempt(|head| self.begin(head)) {
+                while let Err(error) = leadership.next_attempt() {
                     let Some(pause) = self.restart.after(&error, Instant::now()) else {
                         return Err(error);
                     };
@@ -167,25 +168,18 @@ impl JobMaster {
         }
         let leadership = store.take_over(|head: &mut Head| {
             head.resume = recovery::resume_from(&self.start, head, store);
-            self.begin(head)
+            head.status = Status::Running;
+            Ok(())
         })?;
         let from = match &leadership.head().resume {
             Resume::Fresh => "the beginning".to_owned(),
             Resume::Checkpoint(id) => format!("checkpoint {id}"),
-            Resume::Elsewhere(path) => path.clone(),
+            Resume::Elsewhere { path, .. } => path.clone(),
         };
         tracing::info!(
             job = %self.graph.name, id = %store.job_id(), attempt = leadership.epoch(), from, "starting"
         );
         Ok(Some(leadership))
-    }
-
-    /// Puts the attempt of the head's epoch on record.
-    fn begin(&self, head: &mut Head) -> Result<()> {
-        head.status = Status::Running;
-        let record = recovery::attempt_record(&self.graph, &self.registry, head.epoch)?;
-        head.attempts.push(record);
-        Ok(())
     }
 
     /// Waits between attempts; says whether the submitter asked for the end meanwhile.
@@ -219,7 +213,12 @@ impl JobMaster {
                 leadership,
             }
             .run()
-            .and_then(|restored| leadership.recovered().map(|()| restored)),
+            .and_then(|restored| {
+                // Before a sink is opened, what it may leave behind is on record.
+                let record = recovery::attempt_record(&self.graph, &self.registry, leadership.epoch())?;
+                leadership.recovered(&record)?;
+                Ok(restored)
+            }),
         };
         let restored = match restored {
             Ok(restored) => restored,

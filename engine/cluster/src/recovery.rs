@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millrace_connector_api::Registry;
 use millrace_connector_api::sink::RecoverContext;
-use millrace_core::{CheckpointId, Configuration, Error, Result};
+use millrace_core::{CheckpointId, Configuration, Error, Result, options};
 use millrace_dataflow::{JobGraph, Operator, SinkSpec};
 use millrace_state::head::{AttemptRecord, Head, Resume, Status};
 use millrace_state::job::read_metadata;
@@ -54,13 +54,19 @@ pub fn resume_from(start: &Start, head: &Head, job: &JobStore) -> Resume {
                 .find(|c| same_place(path, &job.describe_checkpoint(c)));
             match own {
                 Some(c) => Resume::Checkpoint(c.id),
-                None => Resume::Elsewhere(path.to_owned()),
+                None => Resume::Elsewhere {
+                    path: path.to_owned(),
+                    committed: false,
+                },
             }
         }
     }
 }
 
+/// Whether two paths or URIs mean one folder. One of ours that is not known again would be taken for
+/// another job's, and decided twice.
 fn same_place(a: &str, b: &str) -> bool {
+    let (a, b) = (normal(a), normal(b));
     if a == b {
         return true;
     }
@@ -68,6 +74,19 @@ fn same_place(a: &str, b: &str) -> bool {
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     }
+}
+
+/// One spelling of a place: `file:` is left out, `s3a` and `s3p` are `s3`, slashes stand alone.
+fn normal(place: &str) -> String {
+    let (scheme, path) = match place.split_once("://") {
+        Some(("file", path)) => ("", path),
+        Some(("s3" | "s3a" | "s3p", path)) => ("s3://", path),
+        Some(_) => return place.to_owned(),
+        None => ("", place.strip_prefix("file:").unwrap_or(place)),
+    };
+    let root = if path.starts_with('/') { "/" } else { "" };
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    format!("{scheme}{root}{}", parts.join("/"))
 }
 
 /// Whether a given start can be restored, looked at before anything is changed.
@@ -82,7 +101,7 @@ pub fn check_start(
     let state = match resume_from(start, &head, job) {
         Resume::Fresh => return Ok(()),
         Resume::Checkpoint(id) => load(job.store().as_ref(), &job.read(&head, id)?)?,
-        Resume::Elsewhere(path) => load_elsewhere(&path, config, runtime)?,
+        Resume::Elsewhere { path, .. } => load_elsewhere(&path, config, runtime)?,
     };
     refuse_unclaimed(&state, graph)
 }
@@ -109,6 +128,17 @@ fn load_elsewhere(path: &str, config: &Configuration, runtime: &Handle) -> Resul
     let store = location::open(folder, config, runtime)?;
     let metadata = read_metadata(store.as_ref(), &format!("{job}/{checkpoint}/_metadata"))?;
     load(store.as_ref(), &metadata)
+}
+
+/// `millrace.recovery.lost-output`.
+pub fn ignores_lost_output(config: &Configuration) -> Result<bool> {
+    match config.get(&options::LOST_OUTPUT)?.to_ascii_lowercase().as_str() {
+        "fail" => Ok(false),
+        "ignore" => Ok(true),
+        other => Err(Error::user("millrace.recovery.lost-output has a wrong value")
+            .with_detail(other.to_owned())
+            .with_hint("it takes fail or ignore")),
+    }
 }
 
 /// Uids of operators that have state and are not in the graph.
@@ -154,7 +184,7 @@ impl Recovery<'_> {
         let restored = match &head.resume {
             Resume::Fresh => None,
             Resume::Checkpoint(id) => Some((Some(*id), load(job.store().as_ref(), &job.read(head, *id)?)?)),
-            Resume::Elsewhere(path) => Some((None, load_elsewhere(path, self.config, self.runtime)?)),
+            Resume::Elsewhere { path, .. } => Some((None, load_elsewhere(path, self.config, self.runtime)?)),
         };
         if let Some((_, state)) = &restored {
             refuse_unclaimed(state, self.graph)?;
@@ -168,7 +198,8 @@ impl Recovery<'_> {
                     None => RestoredState::new(),
                 };
                 self.refuse_lost_sinks(&left)?;
-                self.recover_sinks(&left, None, false)?;
+                // Who begins anew goes on without what can no longer be had.
+                self.recover_sinks(&left, None, false, true)?;
             }
             Some((id, state)) => {
                 let newer = match newest {
@@ -177,13 +208,16 @@ impl Recovery<'_> {
                     }
                     _ => None,
                 };
-                let committed = id.is_some() && *id <= head.committed_through;
-                self.recover_sinks(state, newer.as_ref(), committed)?;
+                let committed = match &head.resume {
+                    Resume::Elsewhere { committed, .. } => *committed,
+                    _ => id.is_some() && *id <= head.committed_through,
+                };
+                self.recover_sinks(state, newer.as_ref(), committed, false)?;
             }
         }
         match (&restored, &head.resume) {
             (Some((Some(CheckpointId(id)), _)), _) => tracing::info!(checkpoint = id, "restored"),
-            (_, Resume::Elsewhere(path)) => tracing::info!(path, "restored"),
+            (_, Resume::Elsewhere { path, .. }) => tracing::info!(path, "restored"),
             _ => {}
         }
         Ok(restored.map(|(_, state)| Arc::new(state)))
@@ -215,14 +249,16 @@ impl Recovery<'_> {
         restored: &RestoredState,
         newest: Option<&RestoredState>,
         committed: bool,
+        anew: bool,
     ) -> Result<()> {
         let head = self.leadership.head();
+        let may_lose = anew || ignores_lost_output(self.config)?;
         for (uid, spec, _) in sinks_of(self.graph) {
             let mut earlier_attempts = Vec::new();
-            for record in head.attempts.iter().filter(|a| a.epoch < head.epoch) {
+            for record in &head.attempts {
                 if let Some(bytes) = record.sinks.get(uid) {
                     earlier_attempts.push(hex::decode(bytes).map_err(|e| {
-                        Error::external("the head of the job holds an unreadable attempt record")
+                        Error::internal("the head of the job holds an unreadable attempt record")
                             .with_source(e)
                     })?);
                 }
@@ -235,15 +271,35 @@ impl Recovery<'_> {
                 committed,
                 newest: newest.map(|n| n.get(uid).cloned().unwrap_or_default()),
                 earlier_attempts,
+                elsewhere: matches!(head.resume, Resume::Elsewhere { .. }),
+                may_lose,
             };
             let recovered = self.registry.sink(&spec.table)?.recover(spec, context)?;
             tracing::info!(
                 sink = %spec.table.name,
                 committed = recovered.committed,
                 fenced = recovered.fenced,
+                lost = recovered.lost,
                 "recovered sink"
             );
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_has_several_spellings() {
+        for same in ["/a/b", "file:///a/b", "file:/a//b", "/a/b/"] {
+            assert!(same_place(same, "/a/b"), "{same}");
+        }
+        for same in ["s3://k/c/j", "s3a://k/c//j", "s3p://k/c/j/"] {
+            assert!(same_place(same, "s3://k/c/j"), "{same}");
+        }
+        assert!(!same_place("s3://k/c/j", "s3://other/c/j"));
+        assert!(!same_place("a/b", "/a/b"));
     }
 }

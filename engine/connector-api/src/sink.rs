@@ -48,6 +48,7 @@ pub struct SinkTraits {
     pub parallelism: Option<usize>,
 }
 
+#[derive(Clone)]
 pub struct RecoverContext {
     pub config: Configuration,
     /// The sink's uid, as its writers get it.
@@ -66,6 +67,12 @@ pub struct RecoverContext {
     /// has restored a checkpoint that a later attempt took, so ids that must not be fenced yet
     /// (handles of `restored` stand on them) are fenced by a later recovery.
     pub earlier_attempts: Vec<Vec<u8>>,
+    /// `restored` was taken by another job, or lies at another place: that `newest` does not hold it
+    /// proves nothing.
+    pub elsewhere: bool,
+    /// What can no longer be committed is reported and given up, for the user wants to go on without
+    /// it. Else it fails the recovery as a loss.
+    pub may_lose: bool,
 }
 
 /// What a recovery did, for logs, metrics and the torture test.
@@ -73,6 +80,8 @@ pub struct RecoverContext {
 pub struct Recovered {
     pub committed: u64,
     pub fenced: u64,
+    /// Given up where `may_lose` allowed it.
+    pub lost: u64,
 }
 
 /// What one subtask's writer is opened with.
@@ -84,6 +93,9 @@ pub struct SinkContext {
     pub parallelism: usize,
     /// Number of this run of the job: grows with every restart, never used twice.
     pub attempt: u64,
+    /// Whether barriers reach the writer behind its records, through a channel: a writer that takes
+    /// no more records then gets no barrier either, and must not wait for a checkpoint to complete.
+    pub gated: bool,
     pub waker: Waker,
     pub runtime: Handle,
 }

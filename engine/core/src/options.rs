@@ -56,6 +56,13 @@ pub const CHECKPOINTS_RETAINED: ConfigOption<usize> = ConfigOption::new(
 )
 .with_fallback(&["state.checkpoints.num-retained"]);
 
+pub const LOST_OUTPUT: ConfigOption<String> = ConfigOption::new(
+    "millrace.recovery.lost-output",
+    Some("fail"),
+    "what a restore does about output of a complete checkpoint that can no longer be made visible, such as a Kafka \
+     transaction that timed out: fail, or ignore, which reports it and goes on",
+);
+
 pub const RESTART_STRATEGY: ConfigOption<String> = ConfigOption::new(
     "restart-strategy.type",
     None,

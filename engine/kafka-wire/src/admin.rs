@@ -279,6 +279,30 @@ impl Admin {
         Ok(known)
     }
 
+    /// Waits until the ends of these ids' transactions are written to all of their partitions: EndTxn
+    /// answers once the decision is logged, and readers of committed records see it a moment later.
+    pub async fn await_markers(&self, ids: &[String]) -> Result<()> {
+        let mut retry = self.retry("wait for transaction markers");
+        let mut left = ids.to_vec();
+        loop {
+            let known = self.describe_transactions(&left).await?;
+            left.retain(|id| {
+                known.get(id).is_some_and(|t| {
+                    matches!(
+                        t.state,
+                        TransactionState::PrepareCommit | TransactionState::PrepareAbort
+                    )
+                })
+            });
+            if left.is_empty() {
+                return Ok(());
+            }
+            retry
+                .after(&format!("{} ids are not decided everywhere", left.len()))
+                .await?;
+        }
+    }
+
     /// All transactions of all brokers whose id begins with `prefix`.
     pub async fn list_transactions(&self, prefix: &str) -> Result<Vec<TransactionListing>> {
         let mut retry = self.retry("list transactions");

@@ -20,6 +20,10 @@ pub enum Step {
 pub enum Exchange {
     /// One message, any answer.
     Single,
+    /// OAUTHBEARER: one message, and an empty answer if it is taken.
+    Bearer {
+        refusal: Option<String>,
+    },
     Scram(Scram),
 }
 
@@ -51,7 +55,7 @@ pub fn start(sasl: &Sasl, token: Option<&Token>) -> Result<(Exchange, Vec<u8>), 
                 message.push_str(&format!("{key}={value}\u{1}"));
             }
             message.push('\u{1}');
-            Ok((Exchange::Single, message.into_bytes()))
+            Ok((Exchange::Bearer { refusal: None }, message.into_bytes()))
         }
     }
 }
@@ -60,6 +64,16 @@ impl Exchange {
     pub fn answer(&mut self, server: &[u8]) -> Result<Step, String> {
         match self {
             Exchange::Single => Ok(Step::Done),
+            Exchange::Bearer { refusal } => match refusal.take() {
+                Some(reason) => Err(format!("OAUTHBEARER authentication failed: {reason}")),
+                None if server.is_empty() => Ok(Step::Done),
+                // A refusal comes as a message that must be acknowledged before the error itself
+                // (RFC 7628, 3.2.3).
+                None => {
+                    *refusal = Some(String::from_utf8_lossy(server).into_owned());
+                    Ok(Step::Send(vec![1]))
+                }
+            },
             Exchange::Scram(scram) => scram.answer(server),
         }
     }

@@ -115,6 +115,7 @@ impl SubtaskBuilder {
                             subtask: plan.subtask,
                             parallelism: plan.vertex.parallelism,
                             attempt: plan.attempt,
+                            gated: !inputs.is_empty(),
                             waker: waker.clone(),
                             runtime: runtime.clone(),
                         },

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use millrace_core::{CheckpointId, Error, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Raised when the body's meaning changes; a newer body is refused by an older engine.
 pub const FORMAT: u32 = 1;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    pub format: u32,
     pub job_name: String,
     /// Grows by one with every attempt to run the job; only the newest may swap.
     pub epoch: u64,
@@ -42,8 +43,13 @@ pub enum Resume {
     Fresh,
     /// A checkpoint of this job, by the number of its folder.
     Checkpoint(CheckpointId),
-    /// A checkpoint at another place, by path or URI.
-    Elsewhere(String),
+    /// A checkpoint at another place.
+    Elsewhere {
+        /// Path or URI.
+        path: String,
+        /// An attempt has committed all that it holds.
+        committed: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +78,6 @@ pub struct AttemptRecord {
 impl Head {
     pub fn new(job_name: &str) -> Self {
         Head {
-            format: FORMAT,
             job_name: job_name.to_owned(),
             epoch: 0,
             nonce: String::new(),
@@ -84,24 +89,26 @@ impl Head {
         }
     }
 
-    pub fn encode(&self) -> Vec<u8> {
-        // The body has string keys and plain values only, which JSON always takes.
-        serde_json::to_vec_pretty(self).unwrap_or_default()
+    /// The body with its checksum, as the head object holds it.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let failed = |e| Error::internal("the head of a job does not encode").with_source(e);
+        let head = serde_json::value::to_raw_value(self).map_err(failed)?;
+        let sealed = Sealed {
+            format: FORMAT,
+            xxh3: checksum(head.get()),
+            head: &head,
+        };
+        serde_json::to_vec(&sealed).map_err(failed)
     }
 
     pub fn decode(bytes: &[u8], place: &str) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Format {
-            format: u32,
-        }
+        const HINT: &str = "put the file back from a copy; or start anew with --fresh under another pipeline.name; \
+                            or give a checkpoint with --from";
         let damaged = |e: serde_json::Error| {
             Error::data_loss("the head of a job cannot be read")
                 .with_detail(place)
                 .with_source(e)
-                .with_hint(
-                    "put the file back from a copy; or start anew with --fresh under another pipeline.name; \
-                            or give a checkpoint with --from",
-                )
+                .with_hint(HINT)
         };
         let Format { format } = serde_json::from_slice(bytes).map_err(damaged)?;
         if format != FORMAT {
@@ -111,6 +118,33 @@ impl Head {
             .with_detail(place)
             .with_hint("run the engine version that wrote it, or a newer one"));
         }
-        serde_json::from_slice(bytes).map_err(damaged)
+        let sealed: Sealed<'_> = serde_json::from_slice(bytes).map_err(damaged)?;
+        if checksum(sealed.head.get()) != sealed.xxh3 {
+            return Err(
+                Error::data_loss("the head of a job was altered: its checksum is another one")
+                    .with_detail(place)
+                    .with_hint(HINT),
+            );
+        }
+        serde_json::from_str(sealed.head.get()).map_err(damaged)
     }
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// What the head object holds. The checksum is of the head's own text, so that a digit that was
+/// flipped is not taken for a decision that was made.
+#[derive(Serialize, Deserialize)]
+struct Sealed<'a> {
+    format: u32,
+    xxh3: String,
+    #[serde(borrow)]
+    head: &'a RawValue,
+}
+
+fn checksum(text: &str) -> String {
+    format!("{:016x}", xxh3_64(text.as_bytes()))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use millrace_core::{CheckpointId, Error, JobId, Result, failpoint};
 
-use crate::head::{CompletedCheckpoint, Head, Resume, Status};
+use crate::head::{AttemptRecord, CompletedCheckpoint, Head, Resume, Status};
 use crate::metadata::{Metadata, StateBlob};
 use crate::store::{HeadVersion, Store, StoreError};
 
@@ -81,7 +81,7 @@ impl JobStore {
             head.nonce = uuid::Uuid::new_v4().simple().to_string();
             match self
                 .store
-                .swap_head(&self.folder(), expected.as_ref(), &head.encode())
+                .swap_head(&self.folder(), expected.as_ref(), &head.encode()?)
             {
                 Ok(version) => {
                     let next = self.first_free_id(&head)?;
@@ -90,7 +90,7 @@ impl JobStore {
                         head,
                         version,
                         next,
-                        uncertain: None,
+                        uncertain: Vec::new(),
                     };
                     leadership.delete_unreferenced();
                     return Ok(leadership);
@@ -156,8 +156,8 @@ pub struct Leadership {
     head: Head,
     version: HeadVersion,
     next: CheckpointId,
-    /// The nonce of a swap that failed without saying whether it took effect.
-    uncertain: Option<String>,
+    /// Nonces of swaps that failed without saying whether they took effect, since the last that did.
+    uncertain: Vec<String>,
 }
 
 impl Leadership {
@@ -182,10 +182,11 @@ impl Leadership {
 
     /// Begins a further attempt of the same leader: the epoch grows.
     /// May be tried again after an error that is not `Fenced`.
-    pub fn next_attempt(&mut self, change: impl Fn(&mut Head) -> Result<()>) -> Result<()> {
+    pub fn next_attempt(&mut self) -> Result<()> {
         self.swap(|head| {
             head.epoch += 1;
-            change(head)
+            head.status = Status::Running;
+            Ok(())
         })
     }
 
@@ -194,26 +195,29 @@ impl Leadership {
     /// checkpoints of an earlier run hold where this one begins anew; where an older checkpoint was
     /// restored, newer ones no longer count, for what only they held was aborted. Of earlier
     /// attempts only the one that took the restored checkpoint can have ids that are not fenced.
-    pub fn recovered(&mut self) -> Result<()> {
+    /// `record` is what this attempt's sinks may leave behind; none of them is open yet.
+    pub fn recovered(&mut self, record: &AttemptRecord) -> Result<()> {
         let before = self.head.completed.clone();
         self.swap(|head| {
             let newest = head.completed.last().map(|c| c.id);
-            let mut keep = head.epoch;
-            match head.resume {
+            let mut keep = None;
+            match &mut head.resume {
                 Resume::Fresh => head.committed_through = head.committed_through.max(newest),
-                Resume::Checkpoint(id) => {
+                &mut Resume::Checkpoint(id) => {
                     head.committed_through = head.committed_through.max(Some(id));
-                    keep = head
-                        .completed
-                        .iter()
-                        .find(|c| c.id == id)
-                        .map_or(keep, |c| c.epoch);
+                    keep = head.completed.iter().find(|c| c.id == id).map(|c| c.epoch);
                     head.completed.retain(|c| c.id <= id);
                 }
-                Resume::Elsewhere(_) => return Ok(()),
+                // The handles that were committed now may stand on ids of any attempt of ours.
+                Resume::Elsewhere { committed, .. } if !*committed => {
+                    *committed = true;
+                    head.attempts.push(record.clone());
+                    return Ok(());
+                }
+                Resume::Elsewhere { .. } => {}
             }
-            let epoch = head.epoch;
-            head.attempts.retain(|a| a.epoch == keep || a.epoch == epoch);
+            head.attempts.retain(|a| Some(a.epoch) == keep);
+            head.attempts.push(record.clone());
             Ok(())
         })?;
         self.delete_dropped(&before);
@@ -285,16 +289,16 @@ impl Leadership {
             match self
                 .job
                 .store
-                .swap_head(&self.job.folder(), Some(&self.version), &head.encode())
+                .swap_head(&self.job.folder(), Some(&self.version), &head.encode()?)
             {
                 Ok(version) => {
                     self.version = version;
                     self.head = head;
-                    self.uncertain = None;
+                    self.uncertain.clear();
                     return Ok(());
                 }
                 Err(StoreError::Failed(e)) => {
-                    self.uncertain = Some(head.nonce);
+                    self.uncertain.push(head.nonce);
                     return Err(e);
                 }
                 Err(StoreError::Conflict | StoreError::Exists) => {
@@ -307,8 +311,7 @@ impl Leadership {
                                 "stop deleting in the checkpoint folder; the job is found by its head",
                             ));
                     };
-                    let ours =
-                        there.epoch == self.head.epoch || self.uncertain.as_ref() == Some(&there.nonce);
+                    let ours = there.epoch == self.head.epoch || self.uncertain.contains(&there.nonce);
                     if !ours || tries > 3 {
                         return Err(
                             Error::fenced("another run of this job has taken over: this one stops")
@@ -514,43 +517,45 @@ mod tests {
     #[test]
     fn an_attempt_is_remembered_until_one_restores_a_checkpoint_of_another() {
         let (_directory, job) = job();
-        let record = |head: &mut Head| {
-            let epoch = head.epoch;
-            head.attempts.push(AttemptRecord {
-                epoch,
+        let lead = || job.take_over(|_| Ok(())).unwrap();
+        let recover = |l: &mut Leadership| {
+            let record = AttemptRecord {
+                epoch: l.epoch(),
                 sinks: Default::default(),
-            });
-            Ok(())
+            };
+            l.recovered(&record).unwrap();
         };
         let epochs = |l: &Leadership| l.head().attempts.iter().map(|a| a.epoch).collect::<Vec<_>>();
-        let mut first = job.take_over(record).unwrap();
+        let mut first = lead();
+        recover(&mut first);
         let m = metadata(&mut first, vec![1]);
         first.complete(&m, 1).unwrap();
-        // Attempts that fail before a checkpoint do not pile up.
-        for epoch in 2..5 {
-            let mut failed = job.take_over(record).unwrap();
-            failed.recovered().unwrap();
+        // Attempts that fail before a checkpoint do not pile up, and those that open no sink leave nothing.
+        for epoch in [2, 4] {
+            let mut failed = lead();
+            recover(&mut failed);
             assert_eq!(epochs(&failed), [1, epoch]);
+            assert_eq!(epochs(&lead()), [1, epoch], "its recovery failed");
         }
-        let mut fifth = job.take_over(record).unwrap();
-        fifth.recovered().unwrap();
+        let mut sixth = lead();
+        recover(&mut sixth);
         for _ in 0..2 {
-            let m = metadata(&mut fifth, vec![1]);
-            fifth.complete(&m, 1).unwrap();
+            let m = metadata(&mut sixth, vec![1]);
+            sixth.complete(&m, 1).unwrap();
             assert_eq!(
-                epochs(&fifth),
-                [1, 5],
+                epochs(&sixth),
+                [1, 6],
                 "handles of attempt 1 stood in what was restored"
             );
         }
-        let mut sixth = job.take_over(record).unwrap();
+        let mut seventh = lead();
         assert_eq!(
-            epochs(&sixth),
-            [1, 5, 6],
-            "the sixth's recovery fences attempt 1 whole"
+            epochs(&seventh),
+            [1, 6],
+            "the seventh's recovery fences attempt 1 whole"
         );
-        sixth.recovered().unwrap();
-        assert_eq!(epochs(&sixth), [5, 6]);
+        recover(&mut seventh);
+        assert_eq!(epochs(&seventh), [6, 7]);
     }
 
     #[test]
@@ -566,7 +571,11 @@ mod tests {
             Ok(())
         };
         let mut second = job.take_over(older).unwrap();
-        second.recovered().unwrap();
+        let record = AttemptRecord {
+            epoch: second.epoch(),
+            sinks: Default::default(),
+        };
+        second.recovered(&record).unwrap();
         let ids: Vec<_> = second.head().completed.iter().map(|c| c.id.0).collect();
         assert_eq!(ids, [1, 2], "what only checkpoint 3 held was aborted");
         assert_eq!(second.head().committed_through, Some(CheckpointId(2)));

@@ -73,6 +73,12 @@ fn create_directories(directory: &Path) -> std::io::Result<()> {
         return Ok(());
     }
     if let Some(parent) = directory.parent() {
+        // The parent of a relative path of one part is the working folder.
+        let parent = if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        };
         create_directories(parent)?;
         match fs::create_dir(directory) {
             Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),

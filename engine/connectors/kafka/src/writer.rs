@@ -104,7 +104,12 @@ pub trait TransactionalWriter: Writer {
     /// The handle; `None` if nothing was written. Any doubt is an error.
     fn poll_prepare(&mut self) -> Result<Poll<Option<Handle>>>;
 
-    /// Commits the prepared transaction, trying until it is known to be committed.
+    /// Lets the client of a prepared transaction go: it is proved and committed by its handle from now
+    /// on, and nothing else can be written with it. For transactions that wait for long.
+    fn detach(&mut self);
+
+    /// Commits the prepared transaction, trying until it is known to be committed, and visible to
+    /// whoever reads committed records.
     fn start_commit(&mut self) -> Result<()>;
 
     fn poll_commit(&mut self) -> Result<Poll<Committed>>;

@@ -128,6 +128,7 @@ pub fn writer(table: &TableSpec, subtask: usize, attempt: u64) -> Box<dyn SinkWr
         subtask,
         parallelism: 1,
         attempt,
+        gated: false,
         waker: Waker::default(),
         runtime: runtime.handle().clone(),
     };
@@ -181,6 +182,8 @@ pub fn recover(table: &TableSpec, recovery: Recovery) -> Result<Recovered> {
             .iter()
             .map(|a| sink.attempt_record(&spec, *a, 1).unwrap())
             .collect(),
+        elsewhere: false,
+        may_lose: false,
     };
     sink.recover(&spec, context)
 }

@@ -45,11 +45,15 @@ use super::claim::Claim;
 use super::encode::RecordEncoder;
 use super::outbox::Outbox;
 use super::state::{Prepared, WriterState, transactional_id};
+use super::stragglers::Stragglers;
 use crate::writer::{Client, Committed, TransactionalWriter};
 
 /// Ids a subtask has. Three or four turn round where checkpoints complete; the others are for
-/// checkpoints that do not.
-pub const IDS: u32 = 16;
+/// checkpoints that do not: as many may fail in a row before the sink takes nothing more.
+pub const IDS: u32 = 64;
+
+/// Prepared transactions that keep their client: those of older checkpoints wait without.
+const ATTACHED: usize = 4;
 
 /// Which ids are this subtask's.
 pub struct Ids {
@@ -57,6 +61,8 @@ pub struct Ids {
     pub attempt: u64,
     pub subtask: usize,
     pub parallelism: usize,
+    /// See `SinkContext::gated`.
+    pub gated: bool,
 }
 
 pub struct ExactlyOnce {
@@ -64,6 +70,8 @@ pub struct ExactlyOnce {
     outbox: Outbox,
     ids: Ids,
     waker: Waker,
+    /// One subtask looks for all.
+    stragglers: Option<Stragglers>,
     /// Held, not read.
     _claim: Claim,
 
@@ -119,12 +127,14 @@ impl ExactlyOnce {
         ids: Ids,
         claim: Claim,
         waker: Waker,
+        stragglers: Option<Stragglers>,
     ) -> Result<Self> {
         let mut writer = ExactlyOnce {
             client,
             outbox: Outbox::new(encoder),
             ids,
             waker,
+            stragglers,
             _claim: claim,
             used: 0,
             opening: None,
@@ -267,6 +277,9 @@ impl ExactlyOnce {
 impl SinkWriter for ExactlyOnce {
     fn poll_ready(&mut self) -> Result<Poll<()>> {
         let _ = self.commit()?;
+        if let Some(stragglers) = &mut self.stragglers {
+            stragglers.poll();
+        }
         // Records behind the barrier must not overtake those before it on another connection.
         if self.checkpoint.is_some() {
             return Ok(Poll::Pending);
@@ -292,6 +305,18 @@ impl SinkWriter for ExactlyOnce {
                         .with_hint(
                             "a restart gives it new ones; see the log for why commits left them unusable",
                         ));
+                }
+                // The barrier of the checkpoint that would free one is behind the records that wait.
+                if self.ids.gated {
+                    return Err(Error::external(
+                        "no checkpoint has completed for so long that the Kafka sink has no transactional id left",
+                    )
+                    .with_detail(format!(
+                        "prefix '{}': {} transactions of {IDS} wait for their commit",
+                        self.ids.prefix,
+                        self.prepared.len()
+                    ))
+                    .with_hint("see the log for why checkpoints fail; a restart goes back to the last complete one"));
                 }
                 if !std::mem::replace(&mut self.is_out_of_ids, true) {
                     tracing::warn!(
@@ -359,6 +384,10 @@ impl SinkWriter for ExactlyOnce {
         for cooling in &mut self.cooling {
             cooling.absent_since.get_or_insert(checkpoint);
         }
+        let waiting = self.prepared.len().saturating_sub(ATTACHED);
+        for uncommitted in self.prepared.iter_mut().take(waiting) {
+            uncommitted.writer.detach();
+        }
         let state = WriterState::new(self.prepared.iter().map(|u| u.prepared.clone()).collect());
         state.encode().map(Poll::Ready)
     }
@@ -366,6 +395,9 @@ impl SinkWriter for ExactlyOnce {
     fn checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<()> {
         self.is_out_of_ids = false;
         self.completed = self.completed.max(Some(checkpoint));
+        if let Some(stragglers) = &mut self.stragglers {
+            stragglers.checkpoint_complete();
+        }
         let is_cold = |c: &mut Cooling| c.absent_since.is_some_and(|since| since <= checkpoint);
         self.free
             .extend(self.cooling.extract_if(.., is_cold).map(|c| c.writer));

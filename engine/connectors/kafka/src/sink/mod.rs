@@ -3,7 +3,8 @@
 //! Layout: `options` what the table's options mean here, `encode` rows to records, `outbox` records
 //! that wait for room, `at_least_once` and `exactly_once` the two writers, `claim` ids that two
 //! sinks would share, `state` what writers put into checkpoints,
-//! `recovery` what is committed, aborted and fenced before a new attempt, `librdkafka` the client.
+//! `recovery` what is committed, aborted and fenced before a new attempt, `stragglers` what is fenced
+//! after it, `librdkafka` the client.
 //! The seam between the writers and the client is `crate::writer`.
 
 mod at_least_once;
@@ -15,6 +16,7 @@ mod options;
 mod outbox;
 mod recovery;
 mod state;
+mod stragglers;
 
 use std::thread;
 
@@ -32,8 +34,9 @@ use self::claim::Claim;
 use self::encode::RecordEncoder;
 use self::exactly_once::{ExactlyOnce, IDS, Ids};
 use self::librdkafka::Librdkafka;
-use self::recovery::Plan;
+use self::recovery::{Plan, Proof};
 use self::state::{AttemptRecord, WriterState};
+use self::stragglers::Stragglers;
 use crate::options::{DeliveryGuarantee, Partitioner, TableOptions};
 use crate::properties::Role;
 use crate::writer::Client;
@@ -118,9 +121,15 @@ impl SinkFactory for Sink {
         if prefix.is_none() && is_idle && earlier.is_empty() {
             return Ok(Recovered::default());
         }
-        let plan = Plan::new(prefix, &restored, context.committed, newest.as_deref(), &earlier);
+        let proof = Proof {
+            committed: context.committed,
+            newest: newest.as_deref(),
+            elsewhere: context.elsewhere,
+        };
+        let plan = Plan::new(prefix, &restored, proof, &earlier);
         let admin = Admin::new(options.properties.wire()?)?;
-        blocking(recovery::run(&admin, plan))
+        let fencing_timeout = options::transaction_timeout(&options)?;
+        blocking(recovery::run(&admin, plan, fencing_timeout, context.may_lose))
     }
 
     fn open(&self, spec: &SinkSpec, context: SinkContext) -> Result<Box<dyn SinkWriter>> {
@@ -142,8 +151,8 @@ impl SinkFactory for Sink {
             properties: client_properties.properties,
             tokens: client_properties.tokens,
             transaction_timeout: options::transaction_timeout(&options)?,
-            admin,
-            runtime: context.runtime,
+            admin: admin.clone(),
+            runtime: context.runtime.clone(),
         };
         match prefix(&options) {
             None => {
@@ -161,13 +170,24 @@ impl SinkFactory for Sink {
                     attempt: context.attempt,
                     subtask: context.subtask,
                     parallelism: context.parallelism,
+                    gated: context.gated,
                 };
+                let stragglers = (context.subtask == 0).then(|| {
+                    Stragglers::new(
+                        admin,
+                        context.runtime,
+                        context.waker.clone(),
+                        prefix.to_owned(),
+                        context.attempt,
+                    )
+                });
                 Ok(Box::new(ExactlyOnce::open(
                     Box::new(client),
                     encoder,
                     ids,
                     claim,
                     context.waker,
+                    stragglers,
                 )?))
             }
         }

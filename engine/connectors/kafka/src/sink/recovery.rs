@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use millrace_connector_api::sink::Recovered;
-use millrace_core::{Error, Result, failpoint};
+use millrace_core::{Error, ErrorKind, Result, failpoint};
 use millrace_kafka_wire::{Admin, END_TXN_V1, EndTxn, Transaction, TransactionDescription, TransactionState};
 use tokio::task::JoinSet;
 
@@ -18,7 +18,7 @@ use crate::writer::Protocol;
 
 /// Calls that fence at the same time.
 const CONCURRENT: usize = 16;
-/// Of the transaction that nobody will begin on a fenced id. Every broker allows it.
+/// Of the transaction that nobody will begin on a fenced id; shorter where the sink's own is.
 const FENCING_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What recovery is to do, before a broker is asked.
@@ -26,34 +26,49 @@ const FENCING_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Plan {
     /// To commit, oldest checkpoint first.
     pub commit: Vec<Prepared>,
-    /// Committed before, by the job's own record: committed only if they are seen to be open still,
-    /// which they are where a checkpoint of another job's folder is restored.
+    /// Committed before, by the job's own record; committed now if they are seen to be open still.
     pub done: Vec<Prepared>,
+    /// Neither held by our newest checkpoint nor known to be committed, for the checkpoint is
+    /// another folder's: the coordinator has to show that they were, or commit them now.
+    pub unproven: Vec<Prepared>,
     /// Ids to fence if they exist.
     pub fence: BTreeSet<String>,
     /// Prefixes under which stragglers are looked for, with the newest attempt known of each.
     pub prefixes: BTreeMap<String, Option<u64>>,
 }
 
+/// What is known of the restored handles.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Proof<'a> {
+    /// All of them were committed before.
+    pub committed: bool,
+    /// The state of the newest complete checkpoint where an older one is restored: what `restored`
+    /// holds and it does not was committed; what only it holds is aborted.
+    pub newest: Option<&'a [WriterState]>,
+    /// The restored checkpoint is not one of ours, so that ours do not hold it proves nothing.
+    pub elsewhere: bool,
+}
+
 impl Plan {
-    /// `newest` is the state of the newest complete checkpoint where an older one is restored: what
-    /// `restored` holds and it does not was committed; what only it holds is aborted.
     pub fn new(
         prefix: Option<&str>,
         restored: &[WriterState],
-        is_committed: bool,
-        newest: Option<&[WriterState]>,
+        proof: Proof<'_>,
         earlier: &[AttemptRecord],
     ) -> Plan {
         let all = |states: &[WriterState]| -> Vec<Prepared> {
             states.iter().flat_map(|s| s.prepared.iter().cloned()).collect()
         };
         let restored = all(restored);
-        let newest = newest.map(all);
+        let newest = proof.newest.map(all);
         let (mut commit, done): (Vec<Prepared>, Vec<Prepared>) = restored
             .iter()
             .cloned()
-            .partition(|p| !is_committed && newest.as_ref().is_none_or(|newest| newest.contains(p)));
+            .partition(|p| !proof.committed && newest.as_ref().is_none_or(|newest| newest.contains(p)));
+        let (unproven, done) = match proof.elsewhere && !proof.committed {
+            true => (done, Vec::new()),
+            false => (Vec::new(), done),
+        };
         // Within a writer the order is kept; between writers only that of checkpoints matters.
         commit.sort_by_key(|p| p.checkpoint);
         let kept: HashSet<&str> = commit
@@ -80,17 +95,19 @@ impl Plan {
         Plan {
             commit,
             done,
+            unproven,
             fence,
             prefixes,
         }
     }
 }
 
-pub async fn run(admin: &Admin, plan: Plan) -> Result<Recovered> {
+/// `may_lose`: what can no longer be committed is reported and given up.
+pub async fn run(admin: &Admin, plan: Plan, timeout: Duration, may_lose: bool) -> Result<Recovered> {
     let mut recovered = Recovered::default();
     let mut fence = plan.fence;
     let mut kept: HashSet<String> = HashSet::new();
-    let all = plan.commit.iter().chain(&plan.done);
+    let all = plan.commit.iter().chain(&plan.done).chain(&plan.unproven);
     let ids: Vec<String> = all.map(|p| p.handle.transactional_id.clone()).collect();
     let known = admin.describe_transactions(&ids).await?;
     let mut commits = plan.commit;
@@ -98,6 +115,11 @@ pub async fn run(admin: &Admin, plan: Plan) -> Result<Recovered> {
         plan.done
             .into_iter()
             .filter(|p| is_open(p, known.get(&p.handle.transactional_id))),
+    );
+    commits.extend(
+        plan.unproven
+            .into_iter()
+            .filter(|p| !is_committed(p, known.get(&p.handle.transactional_id))),
     );
     commits.sort_by_key(|p| p.checkpoint);
     if !commits.is_empty() {
@@ -117,16 +139,30 @@ pub async fn run(admin: &Admin, plan: Plan) -> Result<Recovered> {
             fence.insert(id.clone());
             continue;
         }
-        commit(admin, prepared, known.get(id)).await?;
-        kept.insert(id.clone());
-        recovered.committed += 1;
+        match commit(admin, prepared, known.get(id)).await {
+            Err(error) if may_lose && error.kind() == ErrorKind::DataLoss => {
+                tracing::error!(%error, "output of a complete checkpoint is given up");
+                recovered.lost += 1;
+                fence.insert(id.clone());
+            }
+            other => {
+                // Repeated, it says that it is done: only the first time something was recovered.
+                recovered.committed += u64::from(!is_committed(prepared, known.get(id)));
+                other?;
+                kept.insert(id.clone());
+            }
+        }
+    }
+    let decided: Vec<String> = kept.iter().cloned().collect();
+    if let Err(error) = admin.await_markers(&decided).await {
+        tracing::warn!(%error, "recovered commits are not visible everywhere yet");
     }
     if !commits.is_empty() {
         failpoint::pass("recovery.after-commit");
     }
     // To fence what was committed now would make this recovery impossible to repeat.
     fence.retain(|id| !kept.contains(id));
-    recovered.fenced = fence_all(admin, fence, &kept, &plan.prefixes).await?;
+    recovered.fenced = fence_all(admin, fence, &kept, &plan.prefixes, timeout).await?;
     tracing::info!(
         committed = recovered.committed,
         fenced = recovered.fenced,
@@ -140,6 +176,15 @@ fn is_open(prepared: &Prepared, known: Option<&TransactionDescription>) -> bool 
     let handle = &prepared.handle;
     known.is_some_and(|t| {
         t.state == TransactionState::Ongoing
+            && (t.producer_id, t.epoch, t.start_time) == (handle.producer_id, handle.epoch, handle.start_time)
+    })
+}
+
+/// Whether the handle's very transaction was the id's last one, and was committed.
+fn is_committed(prepared: &Prepared, known: Option<&TransactionDescription>) -> bool {
+    let handle = &prepared.handle;
+    known.is_some_and(|t| {
+        t.state == TransactionState::CompleteCommit
             && (t.producer_id, t.epoch, t.start_time) == (handle.producer_id, handle.epoch, handle.start_time)
     })
 }
@@ -185,8 +230,9 @@ pub fn lost(detail: String) -> Error {
         .with_detail(detail)
         .with_hint(
             "it was most likely open for longer than 'properties.transaction.timeout.ms': raise that above the longest \
-             time that the job may be down. To go on and write the records again, restore the checkpoint or \
-             savepoint before this one with --from, if it is retained",
+             time that the job may be down. To write the records again, restore the checkpoint before this one \
+             with --from, if it is retained; to go on without them, set millrace.recovery.lost-output to ignore, \
+             or start anew with --fresh",
         )
 }
 
@@ -195,6 +241,7 @@ async fn fence_all(
     fence: BTreeSet<String>,
     kept: &HashSet<String>,
     prefixes: &BTreeMap<String, Option<u64>>,
+    timeout: Duration,
 ) -> Result<u64> {
     // Ids that were reserved and never used are unknown to the brokers. A zombie may still open one:
     // to fence it now would not hinder that. What it writes there is never committed, and the next
@@ -202,26 +249,52 @@ async fn fence_all(
     let fence: Vec<String> = fence.into_iter().collect();
     let mut ids: BTreeSet<String> = admin.describe_transactions(&fence).await?.into_keys().collect();
     for (prefix, newest) in prefixes {
-        for listed in admin.list_transactions(&format!("{prefix}-")).await? {
-            let is_open = matches!(
-                listed.state,
-                TransactionState::Ongoing
-                    | TransactionState::PrepareCommit
-                    | TransactionState::PrepareAbort
-                    | TransactionState::PrepareEpochFence
-            );
-            // Ids of later attempts than those known are another run's, newer than this one.
-            let is_ours = attempt_of(prefix, &listed.transactional_id)
-                .is_some_and(|attempt| newest.is_none_or(|newest| attempt <= newest));
-            if is_open && is_ours && !kept.contains(&listed.transactional_id) {
-                ids.insert(listed.transactional_id);
-            }
+        // What stands in no record is looked for as well. One broker that does not answer must not
+        // keep the job from running for that: `stragglers` looks again.
+        match open_of(admin, prefix, |attempt| {
+            newest.is_none_or(|newest| attempt <= newest)
+        })
+        .await
+        {
+            Ok(found) => ids.extend(found.into_iter().filter(|id| !kept.contains(id))),
+            Err(error) => tracing::warn!(prefix, %error, "not all brokers listed their transactions"),
         }
     }
     if ids.is_empty() {
         return Ok(0);
     }
     failpoint::pass("recovery.before-fence");
+    let fenced = fence_ids(admin, ids, timeout).await?;
+    failpoint::pass("recovery.after-fence");
+    Ok(fenced)
+}
+
+/// Aborts what attempts before this one have open under the prefix.
+pub async fn fence_stragglers(admin: &Admin, prefix: &str, attempt: u64) -> Result<u64> {
+    let open = open_of(admin, prefix, |other| other < attempt).await?;
+    fence_ids(admin, open, FENCING_TIMEOUT).await
+}
+
+/// Ids of open transactions under a prefix whose attempt is one of those that are meant.
+async fn open_of(admin: &Admin, prefix: &str, is_meant: impl Fn(u64) -> bool) -> Result<BTreeSet<String>> {
+    let listed = admin.list_transactions(&format!("{prefix}-")).await?;
+    let open = listed.into_iter().filter(|listed| {
+        let is_open = matches!(
+            listed.state,
+            TransactionState::Ongoing
+                | TransactionState::PrepareCommit
+                | TransactionState::PrepareAbort
+                | TransactionState::PrepareEpochFence
+        );
+        // Ids of later attempts than those known are another run's, newer than this one.
+        is_open && attempt_of(prefix, &listed.transactional_id).is_some_and(&is_meant)
+    });
+    Ok(open.map(|listed| listed.transactional_id).collect())
+}
+
+/// Initialises the ids anew, which aborts and fences; gives how many.
+async fn fence_ids(admin: &Admin, ids: BTreeSet<String>, timeout: Duration) -> Result<u64> {
+    let timeout = timeout.min(FENCING_TIMEOUT);
     let mut running: JoinSet<Result<()>> = JoinSet::new();
     let mut fenced = 0;
     for id in ids {
@@ -233,7 +306,7 @@ async fn fence_all(
         }
         let admin = admin.clone();
         running.spawn(async move {
-            let (producer_id, epoch) = admin.init_producer_id(&id, FENCING_TIMEOUT).await?;
+            let (producer_id, epoch) = admin.init_producer_id(&id, timeout).await?;
             tracing::debug!(transactional_id = id, producer_id, epoch, "fenced");
             Ok(())
         });
@@ -242,7 +315,6 @@ async fn fence_all(
         settle(done)?;
         fenced += 1;
     }
-    failpoint::pass("recovery.after-fence");
     Ok(fenced)
 }
 
@@ -285,8 +357,7 @@ mod tests {
         let plan = Plan::new(
             Some("p"),
             &restored,
-            false,
-            None,
+            Proof::default(),
             &[AttemptRecord::new("p", 1, 2, 2)],
         );
         assert_eq!(ids(&plan), ["p-1-0-0", "p-1-1-0", "p-1-0-1"]);
@@ -305,15 +376,29 @@ mod tests {
             prepared(5, "p-1-0-1"),
             prepared(9, "p-1-0-0"),
         ])];
-        let plan = Plan::new(Some("p"), &restored, false, Some(&newest), &[]);
+        let mut proof = Proof {
+            newest: Some(&newest),
+            ..Proof::default()
+        };
+        let plan = Plan::new(Some("p"), &restored, proof, &[]);
         assert_eq!(ids(&plan), ["p-1-0-1"]);
         assert_eq!(plan.fence.into_iter().collect::<Vec<_>>(), ["p-1-0-0"]);
+        assert!(plan.unproven.is_empty());
+        // Another folder's checkpoint is not decided by what ours hold.
+        proof.elsewhere = true;
+        let plan = Plan::new(Some("p"), &restored, proof, &[]);
+        assert_eq!(plan.unproven, [prepared(3, "p-1-0-0")]);
+        assert!(plan.done.is_empty());
     }
 
     #[test]
     fn a_clean_stop_leaves_nothing_to_commit() {
         let restored = [WriterState::new(vec![prepared(3, "p-1-0-0")])];
-        let plan = Plan::new(Some("p"), &restored, true, None, &[]);
+        let proof = Proof {
+            committed: true,
+            ..Proof::default()
+        };
+        let plan = Plan::new(Some("p"), &restored, proof, &[]);
         assert!(plan.commit.is_empty());
         assert_eq!(plan.fence.into_iter().collect::<Vec<_>>(), ["p-1-0-0"]);
     }

@@ -20,7 +20,7 @@ use millrace_kafka_wire::{
 };
 
 use self::native::{Failure, Native, Record};
-use self::task::Task;
+pub use self::task::Task;
 use crate::writer::{Block, Client, Committed, Handle, Protocol, TransactionalWriter, Writer};
 
 /// librdkafka's "any partition": its partitioner decides.
@@ -103,7 +103,7 @@ impl Client for Librdkafka {
 
 /// A producer with or without transactions.
 struct Producer {
-    /// Always there until the drop, which hands it to a thread that may block.
+    /// There until it is closed.
     native: Option<Arc<Native>>,
     topic: String,
     partition: i32,
@@ -229,12 +229,18 @@ impl Writer for Producer {
     }
 }
 
-impl Drop for Producer {
+impl Producer {
     /// Freeing a producer joins its threads, which the subtask's thread must not wait for.
-    fn drop(&mut self) {
+    fn close(&mut self) {
         if let Some(native) = self.native.take() {
             self.runtime.spawn_blocking(move || drop(native));
         }
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -311,14 +317,16 @@ impl TransactionalWriter for TransactionalProducer {
     }
 
     fn start_prepare(&mut self) -> Result<()> {
-        let native = self.producer.native()?;
-        if native.in_flight() > 0 {
-            return Err(Error::internal(
-                "a Kafka transaction was to be prepared before it was flushed",
-            ));
-        }
-        if native.produced() == self.produced_before {
-            return Ok(());
+        // Without a client it was flushed before.
+        if let Some(native) = &self.producer.native {
+            if native.in_flight() > 0 {
+                return Err(Error::internal(
+                    "a Kafka transaction was to be prepared before it was flushed",
+                ));
+            }
+            if native.produced() == self.produced_before {
+                return Ok(());
+            }
         }
         let Some(identity) = self.identity else {
             return Err(Error::internal(
@@ -365,12 +373,20 @@ impl TransactionalWriter for TransactionalProducer {
         };
         self.preparing = None;
         // While we asked, a record cannot have failed (all were acknowledged), the client can.
-        self.producer.drive()?;
-        if let Some(failure) = self.producer.native()?.fatal() {
-            return Err(self.producer.error("the Kafka producer failed", &failure));
+        if let Some(native) = &self.producer.native {
+            self.producer.drive()?;
+            if let Some(failure) = native.fatal() {
+                return Err(self.producer.error("the Kafka producer failed", &failure));
+            }
         }
         self.prepared = Some(handle.clone());
         Ok(Poll::Ready(Some(handle)))
+    }
+
+    fn detach(&mut self) {
+        if self.prepared.is_some() {
+            self.producer.close();
+        }
     }
 
     fn start_commit(&mut self) -> Result<()> {
@@ -380,7 +396,7 @@ impl TransactionalWriter for TransactionalProducer {
             ));
         };
         self.preparing = None;
-        let native = self.producer.native()?.clone();
+        let native = self.producer.native.clone();
         let committing = commit(native, handle, self.admin.clone(), self.cancelled.clone());
         self.committing = Some(Task::spawn(
             &self.producer.runtime,
@@ -486,28 +502,38 @@ fn prove(id: &str, identity: Identity, known: Option<&TransactionDescription>) -
     }
 }
 
-/// Commits until that is known. Where librdkafka cannot (any more), the coordinator is asked
+/// Commits until that is known and seen. Where librdkafka cannot (any more), the coordinator is asked
 /// directly, as recovery does.
 async fn commit(
-    native: Arc<Native>,
+    native: Option<Arc<Native>>,
     handle: Handle,
     admin: Admin,
     cancelled: Arc<AtomicBool>,
 ) -> Result<Committed> {
-    let given_up = task::blocking({
-        let handle = handle.clone();
-        move || commit_by_client(&native, &handle, &cancelled)
-    })
-    .await?;
-    let Some(failure) = given_up else {
-        return Ok(Committed::Reusable);
-    };
-    tracing::warn!(
-        transactional_id = handle.transactional_id,
-        %failure,
-        "a transaction is committed by its handle"
-    );
-    commit_by_handle(&handle, &admin).await
+    let mut committed = Committed::Spent;
+    if let Some(native) = native {
+        let given_up = task::blocking({
+            let handle = handle.clone();
+            move || commit_by_client(&native, &handle, &cancelled)
+        })
+        .await?;
+        match given_up {
+            None => committed = Committed::Reusable,
+            Some(failure) => tracing::warn!(
+                transactional_id = handle.transactional_id,
+                %failure,
+                "a transaction is committed by its handle"
+            ),
+        }
+    }
+    if committed == Committed::Spent {
+        commit_by_handle(&handle, &admin).await?;
+    }
+    // Decided it is in any case: a partition without a leader must not fail the job.
+    if let Err(error) = admin.await_markers(&[handle.transactional_id]).await {
+        tracing::warn!(%error, "a commit is not visible everywhere yet");
+    }
+    Ok(committed)
 }
 
 /// Gives why librdkafka cannot commit; nothing if it did.
@@ -532,11 +558,11 @@ fn commit_by_client(native: &Native, handle: &Handle, cancelled: &AtomicBool) ->
     }
 }
 
-async fn commit_by_handle(handle: &Handle, admin: &Admin) -> Result<Committed> {
+async fn commit_by_handle(handle: &Handle, admin: &Admin) -> Result<()> {
     let Protocol::V1 = handle.protocol;
     let outcome = admin.end_txn(&transaction(handle), END_TXN_V1, true).await?;
     if outcome == EndTxn::Done {
-        return Ok(Committed::Spent);
+        return Ok(());
     }
     let id = &handle.transactional_id;
     let known = admin

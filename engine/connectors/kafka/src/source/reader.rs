@@ -149,7 +149,9 @@ impl KafkaReader {
         for &(split, next) in &self.block.positions {
             let i = split as usize;
             let Some(s) = self.splits.get_mut(i) else { continue };
-            s.next = s.next.max(next);
+            // The client may have read, and dropped, what is behind the stop: a later run that has no
+            // stop, or another one, begins there.
+            s.next = s.next.max(s.stop.map_or(next, |stop| next.min(stop)));
             if s.is_finished() && !self.finished[i] {
                 self.finished[i] = true;
                 self.partitions.stop(split)?;

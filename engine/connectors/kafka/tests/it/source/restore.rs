@@ -87,6 +87,25 @@ fn the_state_is_that_of_the_last_batch() {
     }
 }
 
+/// What is behind the stop may have been fetched; the next read, without one, begins there.
+#[test]
+fn a_bounded_read_ends_at_its_stop_though_more_was_fetched() {
+    let topic = kafka().unique_topic("stop", 1);
+    write(kafka(), &topic, 0, 0..1000);
+    let options = [
+        ("scan.bounded.mode", "specific-offsets"),
+        ("scan.bounded.specific-offsets", "partition:0,offset:7"),
+    ];
+    let mut job = Job::open(&table(kafka(), &topic, &options), 1, None).unwrap();
+    job.run_to_end().unwrap();
+    assert_eq!(job.ids(), (0..7).collect::<Vec<_>>());
+    let state = job.snapshot(1);
+    assert_eq!(splits(&state)[0].next, 7);
+    let mut job = Job::open(&table(kafka(), &topic, &[]), 1, Some(&state)).unwrap();
+    job.read(993).unwrap();
+    assert_eq!(job.ids(), (7..1000).collect::<Vec<_>>());
+}
+
 #[test]
 fn partitions_that_the_state_does_not_know_begin_at_their_first_record() {
     let topic = kafka().unique_topic("unknown", 2);

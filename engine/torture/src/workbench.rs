@@ -1,6 +1,7 @@
 //! One scenario's workbench: topics, producer, folder, runs of the job, and the verdict.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -141,7 +142,8 @@ impl Workbench {
             }
             Some(status) => {
                 let log = run.log();
-                if !log.contains(&format!("fail point {name} reached")) {
+                let is_killed = status.signal() == Some(9);
+                if !is_killed || !log.contains(&format!("fail point {name} reached")) {
                     bail!(
                         "the engine ended by itself ({status}), on its way to {name}:\n{}",
                         run.process.log_tail()

@@ -278,6 +278,7 @@ impl Recovery<'_> {
             tracing::info!(
                 sink = %spec.table.name,
                 committed = recovered.committed,
+                repeated = recovered.repeated,
                 fenced = recovered.fenced,
                 lost = recovered.lost,
                 "recovered sink"

@@ -79,6 +79,9 @@ pub struct RecoverContext {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Recovered {
     pub committed: u64,
+    /// Restored, to be committed, and found committed already: the death came between two commits,
+    /// or after the last one and before anything said so.
+    pub repeated: u64,
     pub fenced: u64,
     /// Given up where `may_lose` allowed it.
     pub lost: u64,

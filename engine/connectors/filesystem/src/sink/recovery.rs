@@ -39,7 +39,7 @@ pub fn recover(settings: &Settings, context: &RecoverContext) -> Result<Recovere
         }
         match show(file)? {
             Shown::Now => recovered.committed += 1,
-            Shown::Before => {}
+            Shown::Before => recovered.repeated += 1,
             Shown::Missing => {
                 return Err(Error::data_loss("a file of the restored checkpoint is missing")
                     .with_detail(format!(

@@ -60,7 +60,6 @@ pub struct Ids {
     pub prefix: String,
     pub attempt: u64,
     pub subtask: usize,
-    pub parallelism: usize,
     /// See `SinkContext::gated`.
     pub gated: bool,
 }
@@ -262,13 +261,12 @@ impl ExactlyOnce {
                     Committed::Spent => drop(done.writer),
                 }
             }
-            // Other transactions of the same checkpoint may be this writer's or another subtask's.
-            if self.is_due() || self.ids.parallelism > 1 {
-                failpoint::pass("sink.between-commits");
-            }
-            if !self.is_due() {
-                failpoint::pass("sink.after-commit");
-            }
+            // Several are due after checkpoints that failed. Those of other subtasks may still be open
+            // at either point.
+            failpoint::pass(match self.is_due() {
+                true => "sink.between-commits",
+                false => "sink.after-commit",
+            });
         }
         Ok(Poll::Ready(()))
     }

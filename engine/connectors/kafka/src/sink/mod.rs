@@ -169,7 +169,6 @@ impl SinkFactory for Sink {
                     prefix: prefix.to_owned(),
                     attempt: context.attempt,
                     subtask: context.subtask,
-                    parallelism: context.parallelism,
                     gated: context.gated,
                 };
                 let stragglers = (context.subtask == 0).then(|| {

@@ -147,7 +147,10 @@ pub async fn run(admin: &Admin, plan: Plan, timeout: Duration, may_lose: bool) -
             }
             other => {
                 // Repeated, it says that it is done: only the first time something was recovered.
-                recovered.committed += u64::from(!is_committed(prepared, known.get(id)));
+                match is_committed(prepared, known.get(id)) {
+                    true => recovered.repeated += 1,
+                    false => recovered.committed += 1,
+                }
                 other?;
                 kept.insert(id.clone());
             }
@@ -165,6 +168,7 @@ pub async fn run(admin: &Admin, plan: Plan, timeout: Duration, may_lose: bool) -
     recovered.fenced = fence_all(admin, fence, &kept, &plan.prefixes, timeout).await?;
     tracing::info!(
         committed = recovered.committed,
+        repeated = recovered.repeated,
         fenced = recovered.fenced,
         "Kafka sink recovered"
     );

@@ -631,9 +631,8 @@ fn stragglers_of_our_prefix_are_aborted_and_others_are_left_alone() {
     assert_eq!(
         fresh.recover(&[]),
         Recovered {
-            committed: 0,
             fenced: 1,
-            lost: 0
+            ..Recovered::default()
         }
     );
     theirs.complete(1);

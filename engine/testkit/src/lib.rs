@@ -9,7 +9,7 @@
 //! a server is ready when it answers, and every wait has a limit that names what it waited for.
 //!
 //! Layout: `cache` where set-up put the servers, `process` children that die with us, `scratch`
-//! folders that go away, `signals` Ctrl-C as a flag, `ports` free ports, `wait` waiting for a condition, `kafka` brokers,
+//! folders that go away, `files` what paths stand for, exchanged at once, `signals` Ctrl-C as a flag, `ports` free ports, `wait` waiting for a condition, `kafka` brokers,
 //! `s3` the S3 server, `engine` the millrace binary, `records` writing and reading records independently of the engine.
 //!
 //! In a test:
@@ -30,6 +30,7 @@
 
 pub mod cache;
 pub mod engine;
+pub mod files;
 pub mod kafka;
 pub mod ports;
 pub mod process;

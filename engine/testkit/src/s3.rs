@@ -82,7 +82,12 @@ impl S3 {
 
     /// Where an object's bytes lie, for tests that alter them behind the server's back.
     pub fn file(&self, path: &str) -> PathBuf {
-        self.scratch.join("data").join(Self::BUCKET).join(path)
+        self.bucket().join(path)
+    }
+
+    /// The folder that is the bucket.
+    pub fn bucket(&self) -> PathBuf {
+        self.scratch.join("data").join(Self::BUCKET)
     }
 
     /// The options of `millrace run` that reach this server.

@@ -9,10 +9,21 @@ use anyhow::{Context, Result, bail, ensure};
 use millrace_testkit::process::Process;
 use millrace_testkit::{engine, wait};
 
+/// What the job is made of; the same in all of its runs, for state belongs to operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A filter and a computed column.
+    Chain,
+    /// The same for even and for odd keys, and their union: the sink stands behind a gate that
+    /// aligns barriers, and each key still has one way through.
+    Union,
+}
+
 /// What every run of the job has in common.
 #[derive(Debug, Clone)]
 pub struct Job {
     pub name: String,
+    pub shape: Shape,
     pub input: String,
     pub output: String,
     pub group: String,
@@ -31,7 +42,7 @@ impl Job {
         self.options.push((key.to_owned(), value.into()));
     }
 
-    /// A filter and a computed column: every record is decoded, computed and encoded again.
+    /// Every record is decoded, computed and encoded again.
     pub fn sql(&self) -> String {
         let mut text = format!("SET 'pipeline.name' = '{}';\n\n", self.name);
         let reach: Vec<(&str, &str)> = self.kafka.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
@@ -62,9 +73,12 @@ impl Job {
             "id BIGINT, k INT, seq BIGINT, twice BIGINT",
             &sink,
         );
-        text.push_str(
-            "INSERT INTO `output` SELECT id, k, seq, id * 2 FROM `input` WHERE MOD(id, 10) <> 9;\n",
-        );
+        let select = "SELECT id, k, seq, id * 2 FROM `input` WHERE MOD(id, 10) <> 9";
+        let query = match self.shape {
+            Shape::Chain => select.to_owned(),
+            Shape::Union => format!("{select} AND MOD(k, 2) = 0 UNION ALL {select} AND MOD(k, 2) = 1"),
+        };
+        let _ = writeln!(text, "INSERT INTO `output` {query};");
         text
     }
 
@@ -95,6 +109,7 @@ impl Job {
         let log = folder.join(format!("run-{number:03}.log"));
         Ok(Run {
             process: Process::start(command, &log)?,
+            parallelism: run.parallelism,
             log,
         })
     }
@@ -132,14 +147,23 @@ impl RunOptions {
 #[derive(Debug)]
 pub struct Run {
     pub process: Process,
+    pub parallelism: usize,
     log: PathBuf,
 }
 
-/// What the engine said that its recovery did; sums over the starts of a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Recovered {
+/// What the engine said that a run did, over all of its attempts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    pub parallelism: usize,
+    /// The checkpoint that each attempt began with.
+    pub restored: Vec<u64>,
+    pub recoveries: u64,
+    /// Handles that a recovery committed.
     pub committed: u64,
+    /// Recoveries that found some handles committed and others open.
+    pub torn: u64,
     pub fenced: u64,
+    pub failed_checkpoints: u64,
 }
 
 impl Run {
@@ -149,8 +173,15 @@ impl Run {
             .unwrap_or_default()
     }
 
+    pub fn report(&self) -> Report {
+        Report {
+            parallelism: self.parallelism,
+            ..report(&self.log())
+        }
+    }
+
     /// SIGTERM; the process must end with 0.
-    pub fn stop(mut self) -> Result<Recovered> {
+    pub fn stop(mut self) -> Result<Report> {
         self.process.signal(15)?;
         let status = self
             .process
@@ -162,14 +193,14 @@ impl Run {
                 self.process.log_tail()
             );
         }
-        Ok(recovered(&self.log()))
+        Ok(self.report())
     }
 
     /// `kill -9`, unless it has ended by itself already, which is an error.
-    pub fn kill(mut self) -> Result<Recovered> {
+    pub fn kill(mut self) -> Result<Report> {
         self.expect_running()?;
         self.process.kill()?;
-        Ok(recovered(&self.log()))
+        Ok(self.report())
     }
 
     pub fn expect_running(&mut self) -> Result<()> {
@@ -198,12 +229,15 @@ impl Run {
 
     /// Waits until the log holds a text.
     pub fn wait_for_log(&mut self, text: &str, limit: Duration) -> Result<()> {
-        let log = self.log.clone();
-        let has = || std::fs::read_to_string(&log).unwrap_or_default().contains(text);
+        self.wait_for_logs(text, 1, limit)
+    }
+
+    /// Waits until the log holds a text so many times.
+    pub fn wait_for_logs(&mut self, text: &str, times: usize, limit: Duration) -> Result<()> {
         let said = wait::until(&format!("'{text}' in the engine's log"), limit, || {
             // Asked before the log is read: it may say so with its last breath.
             let ended = self.process.ended()?.is_some();
-            if has() {
+            if self.log().matches(text).count() >= times {
                 return Ok(Some(true));
             }
             Ok(ended.then_some(false))
@@ -211,15 +245,21 @@ impl Run {
         .with_context(|| self.process.log_tail())?;
         ensure!(
             said,
-            "the engine ended and never said '{text}':\n{}",
+            "the engine ended and never said '{text}' {times} times:\n{}",
             self.process.log_tail()
         );
         Ok(())
     }
 }
 
-/// Sums the lines `recovered sink ... committed=<n> fenced=<n>`.
-pub fn recovered(log: &str) -> Recovered {
+/// The engine's line for a checkpoint that failed.
+pub const CHECKPOINT_FAILED: &str = "checkpoint failed";
+/// The engine's line for a sink that it has brought to where the run begins.
+pub const RECOVERED: &str = "recovered sink";
+
+/// From the lines `restored checkpoint=<n>`, `recovered sink ... committed=<n> repeated=<n> fenced=<n>`
+/// and `checkpoint failed`.
+fn report(log: &str) -> Report {
     let number = |line: &str, name: &str| -> u64 {
         let start = line.find(name).map(|at| at + name.len());
         let digits = start.map(|at| {
@@ -230,12 +270,21 @@ pub fn recovered(log: &str) -> Recovered {
         });
         digits.and_then(|d| d.parse().ok()).unwrap_or(0)
     };
-    log.lines()
-        .filter(|line| line.contains("recovered sink"))
-        .fold(Recovered::default(), |sum, line| Recovered {
-            committed: sum.committed + number(line, " committed="),
-            fenced: sum.fenced + number(line, " fenced="),
-        })
+    let mut report = Report::default();
+    for line in log.lines() {
+        if line.contains("restored checkpoint=") {
+            report.restored.push(number(line, "restored checkpoint="));
+        }
+        if line.contains(RECOVERED) {
+            let (committed, repeated) = (number(line, " committed="), number(line, " repeated="));
+            report.recoveries += 1;
+            report.committed += committed;
+            report.torn += u64::from(committed > 0 && repeated > 0);
+            report.fenced += number(line, " fenced=");
+        }
+        report.failed_checkpoints += u64::from(line.contains(CHECKPOINT_FAILED));
+    }
+    report
 }
 
 #[cfg(test)]
@@ -243,17 +292,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_recovery_did_is_read_from_the_log() {
-        let log = "INFO restored checkpoint=4\nINFO recovered sink sink=output committed=3 fenced=12\n\
-                   INFO other committed=100\nINFO recovered sink sink=output committed=0 fenced=1\n";
-        assert_eq!(
-            recovered(log),
-            Recovered {
-                committed: 3,
-                fenced: 13
-            }
-        );
-        assert_eq!(recovered(""), Recovered::default());
+    fn what_a_run_did_is_read_from_its_log() {
+        let log = "INFO recovered sink sink=output committed=3 repeated=2 fenced=12 lost=0\nINFO restored checkpoint=4\n\
+                   INFO other committed=100\nWARN checkpoint failed checkpoint=5 error=no\n\
+                   INFO recovered sink sink=output committed=0 repeated=3 fenced=1 lost=0\nINFO restored checkpoint=4\n";
+        let expected = Report {
+            parallelism: 0,
+            restored: vec![4, 4],
+            recoveries: 2,
+            committed: 3,
+            torn: 1,
+            fenced: 13,
+            failed_checkpoints: 1,
+        };
+        assert_eq!(report(log), expected);
+        assert_eq!(report(""), Report::default());
     }
 
     #[test]

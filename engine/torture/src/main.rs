@@ -53,13 +53,17 @@ fn main() -> ExitCode {
         println!("torture {} ...", scenario.name);
         match scenario.run(&context) {
             Ok(s) => println!(
-                "torture {} ... ok: {} records, {} runs, {} kills, {} committed and {} fenced in recovery, {} s",
+                "torture {} ... ok: {} records, {} runs, {} kills, {} restored at another parallelism, \
+                 {} checkpoints failed; recovery committed {} and fenced {}, {} times between two commits; {} s",
                 scenario.name,
                 s.records,
                 s.runs,
                 s.kills,
+                s.rescaled,
+                s.failed_checkpoints,
                 s.committed,
                 s.fenced,
+                s.torn,
                 start.elapsed().as_secs()
             ),
             Err(e) => {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use millrace_testkit::kafka::{Kafka, Options, Version};
 use millrace_testkit::s3::S3;
 
+use crate::job::Shape;
 use crate::scenario::faults;
 use crate::scenario::kills::{self, Kills};
 use crate::workbench::{Line, Summary};
@@ -47,6 +48,11 @@ pub const ALL: &[Scenario] = &[
         run: kills_short,
     },
     Scenario {
+        name: "kills-union",
+        forms: BOTH,
+        run: kills_union,
+    },
+    Scenario {
         name: "kills-3.9",
         forms: LONG,
         run: |context| kills_long(context, Version::Kafka39),
@@ -77,8 +83,13 @@ pub const ALL: &[Scenario] = &[
         run: |_| faults::broker_unreachable(&mut plain()?, Duration::from_secs(30)),
     },
     Scenario {
+        name: "broker-unreachable-short",
+        forms: SHORT,
+        run: |_| faults::broker_unreachable(&mut plain()?, Duration::from_secs(8)),
+    },
+    Scenario {
         name: "coordinator-moved",
-        forms: LONG,
+        forms: BOTH,
         run: coordinator_moved,
     },
     Scenario {
@@ -87,13 +98,18 @@ pub const ALL: &[Scenario] = &[
         run: |_| faults::second_run(shared()),
     },
     Scenario {
+        name: "zombie",
+        forms: BOTH,
+        run: |_| faults::zombie(shared()),
+    },
+    Scenario {
         name: "transaction-timed-out",
         forms: BOTH,
         run: |_| faults::transaction_timed_out(shared()),
     },
     Scenario {
         name: "prepared-transaction-timed-out",
-        forms: LONG,
+        forms: BOTH,
         run: |_| faults::prepared_transaction_timed_out(shared()),
     },
     Scenario {
@@ -103,7 +119,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "checkpoints-refused-untolerated",
-        forms: LONG,
+        forms: BOTH,
         run: |_| faults::checkpoints_refused_untolerated(shared()),
     },
     Scenario {
@@ -123,8 +139,24 @@ fn plain() -> Result<Kafka> {
 
 fn kills_short(context: &Context) -> Result<Summary> {
     let kills = Kills {
+        shape: Shape::Chain,
         hits: 1,
         random: 10,
+        failing: 3,
+        committed_at_least: 5,
+        fenced_at_least: 5,
+        records_per_second: 2000,
+        seed: context.seed,
+    };
+    kills::run(shared(), Line::Plain, None, &kills)
+}
+
+fn kills_union(context: &Context) -> Result<Summary> {
+    let kills = Kills {
+        shape: Shape::Union,
+        hits: 1,
+        random: 6,
+        failing: 3,
         committed_at_least: 5,
         fenced_at_least: 5,
         records_per_second: 2000,
@@ -135,8 +167,10 @@ fn kills_short(context: &Context) -> Result<Summary> {
 
 fn kills_long(context: &Context, version: Version) -> Result<Summary> {
     let kills = Kills {
+        shape: Shape::Chain,
         hits: 5,
         random: 40,
+        failing: 10,
         committed_at_least: 30,
         fenced_at_least: 30,
         records_per_second: 2000,
@@ -153,8 +187,10 @@ fn kills_long(context: &Context, version: Version) -> Result<Summary> {
 fn kills_secure(context: &Context) -> Result<Summary> {
     let kafka = Kafka::start(Version::Kafka39, Options::default().secure())?;
     let kills = Kills {
+        shape: Shape::Union,
         hits: 1,
         random: 10,
+        failing: 3,
         committed_at_least: 5,
         fenced_at_least: 5,
         records_per_second: 1000,
@@ -165,8 +201,10 @@ fn kills_secure(context: &Context) -> Result<Summary> {
 
 fn kills_s3(context: &Context) -> Result<Summary> {
     let kills = Kills {
+        shape: Shape::Union,
         hits: 1,
         random: 10,
+        failing: 3,
         committed_at_least: 5,
         fenced_at_least: 5,
         records_per_second: 1000,

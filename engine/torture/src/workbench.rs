@@ -1,6 +1,6 @@
 //! One scenario's workbench: topics, producer, folder, runs of the job, and the verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::checker::{self, Received, Sent};
 use crate::input::{self, Input};
-use crate::job::{Job, Recovered, Run, RunOptions};
+use crate::job::{Job, Report, Run, RunOptions, Shape};
 
 const CATCH_UP: Duration = Duration::from_secs(120);
 
@@ -44,14 +44,52 @@ pub struct Summary {
     pub records: u64,
     pub runs: u32,
     pub kills: u32,
+    /// See `Report`.
     pub committed: u64,
+    pub torn: u64,
     pub fenced: u64,
+    pub failed_checkpoints: u64,
+    pub parallelisms: BTreeSet<usize>,
+    /// Runs that restored a checkpoint of a run with another parallelism.
+    pub rescaled: u32,
+    previous: Previous,
+}
+
+/// The run before, and the checkpoint that it began with.
+#[derive(Debug, Clone, Copy, Default)]
+struct Previous {
+    parallelism: usize,
+    restored: u64,
+    /// Parallelism of the run that took that checkpoint.
+    taken_by: usize,
 }
 
 impl Summary {
-    pub fn add(&mut self, recovered: Recovered) {
-        self.committed += recovered.committed;
-        self.fenced += recovered.fenced;
+    /// Takes the report of a run that has ended; in the order of runs.
+    pub fn add(&mut self, report: &Report) {
+        self.committed += report.committed;
+        self.torn += report.torn;
+        self.fenced += report.fenced;
+        self.failed_checkpoints += report.failed_checkpoints;
+        self.parallelisms.insert(report.parallelism);
+        let previous = &mut self.previous;
+        if let Some(&restored) = report.restored.first() {
+            if restored != previous.restored {
+                previous.taken_by = previous.parallelism;
+            }
+            self.rescaled += u32::from(previous.taken_by != report.parallelism);
+        }
+        // Further attempts of one run restore what it took itself.
+        if let Some(&restored) = report.restored.last() {
+            if report.restored.first() != Some(&restored) {
+                previous.taken_by = report.parallelism;
+            }
+            previous.restored = restored;
+        }
+        // A run that died before its recovery was over has taken no checkpoint.
+        if report.recoveries > 0 {
+            previous.parallelism = report.parallelism;
+        }
     }
 }
 
@@ -81,6 +119,7 @@ impl Workbench {
         let client = kafka.client();
         let mut job = Job {
             name: unique.clone(),
+            shape: Shape::Chain,
             input: input.clone(),
             output,
             group: unique.clone(),
@@ -126,43 +165,49 @@ impl Workbench {
         &mut self,
         name: &'static str,
         passage: u32,
-        parallelism: usize,
+        options: RunOptions,
         limit: Duration,
     ) -> Result<bool> {
-        let options = RunOptions {
+        let mut run = self.start(&RunOptions {
             fail_point: Some((name, passage)),
-            ..RunOptions::parallel(parallelism)
-        };
-        let mut run = self.start(&options)?;
-        match run.ended_within(limit)? {
-            None => {
-                let recovered = run.kill()?;
-                self.killed(recovered);
-                Ok(false)
-            }
+            ..options
+        })?;
+        self.died_at(&mut run, name, limit)
+    }
+
+    /// The rest of `run_to`, for a run that was started with the fail point.
+    pub fn died_at(&mut self, run: &mut Run, name: &str, limit: Duration) -> Result<bool> {
+        let status = run.ended_within(limit)?;
+        match status {
+            None => run.process.kill().map(drop)?,
             Some(status) => {
-                let log = run.log();
                 let is_killed = status.signal() == Some(9);
-                if !is_killed || !log.contains(&format!("fail point {name} reached")) {
+                if !is_killed || !run.log().contains(&format!("fail point {name} reached")) {
                     bail!(
                         "the engine ended by itself ({status}), on its way to {name}:\n{}",
                         run.process.log_tail()
                     );
                 }
-                self.killed(crate::job::recovered(&log));
-                Ok(true)
             }
         }
+        self.killed(&run.report());
+        Ok(status.is_some())
     }
 
-    pub fn killed(&mut self, recovered: Recovered) {
+    pub fn killed(&mut self, report: &Report) {
         self.summary.kills += 1;
-        self.summary.add(recovered);
+        self.summary.add(report);
     }
 
     /// How many output records a read_committed reader sees, roughly: offsets of markers count too.
     pub fn visible(&self) -> Result<i64> {
         let ends = records::end_offsets(&self.client, &self.job.output, Isolation::ReadCommitted)?;
+        Ok(ends.values().sum())
+    }
+
+    /// The same for a read_uncommitted reader, who sees what is written.
+    pub fn written(&self) -> Result<i64> {
+        let ends = records::end_offsets(&self.client, &self.job.output, Isolation::ReadUncommitted)?;
         Ok(ends.values().sum())
     }
 
@@ -186,8 +231,8 @@ impl Workbench {
 
     /// Ends the input, lets the job catch up, stops it, and checks everything.
     pub fn finish(&mut self, kafka: &Kafka, run: Run) -> Result<()> {
-        let recovered = self.catch_up(run)?.stop()?;
-        self.summary.add(recovered);
+        let report = self.catch_up(run)?.stop()?;
+        self.summary.add(&report);
         self.check(kafka)?;
         self.passed();
         Ok(())
@@ -243,7 +288,7 @@ impl Workbench {
 
         let expected: Vec<Sent> = sent.into_iter().filter(|s| Job::passes(s.id)).collect();
         let mut received = Vec::with_capacity(expected.len());
-        for record in records::read(&self.client, &self.job.output, Isolation::ReadCommitted)? {
+        for record in kafka.read_by_console(&self.job.output)? {
             let row: Row =
                 serde_json::from_slice(record.value.as_deref().unwrap_or_default()).with_context(|| {
                     format!(

@@ -4,15 +4,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, thread};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use millrace_testkit::kafka::Kafka;
 use millrace_testkit::wait;
 
-use crate::job::{Run, RunOptions};
+use super::refusal::Refusal;
+use crate::job::{CHECKPOINT_FAILED, Run, RunOptions};
 use crate::workbench::{Line, Summary, Workbench};
 
 const RATE: u64 = 1000;
 const LIMIT: Duration = Duration::from_secs(120);
+/// What a run says that another one has deposed.
+const TAKEN_OVER: &str = "another run of this job has taken over";
 
 /// A job that restarts by itself, as one with checkpoints does by default.
 fn restarting(kafka: &Kafka, name: &str) -> Result<Workbench> {
@@ -57,7 +60,7 @@ pub fn broker_unreachable(kafka: &mut Kafka, away: Duration) -> Result<Summary> 
 pub fn coordinator_moved(kafka: &mut Kafka) -> Result<Summary> {
     let mut bench = restarting(kafka, "coordinator-moved")?;
     ensure!(
-        bench.run_to("checkpoint.after-head", 10, 3, LIMIT)?,
+        bench.run_to("checkpoint.after-head", 10, RunOptions::parallel(3), LIMIT)?,
         "no checkpoint was completed"
     );
     let coordinator = coordinator_of_open_transactions(kafka, &bench)?;
@@ -111,7 +114,43 @@ pub fn second_run(kafka: &Kafka) -> Result<Summary> {
         !status.success(),
         "the first run ended as if nothing had happened"
     );
-    says(&first, &["another", "run"])?;
+    says(&first, TAKEN_OVER)?;
+    bench.wait_for_progress(&mut second, LIMIT)?;
+    bench.finish(kafka, second)?;
+    Ok(bench.summary)
+}
+
+/// The first run sleeps through its successor's take-over and wakes up with all that it had: the
+/// right to complete checkpoints, open transactions, records to write. It finds out and stops,
+/// nothing of it is left open, and it does no harm.
+pub fn zombie(kafka: &Kafka) -> Result<Summary> {
+    let mut bench = restarting(kafka, "zombie")?;
+    let mut first = bench.start(&RunOptions::parallel(3))?;
+    bench.wait_for_progress(&mut first, LIMIT)?;
+    first.process.freeze()?;
+    let mut second = bench.start(&RunOptions::parallel(2))?;
+    bench.wait_for_progress(&mut second, LIMIT)?;
+    first.process.thaw()?;
+    let status = first.ended_within(LIMIT)?.with_context(|| {
+        format!(
+            "the first run goes on beside the second:\n{}",
+            first.process.log_tail()
+        )
+    })?;
+    ensure!(
+        !status.success(),
+        "the first run ended as if nothing had happened"
+    );
+    says(&first, TAKEN_OVER)?;
+    // While the second one runs: what the first may have opened last is ended by nobody else.
+    let prefix = format!("{}-1-", bench.job.transactional_id_prefix);
+    wait::until("the end of the first run's transactions", LIMIT, || {
+        let open = kafka.transactions()?.into_iter().any(|t| {
+            let ours = t.transactional_id.starts_with(&prefix);
+            ours && t.is_open()
+        });
+        Ok((!open).then_some(()))
+    })?;
     bench.wait_for_progress(&mut second, LIMIT)?;
     bench.finish(kafka, second)?;
     Ok(bench.summary)
@@ -123,7 +162,7 @@ pub fn transaction_timed_out(kafka: &Kafka) -> Result<Summary> {
     let mut bench = Workbench::new(kafka, Line::Plain, "transaction-timed-out", RATE)?;
     let mut run = bench.start(&RunOptions::parallel(1))?;
     bench.wait_for_progress(&mut run, LIMIT)?;
-    bench.summary.add(run.stop()?);
+    bench.summary.add(&run.stop()?);
 
     let usual = bench.job.sink.clone();
     bench.job.sink = vec![("properties.transaction.timeout.ms".to_owned(), "1000".to_owned())];
@@ -139,7 +178,7 @@ pub fn transaction_timed_out(kafka: &Kafka) -> Result<Summary> {
         )
     })?;
     ensure!(!status.success(), "the job ended as if nothing had happened");
-    says(&run, &["transaction"])?;
+    says(&run, "was open for longer than its timeout")?;
 
     bench.job.sink = usual;
     let run = bench.start(&RunOptions::parallel(2))?;
@@ -153,7 +192,7 @@ pub fn prepared_transaction_timed_out(kafka: &Kafka) -> Result<Summary> {
     let mut bench = Workbench::new(kafka, Line::Plain, "prepared-timed-out", RATE)?;
     bench.job.sink = vec![("properties.transaction.timeout.ms".to_owned(), "2000".to_owned())];
     ensure!(
-        bench.run_to("checkpoint.after-head", 8, 2, LIMIT)?,
+        bench.run_to("checkpoint.after-head", 8, RunOptions::parallel(2), LIMIT)?,
         "no checkpoint was completed"
     );
     let prefix = bench.job.transactional_id_prefix.clone();
@@ -173,7 +212,7 @@ pub fn prepared_transaction_timed_out(kafka: &Kafka) -> Result<Summary> {
             )
         })?;
         ensure!(!status.success(), "the job ended as if nothing had happened");
-        says(&run, &["transaction", "lost"])?;
+        says(&run, "can no longer be committed: its records are lost")?;
     }
     bench.passed();
     Ok(bench.summary)
@@ -188,11 +227,15 @@ pub fn checkpoints_refused(kafka: &Kafka) -> Result<Summary> {
     let mut run = bench.start(&RunOptions::parallel(2))?;
     bench.wait_for_progress(&mut run, LIMIT)?;
     let refusal = Refusal::begin(&bench.checkpoints())?;
-    run.wait_for_log("checkpoint failed", LIMIT)?;
-    let sent = bench.sent();
-    wait::until("more input meanwhile", LIMIT, || {
-        Ok((bench.sent() > sent + RATE).then_some(()))
-    })?;
+    // What is read is written on, in one open transaction after another.
+    for failures in [1, 6, 12, 18] {
+        run.wait_for_logs(CHECKPOINT_FAILED, failures, LIMIT)?;
+        let before = bench.written()?;
+        wait::until("more output meanwhile", LIMIT, || {
+            Ok((bench.written()? > before).then_some(()))
+        })
+        .with_context(|| run.process.log_tail())?;
+    }
     run.expect_running()?;
     refusal.end()?;
     bench.wait_for_progress(&mut run, LIMIT)?;
@@ -213,34 +256,14 @@ pub fn checkpoints_refused_untolerated(kafka: &Kafka) -> Result<Summary> {
         )
     })?;
     ensure!(!status.success(), "the job ended as if nothing had happened");
-    says(&run, &["checkpoint", "tolerable-failed-checkpoints"])?;
+    says(
+        &run,
+        "1 failed, execution.checkpointing.tolerable-failed-checkpoints is 0",
+    )?;
     refusal.end()?;
     let run = bench.start(&RunOptions::parallel(1))?;
     bench.finish(kafka, run)?;
     Ok(bench.summary)
-}
-
-/// Puts a file where the folder was. (Permissions refuse root nothing.)
-struct Refusal {
-    folder: PathBuf,
-    away: PathBuf,
-}
-
-impl Refusal {
-    fn begin(folder: &Path) -> Result<Refusal> {
-        let away = folder.with_extension("away");
-        fs::rename(folder, &away)?;
-        fs::write(folder, "")?;
-        Ok(Refusal {
-            folder: folder.to_owned(),
-            away,
-        })
-    }
-
-    fn end(self) -> Result<()> {
-        fs::remove_file(&self.folder)?;
-        Ok(fs::rename(&self.away, &self.folder)?)
-    }
 }
 
 /// Every way to spoil the files that a run resumes from is found, and said with what to do.
@@ -248,7 +271,7 @@ pub fn files_altered(kafka: &Kafka) -> Result<Summary> {
     let mut bench = Workbench::new(kafka, Line::Plain, "files-altered", RATE)?;
     let mut run = bench.start(&RunOptions::parallel(2))?;
     bench.wait_for_progress(&mut run, LIMIT)?;
-    bench.summary.add(run.stop()?);
+    bench.summary.add(&run.stop()?);
     type Choice = fn(&Path) -> bool;
     let is_metadata: Choice = |file| file.file_name().is_some_and(|name| name == "_metadata");
     let is_head: Choice = |file| file.parent().is_some_and(|folder| folder.ends_with("head"));
@@ -285,7 +308,7 @@ pub fn files_altered(kafka: &Kafka) -> Result<Summary> {
                 )
             })?;
             ensure!(!status.success(), "the job ended as if nothing had happened");
-            says(&run, &["hint:"]).with_context(|| format!("{} {what}", file.display()))?;
+            says(&run, "hint:").with_context(|| format!("{} {what}", file.display()))?;
             fs::write(file, &good)?;
         }
     }
@@ -322,13 +345,12 @@ fn number_in(path: &Path) -> u64 {
         .unwrap_or(0)
 }
 
-/// The engine's log holds all of the words, in any case.
-fn says(run: &Run, words: &[&str]) -> Result<()> {
-    let log = run.log().to_lowercase();
-    for word in words {
-        if !log.contains(word) {
-            bail!("the engine does not say '{word}':\n{}", run.process.log_tail());
-        }
-    }
+/// The engine's log holds the text.
+fn says(run: &Run, text: &str) -> Result<()> {
+    ensure!(
+        run.log().contains(text),
+        "the engine does not say '{text}':\n{}",
+        run.process.log_tail()
+    );
     Ok(())
 }

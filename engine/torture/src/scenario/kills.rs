@@ -1,10 +1,11 @@
-//! The process dies at every fail point and at random moments, and is started again with another
-//! parallelism.
+//! The process dies at every fail point, at random moments, and while its checkpoints fail, and is
+//! started again with another parallelism, chained or not.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use millrace_core::failpoint;
 use millrace_testkit::kafka::Kafka;
 use millrace_testkit::s3::S3;
@@ -12,18 +13,26 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
-use crate::job::RunOptions;
+use super::refusal::Refusal;
+use crate::job::{CHECKPOINT_FAILED, RECOVERED, RunOptions, Shape};
 use crate::workbench::{Line, Summary, Workbench};
 
 /// A run that does not reach its fail point within this is killed and counts as a random kill.
 const REACH: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 const ATTEMPTS: u32 = 8;
+
+/// Between two commits of one writer: it has two only when a checkpoint failed before.
+const BETWEEN_COMMITS: &str = "sink.between-commits";
 
 #[derive(Debug, Clone)]
 pub struct Kills {
+    pub shape: Shape,
     /// How often each fail point is hit.
     pub hits: u32,
     pub random: u32,
+    /// Kills while checkpoints fail, or when they do no longer.
+    pub failing: u32,
     /// What recovery must have done at least, over all runs.
     pub committed_at_least: u64,
     pub fenced_at_least: u64,
@@ -34,12 +43,25 @@ pub struct Kills {
 enum Step {
     Point(&'static str),
     Random,
+    Failing,
+}
+
+struct Killer {
+    bench: Workbench,
+    rng: StdRng,
+    /// What is taken away for checkpoints to fail.
+    place: PathBuf,
+    hits: BTreeMap<&'static str, u32>,
 }
 
 /// Kills as told, then lets the job catch up and checks its output.
 pub fn run(kafka: &Kafka, line: Line, s3: Option<&S3>, kills: &Kills) -> Result<Summary> {
-    let mut rng = StdRng::seed_from_u64(kills.seed);
     let mut bench = Workbench::new(kafka, line, "kills", kills.records_per_second)?;
+    bench.job.shape = kills.shape;
+    bench
+        .job
+        .option("execution.checkpointing.tolerable-failed-checkpoints", "1000000");
+    let mut place = bench.checkpoints();
     if let Some(s3) = s3 {
         for (key, value) in s3.options() {
             bench.job.option(key, value);
@@ -47,35 +69,33 @@ pub fn run(kafka: &Kafka, line: Line, s3: Option<&S3>, kills: &Kills) -> Result<
         bench
             .job
             .option("execution.checkpointing.dir", s3.url("checkpoints"));
+        place = s3.bucket();
     }
     let points = failpoint::ALL
         .iter()
         .flat_map(|name| (0..kills.hits).map(|_| Step::Point(name)));
-    let mut steps: Vec<Step> = points.chain((0..kills.random).map(|_| Step::Random)).collect();
+    let mut steps: Vec<Step> = points
+        .chain((0..kills.random).map(|_| Step::Random))
+        .chain((0..kills.failing).map(|_| Step::Failing))
+        .collect();
+    let mut rng = StdRng::seed_from_u64(kills.seed);
     steps.shuffle(&mut rng);
 
-    let mut hits: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut killer = Killer {
+        bench,
+        rng,
+        place,
+        hits: BTreeMap::new(),
+    };
     for step in steps {
         match step {
-            Step::Point(name) => {
-                hit(&mut bench, &mut rng, name, &mut hits).with_context(|| format!("fail point {name}"))?;
-            }
-            Step::Random => {
-                let mut run = bench.start(&RunOptions::parallel(rng.random_range(1..=4)))?;
-                // From within the start to after several checkpoints.
-                let delay = Duration::from_millis(rng.random_range(20..2000));
-                ensure!(
-                    run.ended_within(delay)?.is_none(),
-                    "the engine ended by itself:\n{}",
-                    run.process.log_tail()
-                );
-                let recovered = run.kill()?;
-                bench.killed(recovered);
-            }
+            Step::Point(name) => killer.hit(name).with_context(|| format!("fail point {name}"))?,
+            Step::Random => killer.random()?,
+            Step::Failing => killer.failing()?,
         }
     }
     for name in failpoint::ALL {
-        let count = hits.get(name).copied().unwrap_or(0);
+        let count = killer.hits.get(name).copied().unwrap_or(0);
         println!("  {name:<32} {count}");
         ensure!(
             count >= kills.hits,
@@ -83,62 +103,155 @@ pub fn run(kafka: &Kafka, line: Line, s3: Option<&S3>, kills: &Kills) -> Result<
             kills.hits
         );
     }
-
+    let mut bench = killer.bench;
     let last = bench.start(&RunOptions::parallel(2))?;
     bench.finish(kafka, last)?;
-    let summary = bench.summary.clone();
-    ensure!(
-        summary.committed >= kills.committed_at_least,
-        "recovery committed {} transactions; the test is meant to see {}",
-        summary.committed,
-        kills.committed_at_least
-    );
-    ensure!(
-        summary.fenced >= kills.fenced_at_least,
-        "recovery fenced {} ids; the test is meant to see {}",
-        summary.fenced,
-        kills.fenced_at_least
-    );
+    let summary = bench.summary;
+    let seen = [
+        (
+            "transactions committed by recovery",
+            summary.committed,
+            kills.committed_at_least,
+        ),
+        ("ids fenced by recovery", summary.fenced, kills.fenced_at_least),
+        (
+            "recoveries between two commits",
+            summary.torn,
+            u64::from(kills.hits),
+        ),
+        (
+            "failed checkpoints",
+            summary.failed_checkpoints,
+            u64::from(kills.failing),
+        ),
+        (
+            "different parallelisms",
+            summary.parallelisms.len() as u64,
+            2.min(u64::from(kills.random)),
+        ),
+        (
+            "restores at another parallelism",
+            u64::from(summary.rescaled),
+            1.min(u64::from(kills.random)),
+        ),
+    ];
+    for (what, count, at_least) in seen {
+        ensure!(
+            count >= at_least,
+            "{what}: {count}; the test is meant to see {at_least}"
+        );
+    }
     Ok(summary)
 }
 
-/// Runs until the point is reached.
-fn hit(
-    bench: &mut Workbench,
-    rng: &mut StdRng,
-    name: &'static str,
-    hits: &mut BTreeMap<&'static str, u32>,
-) -> Result<()> {
-    for attempt in 0..ATTEMPTS {
-        if name.starts_with("recovery.") {
+impl Killer {
+    /// Whether operators are chained may change from run to run; unchained, each stands behind a
+    /// channel and a gate.
+    fn options(&mut self, parallelism: std::ops::RangeInclusive<usize>) -> RunOptions {
+        let is_chained = self.rng.random_bool(0.6);
+        RunOptions {
+            options: vec![(
+                "pipeline.operator-chaining.enabled".to_owned(),
+                is_chained.to_string(),
+            )],
+            ..RunOptions::parallel(self.rng.random_range(parallelism))
+        }
+    }
+
+    /// From within the start to after several checkpoints.
+    fn random(&mut self) -> Result<()> {
+        let options = self.options(1..=4);
+        let mut run = self.bench.start(&options)?;
+        let delay = Duration::from_millis(self.rng.random_range(20..2000));
+        ensure!(
+            run.ended_within(delay)?.is_none(),
+            "the engine ended by itself:\n{}",
+            run.process.log_tail()
+        );
+        self.bench.killed(&run.kill()?);
+        Ok(())
+    }
+
+    /// Sinks hold transactions of several checkpoints. Either none of these is ever complete, or the
+    /// death comes about when they commit.
+    fn failing(&mut self) -> Result<()> {
+        let options = self.options(1..=4);
+        let mut run = self.bench.start(&options)?;
+        self.bench.wait_for_progress(&mut run, LIMIT)?;
+        let refusal = Refusal::begin(&self.place)?;
+        run.wait_for_logs(CHECKPOINT_FAILED, self.rng.random_range(1..=6), LIMIT)?;
+        let report = if self.rng.random_bool(0.4) {
+            let report = run.kill()?;
+            refusal.end()?;
+            report
+        } else {
+            refusal.end()?;
+            let delay = Duration::from_millis(self.rng.random_range(0..500));
+            ensure!(
+                run.ended_within(delay)?.is_none(),
+                "the engine ended by itself:\n{}",
+                run.process.log_tail()
+            );
+            run.kill()?
+        };
+        self.bench.killed(&report);
+        Ok(())
+    }
+
+    /// Runs until the point is reached.
+    fn hit(&mut self, name: &'static str) -> Result<()> {
+        for attempt in 0..ATTEMPTS {
+            let is_hit = match name {
+                BETWEEN_COMMITS => self.between_commits()?,
+                _ => self.point(name, attempt)?,
+            };
+            if is_hit {
+                *self.hits.entry(name).or_default() += 1;
+                return Ok(());
+            }
+        }
+        bail!("not reached in {ATTEMPTS} runs")
+    }
+
+    fn point(&mut self, name: &'static str, attempt: u32) -> Result<bool> {
+        let is_recovery = name.starts_with("recovery.");
+        if is_recovery {
             // Recovery has something to commit only after a death between a checkpoint and its
             // commits, and two things only with two subtasks. The first checkpoints of a run may
             // be over before its first records are there.
             let before = "checkpoint.after-head";
-            if bench.run_to(
-                before,
-                rng.random_range(3..=5) + attempt,
-                rng.random_range(2..=4),
-                REACH,
-            )? {
-                *hits.entry(before).or_default() += 1;
+            let options = self.options(2..=4);
+            let passage = self.rng.random_range(3..=5) + attempt;
+            if self.bench.run_to(before, passage, options, REACH)? {
+                *self.hits.entry(before).or_default() += 1;
             }
         }
         // Recovery passes its points a few times at most.
-        let passages = if attempt > 0 || name.starts_with("recovery.") {
-            1
-        } else {
-            4
-        };
-        let parallelism = if name.contains("between") {
-            rng.random_range(2..=4)
-        } else {
-            rng.random_range(1..=4)
-        };
-        if bench.run_to(name, rng.random_range(1..=passages), parallelism, REACH)? {
-            *hits.entry(name).or_default() += 1;
-            return Ok(());
-        }
+        let passages = if attempt > 0 || is_recovery { 1 } else { 4 };
+        let options = self.options(1..=4);
+        let passage = self.rng.random_range(1..=passages);
+        self.bench.run_to(name, passage, options, REACH)
     }
-    anyhow::bail!("not reached in {ATTEMPTS} runs")
+
+    /// The next recovery must find what the death has left: a part of it committed, the rest open.
+    fn between_commits(&mut self) -> Result<bool> {
+        let options = RunOptions {
+            fail_point: Some((BETWEEN_COMMITS, 1)),
+            ..self.options(1..=4)
+        };
+        let mut run = self.bench.start(&options)?;
+        self.bench.wait_for_progress(&mut run, LIMIT)?;
+        let refusal = Refusal::begin(&self.place)?;
+        run.wait_for_logs(CHECKPOINT_FAILED, 2, LIMIT)?;
+        refusal.end()?;
+        if !self.bench.died_at(&mut run, BETWEEN_COMMITS, REACH)? {
+            return Ok(false);
+        }
+        let options = self.options(1..=4);
+        let mut next = self.bench.start(&options)?;
+        next.wait_for_log(RECOVERED, LIMIT)?;
+        let report = next.kill()?;
+        self.bench.killed(&report);
+        Ok(report.torn > 0)
+    }
 }

@@ -243,6 +243,22 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_some_inputs_is_not_that_of_the_stream() {
+        let (inputs, mut gate) = gate(2);
+        inputs[0].send(Element::Watermark(i64::MAX));
+        inputs[0].send(Element::EndOfInput);
+        inputs[1].send(Element::Watermark(5));
+        assert_eq!(drain(&mut gate), ["w5"]);
+        // A stop at this point: nothing says that no earlier row follows.
+        inputs[0].send(barrier(1));
+        inputs[1].send(barrier(1));
+        assert_eq!(drain(&mut gate), ["b1"]);
+        inputs[1].send(Element::Watermark(i64::MAX));
+        inputs[1].send(Element::EndOfInput);
+        assert_eq!(drain(&mut gate), [format!("w{}", i64::MAX), "end".to_owned()]);
+    }
+
+    #[test]
     fn the_watermark_is_the_lowest_of_the_active_inputs() {
         let (inputs, mut gate) = gate(2);
         inputs[0].send(Element::Watermark(10));

@@ -341,3 +341,139 @@ impl Subtask {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use arrow::array::{ArrayRef, Int64Array};
+    use arrow::record_batch::RecordBatch;
+    use millrace_connector_api::source::{SourceBatch, SourcePoll, SourceReader};
+    use millrace_connector_api::{ChangeBatch, Waker};
+    use millrace_dataflow::Partitioning;
+
+    use super::*;
+    use crate::channel::{Receiver, channel};
+    use crate::control::Mailbox;
+
+    /// So many batches, then its end.
+    struct Counted(usize);
+
+    impl SourceReader for Counted {
+        fn poll(&mut self) -> Result<SourcePoll> {
+            if self.0 == 0 {
+                return Ok(SourcePoll::End);
+            }
+            self.0 -= 1;
+            let column: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+            let rows = RecordBatch::try_from_iter([("a", column)]).unwrap();
+            Ok(SourcePoll::Batch(SourceBatch {
+                batch: ChangeBatch::inserts(rows),
+                splits: vec![(0, 1)],
+            }))
+        }
+
+        fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<Vec<u8>>> {
+            Ok(vec![vec![self.0 as u8]])
+        }
+
+        fn checkpoint_complete(&mut self, _: CheckpointId) -> Result<()> {
+            Ok(())
+        }
+
+        fn pending_records(&self) -> Option<u64> {
+            None
+        }
+    }
+
+    /// A source whose output another subtask reads.
+    struct Source {
+        subtask: Subtask,
+        mailbox: Mailbox,
+        output: Receiver,
+        events: Arc<Mutex<Vec<String>>>,
+    }
+
+    fn source(batches: usize) -> Source {
+        let (sender, output) = channel(1 << 20, Waker::default(), Waker::default());
+        let metrics = TaskMetrics::new(["source".to_owned()]);
+        let link = Link {
+            uid: "u".to_owned(),
+            name: "source".to_owned(),
+            stage: Stage::Source(SourceHead::new(Box::new(Counted(batches)), metrics.clone())),
+            local: Vec::new(),
+            remote: vec![RemoteOutput::new(vec![sender], Partitioning::Forward, 0)],
+        };
+        let (mailbox, commands) = Mailbox::new(Waker::default());
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let reporter = {
+            let events = events.clone();
+            move |event: Event| {
+                events.lock().unwrap().push(match event {
+                    Event::Snapshot { checkpoint, .. } => format!("state {checkpoint}"),
+                    Event::Ended => "ended".to_owned(),
+                    other => format!("{other:?}"),
+                })
+            }
+        };
+        Source {
+            subtask: Subtask::new(vec![link], None, commands, Box::new(reporter), metrics),
+            mailbox,
+            output,
+            events,
+        }
+    }
+
+    impl Source {
+        fn barrier(&self, id: u64, stop: bool) {
+            self.mailbox.send(Command::Trigger(Barrier {
+                checkpoint: CheckpointId(id),
+                timestamp: 0,
+                stop,
+            }));
+        }
+
+        /// Steps of one element until nothing is left to do or `most` are done; what came out.
+        fn steps(&mut self, most: usize) -> Vec<String> {
+            for _ in 0..most {
+                if self.subtask.step(1).unwrap() == Progress::Idle {
+                    break;
+                }
+            }
+            std::iter::from_fn(|| self.output.try_receive())
+                .map(|element| match element {
+                    Element::Batch(_) => "batch".to_owned(),
+                    Element::Barrier(b) if b.stop => format!("stop {}", b.checkpoint),
+                    Element::Barrier(b) => format!("barrier {}", b.checkpoint),
+                    Element::Watermark(i64::MAX) => "highest watermark".to_owned(),
+                    Element::Watermark(w) => format!("watermark {w}"),
+                    Element::Idle => "idle".to_owned(),
+                    Element::EndOfInput => "end".to_owned(),
+                })
+                .collect()
+        }
+    }
+
+    #[test]
+    fn nothing_follows_a_stop_and_it_is_no_end() {
+        let mut source = source(10);
+        assert_eq!(source.steps(2), ["batch", "batch"]);
+        source.barrier(1, true);
+        assert_eq!(source.steps(100), ["stop 1"]);
+        // The stop's checkpoint failed: another one, still without an end.
+        source.barrier(2, true);
+        assert_eq!(source.steps(100), ["stop 2"]);
+        assert_eq!(*source.events.lock().unwrap(), ["state 1", "state 2"]);
+    }
+
+    #[test]
+    fn the_highest_watermark_is_sent_at_the_true_end_once_and_barriers_follow_it() {
+        let mut source = source(1);
+        assert_eq!(source.steps(100), ["batch", "highest watermark", "end"]);
+        source.barrier(1, false);
+        assert_eq!(source.steps(100), ["barrier 1"]);
+        source.barrier(2, true);
+        assert_eq!(source.steps(100), ["stop 2"]);
+        assert_eq!(*source.events.lock().unwrap(), ["ended", "state 1", "state 2"]);
+    }
+}

@@ -171,6 +171,89 @@ fn an_older_checkpoint_is_restored_without_committing_again() {
     job.stopper().stop();
     job.join().unwrap();
     world.assert_rewound_once();
+    assert_eq!(world.repeated_commits(), 0);
+}
+
+#[test]
+fn what_is_on_record_as_committed_is_not_committed_again() {
+    let world = World::new();
+    let once = [("restart-strategy.type", "none")];
+    let stop_after_rows = |told: usize| {
+        let seen = world.visible().len();
+        let job = world.submit(Start::Resume, &once);
+        wait_for("rows", || world.visible().len() > seen + 1000);
+        job.stopper().stop();
+        job.join().unwrap();
+        assert_eq!(world.told_committed(), told);
+    };
+    stop_after_rows(0);
+    // A clean stop has written it down.
+    stop_after_rows(1);
+    // So has a recovery, though the attempt that it was for came to nothing.
+    world.die_before_commits();
+    world.submit(Start::Resume, &once).join().unwrap_err();
+    world.live_through_commits();
+    let (told, seen) = (world.told_committed(), world.visible().len());
+    world.fail_after_rows(0, ErrorKind::User);
+    world.submit(Start::Resume, &once).join().unwrap_err();
+    assert_eq!(world.told_committed(), told, "this recovery had to commit");
+    assert!(world.visible().len() > seen, "and did");
+    stop_after_rows(told + 1);
+    assert_eq!(world.repeated_commits(), 0);
+    world.assert_no_gap_and_no_repetition();
+}
+
+/// The sink looks at the head when it is opened; see the model.
+#[test]
+fn attempts_are_on_record_before_their_sinks_are_opened() {
+    let world = World::new();
+    for _ in 0..2 {
+        world.fail_after_rows(world.read() + 1000, ErrorKind::External);
+        let settings = [
+            ("restart-strategy.type", "fixed-delay"),
+            ("restart-strategy.fixed-delay.delay", "0 ms"),
+        ];
+        let job = world.submit(Start::Resume, &settings);
+        wait_for("a restart", || job.status().restarts == 1);
+        let seen = world.visible().len();
+        wait_for("rows after it", || world.visible().len() > seen + 1000);
+        job.stopper().stop();
+        job.join().unwrap();
+    }
+    assert_eq!(world.opened().into_iter().collect::<Vec<_>>(), [1, 2, 3, 4]);
+    world.assert_no_gap_and_no_repetition();
+}
+
+#[test]
+fn checkpoints_go_on_after_the_end_of_some_sources_and_are_restored() {
+    const ROWS: i64 = 700;
+    let world = World::new();
+    world.add_source_that_ends_after(ROWS);
+    let settings = [
+        ("restart-strategy.type", "fixed-delay"),
+        ("restart-strategy.fixed-delay.delay", "0 ms"),
+    ];
+    let job = world.submit(Start::Resume, &settings);
+    wait_for("all rows of the source that ends", || {
+        world.visible_of_second() == ROWS
+    });
+    let id = job.status().checkpoint.unwrap().id.0;
+    wait_for("checkpoints after its end", || checkpoints_beyond(&job, id + 3));
+    // Restored by an attempt of the same run, then by another run.
+    world.fail_after_rows(world.read(), ErrorKind::External);
+    wait_for("a restart", || job.status().restarts == 1);
+    let seen = world.visible().len();
+    wait_for("rows after it", || world.visible().len() > seen + 1000);
+    job.stopper().stop();
+    assert_eq!(job.join().unwrap(), Outcome::Stopped);
+    let all = world.visible().len() as i64 - ROWS + 1000;
+    world.end_after(all);
+    let job = world.submit(Start::Resume, &settings);
+    assert_eq!(job.join().unwrap(), Outcome::Finished);
+    assert_eq!(world.visible_of_second(), ROWS);
+    assert_eq!(world.visible().len() as i64, all + ROWS);
+    assert_eq!(world.open_transactions(), 0);
+    world.assert_no_gap_and_no_repetition();
 }
 
 #[test]

@@ -26,7 +26,19 @@ use tokio::runtime::Runtime;
 
 /// Splits of the source, whatever the parallelism.
 const SPLITS: i64 = 4;
+/// The one split of the second source.
+const SECOND: i64 = 100;
+const SECOND_TABLE: &str = "second";
 const NAME: &str = "model";
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let broken = self.outside().broken.clone();
+            assert!(broken.is_empty(), "{broken:#?}");
+        }
+    }
+}
 
 /// Everything outside of the engine: what can be read, what was written, the checkpoint folder.
 pub struct World {
@@ -40,6 +52,8 @@ struct Outside {
     /// Rows a split has; none: without end.
     end: Option<i64>,
     splits: i64,
+    /// Rows of the second source, where the job has one.
+    second: Option<i64>,
     fail: Option<(usize, ErrorKind)>,
     die_before_commits: bool,
     read: usize,
@@ -47,6 +61,14 @@ struct Outside {
     next_transaction: u64,
     visible: Vec<(i64, i64)>,
     job: Option<JobStore>,
+    /// Attempts whose sinks were opened.
+    opened: BTreeSet<u64>,
+    /// Commits by a recovery of what was committed before.
+    repeated: usize,
+    /// Recoveries that were told that all is committed.
+    told_committed: usize,
+    /// Rules that were seen broken.
+    broken: Vec<String>,
 }
 
 #[derive(Clone, Default, PartialEq)]
@@ -112,6 +134,37 @@ impl World {
 
     pub fn die_before_commits(&self) {
         self.outside().die_before_commits = true;
+    }
+
+    pub fn live_through_commits(&self) {
+        self.outside().die_before_commits = false;
+    }
+
+    /// The job is the union of two sources from now on; the second has so many rows.
+    pub fn add_source_that_ends_after(&self, rows: i64) {
+        self.outside().second = Some(rows);
+    }
+
+    /// How many rows of the second source are visible.
+    pub fn visible_of_second(&self) -> i64 {
+        let outside = self.outside();
+        outside
+            .visible
+            .iter()
+            .filter(|(split, _)| *split == SECOND)
+            .count() as i64
+    }
+
+    pub fn opened(&self) -> BTreeSet<u64> {
+        self.outside().opened.clone()
+    }
+
+    pub fn repeated_commits(&self) -> usize {
+        self.outside().repeated
+    }
+
+    pub fn told_committed(&self) -> usize {
+        self.outside().told_committed
     }
 
     pub fn visible(&self) -> Vec<(i64, i64)> {
@@ -220,7 +273,7 @@ impl World {
         registry.add_connector(Arc::new(Model(self.outside.clone())));
         let spec = JobSpec {
             name: NAME.into(),
-            graph: graph(),
+            graph: graph(self.outside().second.is_some()),
             config,
             registry,
             start,
@@ -229,9 +282,9 @@ impl World {
     }
 }
 
-fn graph() -> Graph {
-    let table = TableSpec {
-        name: "t".into(),
+fn graph(second: bool) -> Graph {
+    let table = |name: &str| TableSpec {
+        name: name.into(),
         options: [("connector".to_owned(), "model".to_owned())].into(),
         columns: ["split", "n"]
             .map(|c| Field::new(c, DataType::not_null(TypeKind::BigInt)))
@@ -240,27 +293,47 @@ fn graph() -> Graph {
         primary_key: vec![],
         partition_keys: vec![],
     };
-    let source = SourceSpec {
-        table: table.clone(),
-        projection: vec![0, 1],
-        metadata: vec![],
-    };
-    let sink = SinkSpec {
-        table,
-        metadata: vec![],
-    };
     let mut graph = Graph::default();
-    let rows = source.output();
-    let id = graph.add(
-        "source".into(),
-        "Source: t".into(),
-        Operator::Source(source),
-        vec![],
-        rows.clone(),
-    );
-    let edge = Edge {
-        from: id,
-        partitioning: Partitioning::Forward,
+    let source = |graph: &mut Graph, name: &str, uid: &str| {
+        let source = SourceSpec {
+            table: table(name),
+            projection: vec![0, 1],
+            metadata: vec![],
+        };
+        let rows = source.output();
+        let operator = Operator::Source(source);
+        let id = graph.add(
+            uid.into(),
+            format!("Source: {name}"),
+            operator,
+            vec![],
+            rows.clone(),
+        );
+        let edge = Edge {
+            from: id,
+            partitioning: Partitioning::Forward,
+        };
+        (edge, rows)
+    };
+    let (mut edge, rows) = source(&mut graph, "t", "source");
+    if second {
+        let (other, _) = source(&mut graph, SECOND_TABLE, "second-source");
+        let inputs = vec![edge, other];
+        let id = graph.add(
+            "union".into(),
+            "Union".into(),
+            Operator::Union,
+            inputs,
+            rows.clone(),
+        );
+        edge = Edge {
+            from: id,
+            partitioning: Partitioning::Forward,
+        };
+    }
+    let sink = SinkSpec {
+        table: table("t"),
+        metadata: vec![],
     };
     graph.add(
         "sink".into(),
@@ -303,8 +376,12 @@ impl SourceFactory for Model {
         Ok(())
     }
     fn open(&self, spec: &SourceSpec, context: SourceContext) -> Result<Box<dyn SourceReader>> {
-        let splits = self.0.lock().unwrap().splits;
-        let own = (0..splits).filter(|s| *s as usize % context.parallelism == context.subtask);
+        let is_second = spec.table.name == SECOND_TABLE;
+        let splits = match is_second {
+            true => SECOND..SECOND + 1,
+            false => 0..self.0.lock().unwrap().splits,
+        };
+        let own = splits.filter(|s| *s as usize % context.parallelism == context.subtask);
         let restored: BTreeMap<i64, i64> = context
             .restored
             .unwrap_or_default()
@@ -319,6 +396,7 @@ impl SourceFactory for Model {
         let positions = own.map(|s| (s, restored.get(&s).copied().unwrap_or(0))).collect();
         Ok(Box::new(Reader {
             outside: self.0.clone(),
+            is_second,
             positions,
             turn: 0,
             schema: spec.output().to_arrow(),
@@ -328,6 +406,7 @@ impl SourceFactory for Model {
 
 struct Reader {
     outside: Arc<Mutex<Outside>>,
+    is_second: bool,
     positions: Vec<(i64, i64)>,
     turn: usize,
     schema: arrow::datatypes::SchemaRef,
@@ -344,7 +423,11 @@ impl SourceReader for Reader {
             outside.fail = None;
             return Err(Error::new(kind, "a failure on purpose"));
         }
-        let end = outside.end.unwrap_or(i64::MAX);
+        let end = match self.is_second {
+            true => outside.second,
+            false => outside.end,
+        };
+        let end = end.unwrap_or(i64::MAX);
         for _ in 0..self.positions.len() {
             self.turn = (self.turn + 1) % self.positions.len();
             let (split, position) = &mut self.positions[self.turn];
@@ -412,11 +495,23 @@ impl SinkFactory for Model {
         let restored = ids(&context.restored);
         let pending = context.newest.as_deref().map(ids);
         let mut recovered = Recovered::default();
-        if !context.committed {
-            for id in &restored {
-                if pending.as_ref().is_none_or(|p| p.contains(id)) {
-                    outside.commit(*id)?;
-                    recovered.committed += 1;
+        outside.told_committed += usize::from(context.committed);
+        for id in &restored {
+            let state = outside.transactions.get(id).map(|t| t.state);
+            if context.committed {
+                if state != Some(TransactionState::Committed) {
+                    outside
+                        .broken
+                        .push(format!("{id} is said to be committed and is {state:?}"));
+                }
+            } else if pending.as_ref().is_none_or(|p| p.contains(id)) {
+                outside.commit(*id)?;
+                match state {
+                    Some(TransactionState::Committed) => {
+                        outside.repeated += 1;
+                        recovered.repeated += 1;
+                    }
+                    _ => recovered.committed += 1,
                 }
             }
         }
@@ -435,6 +530,22 @@ impl SinkFactory for Model {
     }
 
     fn open(&self, _: &SinkSpec, context: SinkContext) -> Result<Box<dyn SinkWriter>> {
+        let mut outside = self.0.lock().unwrap();
+        outside.opened.insert(context.attempt);
+        // The rule: what this attempt may leave behind is on record before it can leave anything.
+        if let Some(job) = &outside.job
+            && let Ok(Some(head)) = job.head()
+        {
+            let is_recorded = head
+                .attempts
+                .iter()
+                .any(|a| a.epoch == context.attempt && a.sinks.contains_key(&context.uid));
+            if !is_recorded && head.epoch == context.attempt {
+                let message = format!("attempt {} is not on record: {head:?}", context.attempt);
+                outside.broken.push(message);
+            }
+        }
+        drop(outside);
         Ok(Box::new(Writer {
             outside: self.0.clone(),
             attempt: context.attempt,

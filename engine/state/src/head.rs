@@ -148,3 +148,51 @@ struct Sealed<'a> {
 fn checksum(text: &str) -> String {
     format!("{:016x}", xxh3_64(text.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Head {
+        Head {
+            epoch: 12,
+            nonce: "5f".to_owned(),
+            resume: Resume::Checkpoint(CheckpointId(7)),
+            completed: vec![CompletedCheckpoint {
+                id: CheckpointId(7),
+                epoch: 12,
+                timestamp: 1_700_000_000_000,
+                folder: "j/chk-7".to_owned(),
+                files: vec!["j/chk-7/_metadata".to_owned()],
+                bytes: 99,
+            }],
+            committed_through: Some(CheckpointId(6)),
+            attempts: vec![AttemptRecord {
+                epoch: 12,
+                sinks: [("sink".to_owned(), "00ff".to_owned())].into(),
+            }],
+            ..Head::new("j")
+        }
+    }
+
+    #[test]
+    fn reads_what_it_writes() {
+        assert_eq!(Head::decode(&sample().encode().unwrap(), "p").unwrap(), sample());
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_bit_is_found() {
+        let body = sample().encode().unwrap();
+        for length in 0..body.len() {
+            assert!(Head::decode(&body[..length], "p").is_err(), "cut at {length}");
+        }
+        for position in 0..body.len() {
+            for bit in 0..8 {
+                let mut altered = body.clone();
+                altered[position] ^= 1 << bit;
+                let text = String::from_utf8_lossy(&altered);
+                assert!(Head::decode(&altered, "p").is_err(), "bit {bit} of {text}");
+            }
+        }
+    }
+}

@@ -89,7 +89,8 @@ impl Payloads {
 
 /// Decodes payloads into columns.
 pub trait Decoder: Send {
-    /// Decodes all payloads. A payload gives no row (null payload, skipped error) or one.
+    /// Decodes all payloads. A payload gives no row (null payload, skipped error), one, or many (an
+    /// array); rows are in the order of their payloads.
     fn decode(&mut self, payloads: &Payloads) -> Result<Decoded, DecodeError>;
 }
 
@@ -98,7 +99,7 @@ pub struct Decoded {
     pub columns: Vec<ArrayRef>,
     pub rows: usize,
     pub row_sources: Option<Vec<u32>>,
-    /// Payloads left out because they did not parse.
+    /// Payloads left out because they did not parse, or did not to their end.
     pub skipped: u64,
 }
 

@@ -118,6 +118,12 @@ pub trait SinkWriter: Send {
 
     fn begin_checkpoint(&mut self, checkpoint: CheckpointId) -> Result<()>;
 
+    /// The same where the job ends or stops with the checkpoint: no row follows, and everything that
+    /// was written is to become visible with it.
+    fn begin_last_checkpoint(&mut self, checkpoint: CheckpointId) -> Result<()> {
+        self.begin_checkpoint(checkpoint)
+    }
+
     /// Gives the state for the checkpoint that was begun. An error declines it and fails the task.
     fn poll_checkpoint(&mut self) -> Result<Poll<Vec<u8>>>;
 

@@ -55,7 +55,11 @@ impl SinkEnd {
 
     pub fn begin_checkpoint(&mut self, barrier: Barrier) -> Result<()> {
         self.snapshotting = Some(barrier.checkpoint);
-        self.writer.begin_checkpoint(barrier.checkpoint)
+        if barrier.stop {
+            self.writer.begin_last_checkpoint(barrier.checkpoint)
+        } else {
+            self.writer.begin_checkpoint(barrier.checkpoint)
+        }
     }
 
     /// The state for `checkpoint`, when the writer has it.

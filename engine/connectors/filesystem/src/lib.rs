@@ -4,7 +4,7 @@
 //!
 //! Files are local. A call reads or writes at most about a MiB, or a row group of Parquet, and so
 //! blocks no longer than the local disk takes for that; there is no thread of its own. One call of a
-//! checkpoint closes and syncs one file.
+//! checkpoint syncs one file.
 //!
 //! Invariants: a reader's state is the place in each of its files behind the last row that it gave;
 //! a file that is being written is hidden (its name begins with a dot) and gets its name only when a

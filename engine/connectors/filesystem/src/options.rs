@@ -75,13 +75,37 @@ pub struct Settings {
     pub compression: Compression,
 }
 
-/// When a file is finished before the next checkpoint does it.
+/// When a file is finished, if its format does not end with each checkpoint anyway.
 #[derive(Debug, Clone, Copy)]
 pub struct Rolling {
     pub bytes: u64,
     pub age: Duration,
     pub inactivity: Duration,
     pub check: Duration,
+}
+
+impl Rolling {
+    fn new(options: &Options<'_>) -> Result<Self> {
+        let duration = |key: &str, default: u64| -> Result<Duration> {
+            let given = options.get_or(key, Duration::from_secs(default))?;
+            if given.is_zero() {
+                return Err(options.wrong(key, "a duration longer than zero"));
+            }
+            Ok(given)
+        };
+        let bytes = options
+            .get_or("sink.rolling-policy.file-size", MemorySize(128 << 20))?
+            .0;
+        if bytes == 0 {
+            return Err(options.wrong("sink.rolling-policy.file-size", "a size of one byte or more"));
+        }
+        Ok(Rolling {
+            bytes,
+            age: duration("sink.rolling-policy.rollover-interval", 1800)?,
+            inactivity: duration("sink.rolling-policy.inactivity-interval", 1800)?,
+            check: duration("sink.rolling-policy.check-interval", 60)?,
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +147,7 @@ impl Settings {
                     .with_hint("a file needs at least one column of its own"),
             );
         }
+        let rolling = Rolling::new(&options)?;
         let codecs = [
             ("SNAPPY", Compression::Snappy),
             ("ZSTD", Compression::Zstd),
@@ -134,17 +159,7 @@ impl Settings {
             default_partition: options
                 .get_or("partition.default-name", "__DEFAULT_PARTITION__".to_owned())?,
             path_pattern,
-            rolling: Rolling {
-                bytes: options
-                    .get_or("sink.rolling-policy.file-size", MemorySize(128 << 20))?
-                    .0,
-                age: options.get_or("sink.rolling-policy.rollover-interval", Duration::from_secs(1800))?,
-                inactivity: options.get_or(
-                    "sink.rolling-policy.inactivity-interval",
-                    Duration::from_secs(1800),
-                )?,
-                check: options.get_or("sink.rolling-policy.check-interval", Duration::from_secs(60))?,
-            },
+            rolling,
             parallelism,
             compression: options
                 .choice("parquet.compression", &codecs)?

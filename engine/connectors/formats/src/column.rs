@@ -54,6 +54,8 @@ impl Nulls {
 pub struct VarBytes {
     pub offsets: Vec<i32>,
     pub data: Vec<u8>,
+    /// Bytes that the batch before had: the next one mostly has about as many.
+    expected: usize,
 }
 
 impl Default for VarBytes {
@@ -61,11 +63,22 @@ impl Default for VarBytes {
         VarBytes {
             offsets: vec![0],
             data: Vec::new(),
+            expected: 0,
         }
     }
 }
 
 impl VarBytes {
+    fn reserve(&mut self, rows: usize) {
+        self.offsets.reserve(rows);
+        let expected = if self.expected == 0 {
+            rows * 8
+        } else {
+            self.expected + self.expected / 8
+        };
+        self.data.reserve(expected);
+    }
+
     #[inline]
     pub fn push(&mut self, value: &[u8]) {
         self.data.extend_from_slice(value);
@@ -98,7 +111,8 @@ impl VarBytes {
             return Err(Error::user("a batch holds more than 2 GiB in one column")
                 .with_hint("set millrace.batch.max-rows to a smaller number"));
         }
-        let VarBytes { offsets, data } = std::mem::take(self);
+        let VarBytes { offsets, data, .. } = std::mem::take(self);
+        self.expected = data.len();
         Ok((
             OffsetBuffer::new(ScalarBuffer::from(offsets)),
             Buffer::from_vec(data),
@@ -236,10 +250,7 @@ impl Column {
             Values::Float(v) => v.reserve(rows),
             Values::Double(v) => v.reserve(rows),
             Values::Decimal(v) => v.values.reserve(rows),
-            Values::Text(v) | Values::Bytes(v) => {
-                v.offsets.reserve(rows);
-                v.data.reserve(rows * 8);
-            }
+            Values::Text(v) | Values::Bytes(v) => v.reserve(rows),
             Values::Array { offsets, .. } | Values::Map { offsets, .. } => offsets.reserve(rows),
             Values::Row(row) => row.fields.iter_mut().for_each(|f| f.reserve(rows)),
         }

@@ -26,23 +26,28 @@ impl Lines {
     /// The record at the front of `text` and where the next begins; `None` where the record goes
     /// on behind `text`. `at_end`: nothing comes behind `text`.
     pub fn next<'a>(&self, text: &'a [u8], at_end: bool) -> Option<(&'a [u8], usize)> {
-        if text.is_empty() {
-            return None;
+        match self {
+            Lines::Plain => {
+                if text.is_empty() {
+                    return None;
+                }
+                let end = memchr::memchr(b'\n', text).or(at_end.then_some(text.len()))?;
+                let record = &text[..end];
+                let record = record.strip_suffix(b"\r").unwrap_or(record);
+                Some((record, (end + 1).min(text.len())))
+            }
+            Lines::Csv(dialect) => {
+                let begin = cells::comments(text, dialect, at_end)?;
+                let text = &text[begin..];
+                if text.is_empty() {
+                    return None;
+                }
+                let (end, next) = cells::record_end(text, dialect, at_end)?;
+                // An empty line is a record of one empty field, and not none.
+                let record = if end == 0 { &text[..next] } else { &text[..end] };
+                Some((record, begin + next))
+            }
         }
-        let end = match self {
-            Lines::Plain => memchr::memchr(b'\n', text).or(at_end.then_some(text.len()))?,
-            Lines::Csv(dialect) => cells::record_end(text, dialect, at_end)?,
-        };
-        let next = (end + 1).min(text.len());
-        let record = &text[..end];
-        let record = record.strip_suffix(b"\r").unwrap_or(record);
-        // An empty line of CSV is a record of one empty field, and not none.
-        let record = if record.is_empty() && matches!(self, Lines::Csv(_)) {
-            &text[..next]
-        } else {
-            record
-        };
-        Some((record, next))
     }
 }
 
@@ -78,5 +83,8 @@ mod tests {
         );
         assert_eq!(csv.next(b"a,\"b\nc", false), None);
         assert_eq!(cut(&csv, "a\n\nb\n"), ["a", "\n", "b"]);
+        assert_eq!(cut(&csv, "a\rb\r\n\"c\rd\"\r"), ["a", "b", "\"c\rd\""]);
+        // Whether a line feed follows is not known yet.
+        assert_eq!(csv.next(b"a\r", false), None);
     }
 }

@@ -293,15 +293,16 @@ pub fn write_double(out: &mut Vec<u8>, value: f64) {
 /// Writes a float as `Float.toString` of Java 19 and later.
 pub fn write_float(out: &mut Vec<u8>, value: f32) {
     if !value.is_finite() {
-        out.extend_from_slice(non_finite(value.is_nan(), value > 0.0));
-    } else {
-        let magnitude = value.abs();
-        java_notation(
-            out,
-            ryu::Buffer::new().format_finite(value),
-            value == 0.0 || (1e-3..1e7).contains(&magnitude),
-        );
+        return out.extend_from_slice(non_finite(value.is_nan(), value > 0.0));
     }
+    if value.is_subnormal() {
+        let two = format!("{value:.1e}");
+        if two.parse() == Ok(value) {
+            return java_notation(out, &two, false);
+        }
+    }
+    let plain = value == 0.0 || (1e-3..1e7).contains(&value.abs());
+    java_notation(out, ryu::Buffer::new().format_finite(value), plain);
 }
 
 fn non_finite(nan: bool, positive: bool) -> &'static [u8] {
@@ -408,6 +409,7 @@ mod tests {
             assert_eq!(got, text);
         }
         assert_eq!(written(|o| write_float(o, 1.1)), "1.1");
+        assert_eq!(written(|o| write_float(o, 1e-45)), "1.4E-45");
         assert_eq!(written(|o| write_float(o, 1e10)), "1.0E10");
         assert_eq!(written(|o| write_float(o, 0.00123)), "0.00123");
     }

@@ -113,15 +113,15 @@ fn long_year(text: &[u8]) -> Option<(i64, &[u8])> {
     Some((if sign == b'-' { -year } else { year }, &text[digits + 1..]))
 }
 
-/// Reads a time from the front: seconds of the day (24:00:00 is the next one's first where
-/// seconds must be there), nanoseconds, and what is left.
+/// Reads a time from the front: seconds of the day (if `lenient`, 24:00:00 is the next one's
+/// first), nanoseconds, and what is left.
 #[inline]
-fn time_prefix(text: &[u8], seconds_optional: bool) -> Option<(i64, u32, &[u8])> {
+fn time_prefix(text: &[u8], seconds_optional: bool, lenient: bool) -> Option<(i64, u32, &[u8])> {
     if text.len() < 5 || text[2] != b':' {
         return None;
     }
     let (hour, minute) = (two(text)?, two(&text[3..])?);
-    if hour > 24 || minute > 59 || (hour == 24 && (seconds_optional || minute > 0)) {
+    if hour > 24 || minute > 59 || (hour == 24 && (!lenient || minute > 0)) {
         return None;
     }
     let minutes = i64::from(hour * 60 + minute) * 60;
@@ -165,14 +165,14 @@ pub fn parse_date(text: &[u8]) -> Option<i32> {
 
 /// Milliseconds of the day of a time `HH:mm:ss` with a fraction; finer digits are cut off.
 pub fn parse_time(text: &[u8]) -> Option<i32> {
-    let (seconds, nanos, rest) = time_prefix(text, false)?;
+    let (seconds, nanos, rest) = time_prefix(text, false, true)?;
     rest.is_empty()
         .then_some((seconds % DAY * 1000) as i32 + (nanos / 1_000_000) as i32)
 }
 
 /// The same where the seconds may be absent, as `LocalTime.parse` has it.
 pub fn parse_iso_time(text: &[u8]) -> Option<i32> {
-    let (seconds, nanos, rest) = time_prefix(text, true)?;
+    let (seconds, nanos, rest) = time_prefix(text, true, false)?;
     rest.is_empty()
         .then_some((seconds * 1000) as i32 + (nanos / 1_000_000) as i32)
 }
@@ -194,13 +194,19 @@ pub fn parse_sql_date(text: &[u8]) -> Option<i32> {
 }
 
 /// A timestamp in `unit`; with `zoned` a `Z` must follow. `None` also for what `unit` cannot hold.
+///
+/// Flink's own formatters resolve leniently (24:00:00, February 31st); `ISO_LOCAL_DATE_TIME`, by
+/// which it reads an ISO-8601 TIMESTAMP, is strict, and knows no case of letters.
 #[inline]
 pub fn parse_timestamp(text: &[u8], standard: Standard, zoned: bool, unit: TimeUnit) -> Option<i64> {
-    let (days, rest) = date_prefix(text, standard == Standard::Sql || zoned)?;
-    if rest.first() != Some(&standard.separator()) {
+    let iso = standard == Standard::Iso8601;
+    let lenient = zoned || !iso;
+    let (days, rest) = date_prefix(text, lenient)?;
+    let separator = *rest.first()?;
+    if separator != standard.separator() && (lenient || separator != b't') {
         return None;
     }
-    let (seconds, nanos, rest) = time_prefix(&rest[1..], standard == Standard::Iso8601)?;
+    let (seconds, nanos, rest) = time_prefix(&rest[1..], iso, lenient)?;
     let complete = if zoned { rest == b"Z" } else { rest.is_empty() };
     if !complete {
         return None;

@@ -3,13 +3,17 @@
 //! While it is written a part is `.part-<uuid>-<subtask>-<n>.<run>-<attempt>.inprogress` beside the
 //! place where it will be `part-<uuid>-<subtask>-<n>`; `run` is a hash of job, checkpoint folder and
 //! sink, so that a recovery finds what earlier attempts of this sink left, and nobody else's files.
-//! At a checkpoint all open parts are closed and synced; their names are the writer's state.
+//!
+//! As in Flink, a checkpoint closes the files of Parquet and CSV; files of json and raw are written on
+//! until they have the size or the age of the rolling policy. The writer's state names the closed
+//! files, and of open ones also how many bytes belong to the checkpoint. The checkpoint with which a
+//! job ends or stops closes all: Flink's stop leaves open files hidden until the job goes on.
 //!
 //! Rows show only by a completed checkpoint, but a job need not take them regularly for it: the
 //! runtime ends each bounded job with one. So `needs_checkpoints` is false; an unbounded job without
-//! an interval shows its rows when it is stopped, as Flink does with the final savepoint.
+//! an interval shows its rows when it is stopped.
 //!
-//! Layout: `part` one file being written, `pending` closed files and their renaming, `writer` the
+//! Layout: `part` one file being written, `pending` what a checkpoint holds, `writer` the
 //! subtask's writer, `recovery` the way back to a checkpoint.
 
 mod part;

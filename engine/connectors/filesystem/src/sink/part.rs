@@ -13,7 +13,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use super::pending::Pending;
+use super::pending::{Growing, Pending};
 use crate::listing::unwritable;
 use crate::options::Compression;
 
@@ -55,10 +55,17 @@ pub struct Part {
     content: Content,
     pub opened: Instant,
     pub last_rows: Instant,
+    /// Whether a checkpoint has made its hidden name durable.
+    pub named: bool,
 }
 
 enum Content {
-    Text { out: BufWriter<File>, bytes: u64 },
+    Text {
+        out: BufWriter<File>,
+        bytes: u64,
+        /// Of these, known to be on the disk.
+        synced: u64,
+    },
     Parquet(Box<ArrowWriter<BufWriter<File>>>),
 }
 
@@ -80,9 +87,13 @@ impl Part {
             .create_new(true)
             .open(&file.hidden)
             .map_err(|e| unwritable(&file.hidden, e))?;
-        let out = BufWriter::with_capacity(256 << 10, out);
+        let out = BufWriter::with_capacity(64 << 10, out);
         let content = match kind {
-            Kind::Text => Content::Text { out, bytes: 0 },
+            Kind::Text => Content::Text {
+                out,
+                bytes: 0,
+                synced: 0,
+            },
             Kind::Parquet { schema, compression } => {
                 let codec = match compression {
                     Compression::None => Codec::UNCOMPRESSED,
@@ -101,6 +112,7 @@ impl Part {
             content,
             opened: now,
             last_rows: now,
+            named: false,
         })
     }
 
@@ -115,7 +127,7 @@ impl Part {
         self.last_rows = now;
         let hidden = &self.file.hidden;
         match (&mut self.content, encoder) {
-            (Content::Text { out, bytes }, Some(encoder)) => {
+            (Content::Text { out, bytes, .. }, Some(encoder)) => {
                 payloads.clear();
                 encoder.encode(&ChangeBatch::inserts(rows), payloads)?;
                 for i in 0..payloads.len() {
@@ -143,6 +155,24 @@ impl Part {
             Content::Text { bytes, .. } => *bytes,
             Content::Parquet(writer) => (writer.bytes_written() + writer.in_progress_size()) as u64,
         }
+    }
+
+    /// Makes durable what was written so far: the file goes on behind it. `None` for a file that has
+    /// an end, and so must be closed for a checkpoint.
+    pub fn hold(&mut self) -> Result<Option<Growing>> {
+        let Content::Text { out, bytes, synced } = &mut self.content else {
+            return Ok(None);
+        };
+        if *synced < *bytes {
+            out.flush()
+                .and_then(|()| out.get_ref().sync_data())
+                .map_err(|e| unwritable(&self.file.hidden, e))?;
+            *synced = *bytes;
+        }
+        Ok(Some(Growing {
+            file: self.file.clone(),
+            length: *bytes,
+        }))
     }
 
     /// Closes the file and makes it durable under its hidden name.

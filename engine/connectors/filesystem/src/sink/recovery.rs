@@ -1,4 +1,7 @@
 //! Back to a checkpoint: its files are shown, what else earlier attempts left is deleted.
+//!
+//! A file that was still written is cut to what the checkpoint holds and shown as well, as Flink does
+//! where it cannot resume a file: the new attempt begins its own.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -7,32 +10,47 @@ use std::path::PathBuf;
 use millrace_connector_api::sink::{RecoverContext, Recovered};
 use millrace_core::{Error, Result, failpoint};
 
-use super::pending::{Pending, Shown, WriterState, show, sync_folder};
+use super::pending::{Pending, Shown, WriterState, seal, show, sync_folder};
 use super::{part, run_tag};
 use crate::listing::{self, unwritable};
 use crate::options::Settings;
 
-fn all(states: &[Vec<u8>]) -> Result<Vec<Pending>> {
-    let mut files = Vec::new();
+/// What the writers of all subtasks held.
+fn all(states: &[Vec<u8>]) -> Result<WriterState> {
+    let mut all = WriterState::default();
     for state in states {
-        files.extend(WriterState::read(state)?);
+        let state = WriterState::read(state)?;
+        all.pending.extend(state.pending);
+        all.growing.extend(state.growing);
     }
-    Ok(files)
+    Ok(all)
 }
 
 pub fn recover(settings: &Settings, context: &RecoverContext) -> Result<Recovered> {
     let mut recovered = Recovered::default();
-    let mut files = all(&context.restored)?;
+    let mut held = all(&context.restored)?;
     if let Some(newest) = &context.newest {
         // What the newest checkpoint does not hold any more was shown before.
-        let newest: HashSet<Pending> = all(newest)?.into_iter().collect();
-        files.retain(|f| newest.contains(f));
+        let newest = all(newest)?;
+        let still_held: HashSet<Pending> = newest
+            .pending
+            .into_iter()
+            .chain(newest.growing.into_iter().map(|g| g.file))
+            .collect();
+        held.pending.retain(|f| still_held.contains(f));
+        held.growing.retain(|g| still_held.contains(&g.file));
     }
     if context.committed {
-        files.clear();
+        held = WriterState::default();
     }
-    let mut folders = BTreeSet::new();
     failpoint::pass("recovery.before-commit");
+    held.growing.iter().try_for_each(seal)?;
+    let files: Vec<Pending> = held
+        .pending
+        .into_iter()
+        .chain(held.growing.into_iter().map(|g| g.file))
+        .collect();
+    let mut folders = BTreeSet::new();
     for (i, file) in files.iter().enumerate() {
         if i > 0 {
             failpoint::pass("recovery.between-commits");

@@ -1,7 +1,7 @@
 //! The writer of one subtask.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use millrace_dataflow::SinkSpec;
 use millrace_expr::RowType;
 
 use super::part::{self, Kind, Names, Part};
-use super::pending::{Pending, Shown, WriterState, show, sync_folder};
+use super::pending::{Growing, Pending, Shown, WriterState, show, sync_folder};
 use super::run_tag;
 use crate::options::Settings;
 use crate::{partitions, schema};
@@ -26,6 +26,8 @@ use crate::{partitions, schema};
 const MAX_OPEN: usize = 256;
 /// Files that one call shows.
 const RENAMES: usize = 64;
+/// Folders that one call syncs.
+const FOLDERS: usize = 8;
 
 pub struct Writer {
     table: String,
@@ -40,10 +42,11 @@ pub struct Writer {
     payloads: Payloads,
     names: Names,
     open: HashMap<String, Part>,
+    /// Whether a checkpoint closes all files, as with Flink's bulk formats, CSV among them.
+    closes_at_checkpoint: bool,
     /// Closed since the last checkpoint was begun.
     closed: Vec<Pending>,
-    /// The checkpoint that is being taken.
-    begun: Option<CheckpointId>,
+    begun: Option<Begun>,
     /// Closed for a checkpoint that was taken, by that checkpoint.
     waiting: BTreeMap<CheckpointId, Vec<Pending>>,
     /// Of completed checkpoints, to be shown.
@@ -53,6 +56,23 @@ pub struct Writer {
     shown: u64,
     last_check: Instant,
     waker: Waker,
+}
+
+/// The checkpoint that is being taken.
+struct Begun {
+    checkpoint: CheckpointId,
+    /// Closes all files, whatever the format.
+    last: bool,
+    /// Whether files that are too old are closed.
+    checks_age: bool,
+    /// Open files that are not seen to yet, by partition.
+    rest: Vec<String>,
+    /// Files that go on behind the checkpoint.
+    growing: Vec<Growing>,
+    /// Of the closed files, those whose folders are in `folders`.
+    named: usize,
+    /// Folders that have names to be made durable.
+    folders: BTreeSet<PathBuf>,
 }
 
 impl Writer {
@@ -90,6 +110,7 @@ impl Writer {
                 attempt: context.attempt,
                 next: 0,
             },
+            closes_at_checkpoint: !matches!(settings.format.as_str(), "json" | "raw"),
             settings,
             in_files,
             partition_keys,
@@ -174,7 +195,7 @@ impl Writer {
             return Err(Error::internal("a part file is not open"));
         };
         part.write(rows, self.encoder.as_deref_mut(), &mut self.payloads, now)?;
-        if part.bytes() >= self.settings.rolling.bytes
+        if part.bytes() > self.settings.rolling.bytes
             && let Some(part) = self.open.remove(&partition)
         {
             self.closed.push(part.finish()?);
@@ -185,20 +206,70 @@ impl Writer {
     /// Closes one part that is too old, at most.
     fn roll_by_age(&mut self) -> Result<()> {
         let now = Instant::now();
-        let rolling = self.settings.rolling;
-        if now.duration_since(self.last_check) < rolling.check {
+        if !self.age_is_due(now) {
             return Ok(());
         }
-        let old = self.open.iter().find(|(_, part)| {
-            now.duration_since(part.opened) >= rolling.age
-                || now.duration_since(part.last_rows) >= rolling.inactivity
-        });
+        let old = self.open.iter().find(|(_, part)| self.is_old(part, now));
         match old
             .map(|(key, _)| key.clone())
             .and_then(|key| self.open.remove(&key))
         {
             Some(part) => self.closed.push(part.finish()?),
             None => self.last_check = now,
+        }
+        Ok(())
+    }
+
+    fn age_is_due(&self, now: Instant) -> bool {
+        now.duration_since(self.last_check) >= self.settings.rolling.check
+    }
+
+    fn is_old(&self, part: &Part, now: Instant) -> bool {
+        let rolling = self.settings.rolling;
+        now.duration_since(part.opened) >= rolling.age
+            || now.duration_since(part.last_rows) >= rolling.inactivity
+    }
+
+    fn begin(&mut self, checkpoint: CheckpointId, last: bool) -> Result<()> {
+        failpoint::pass("sink.before-flush");
+        let now = Instant::now();
+        let checks_age = self.age_is_due(now);
+        if checks_age {
+            self.last_check = now;
+        }
+        self.begun = Some(Begun {
+            checkpoint,
+            last,
+            checks_age,
+            rest: self.open.keys().cloned().collect(),
+            growing: Vec::new(),
+            named: 0,
+            folders: BTreeSet::new(),
+        });
+        Ok(())
+    }
+
+    /// Closes an open file for the checkpoint, or makes durable what it has so far.
+    fn save(&mut self, partition: String, begun: &mut Begun) -> Result<()> {
+        let Some(part) = self.open.get(&partition) else {
+            return Ok(());
+        };
+        let closes = begun.last
+            || self.closes_at_checkpoint
+            || part.bytes() > self.settings.rolling.bytes
+            || (begun.checks_age && self.is_old(part, Instant::now()));
+        if !closes
+            && let Some(part) = self.open.get_mut(&partition)
+            && let Some(growing) = part.hold()?
+        {
+            if !std::mem::replace(&mut part.named, true) {
+                begun
+                    .folders
+                    .extend(growing.file.hidden.parent().map(PathBuf::from));
+            }
+            begun.growing.push(growing);
+        } else if let Some(part) = self.open.remove(&partition) {
+            self.closed.push(part.finish()?);
         }
         Ok(())
     }
@@ -245,46 +316,56 @@ impl SinkWriter for Writer {
     }
 
     fn begin_checkpoint(&mut self, checkpoint: CheckpointId) -> Result<()> {
-        failpoint::pass("sink.before-flush");
-        self.begun = Some(checkpoint);
-        Ok(())
+        self.begin(checkpoint, false)
+    }
+
+    fn begin_last_checkpoint(&mut self, checkpoint: CheckpointId) -> Result<()> {
+        self.begin(checkpoint, true)
     }
 
     fn poll_checkpoint(&mut self) -> Result<Poll<Vec<u8>>> {
-        let Some(checkpoint) = self.begun else {
+        let Some(mut begun) = self.begun.take() else {
             return Err(Error::internal("a checkpoint is polled that was not begun"));
         };
-        let next = self.open.keys().next().cloned();
-        if let Some(part) = next.and_then(|key| self.open.remove(&key)) {
-            self.closed.push(part.finish()?);
+        if let Some(partition) = begun.rest.pop() {
+            self.save(partition, &mut begun)?;
             // One file a call: syncing takes its time.
-            if !self.open.is_empty() {
+            if !begun.rest.is_empty() {
+                self.begun = Some(begun);
                 self.waker.wake();
                 return Ok(Poll::Pending);
             }
         }
-        failpoint::pass("sink.after-flush");
-        let closed = std::mem::take(&mut self.closed);
-        // What is shown leaves the state with this checkpoint, so its names must be durable by now.
-        while let Some(folder) = self.unsynced.pop_first() {
+        // What is shown leaves the state with this checkpoint, so its names must be durable by now;
+        // the hidden names must outlive a crash of the machine, too.
+        begun.folders.append(&mut self.unsynced);
+        for file in &self.closed[begun.named..] {
+            add_tree(&mut begun.folders, file.hidden.parent(), &self.settings.path);
+        }
+        begun.named = self.closed.len();
+        for _ in 0..FOLDERS {
+            let Some(folder) = begun.folders.pop_first() else {
+                break;
+            };
             sync_folder(&folder)?;
         }
-        // The hidden names must outlive a crash of the machine, too.
-        let folders: BTreeSet<_> = closed.iter().filter_map(|f| f.hidden.parent()).collect();
-        folders
-            .iter()
-            .try_for_each(|f| sync_tree(f, &self.settings.path))?;
-        if !closed.is_empty() {
-            self.waiting.entry(checkpoint).or_default().extend(closed);
+        if !begun.folders.is_empty() {
+            self.begun = Some(begun);
+            self.waker.wake();
+            return Ok(Poll::Pending);
         }
-        self.begun = None;
+        failpoint::pass("sink.after-flush");
+        let closed = std::mem::take(&mut self.closed);
+        if !closed.is_empty() {
+            self.waiting.entry(begun.checkpoint).or_default().extend(closed);
+        }
         let pending = self
             .to_show
             .iter()
             .chain(self.waiting.values().flatten())
             .cloned()
             .collect();
-        let state = WriterState::write(pending)?;
+        let state = WriterState::new(pending, begun.growing).write()?;
         failpoint::pass("sink.after-handle");
         Ok(Poll::Ready(state))
     }
@@ -320,8 +401,15 @@ impl SinkWriter for Writer {
             self.waker.wake();
             return Ok(Poll::Pending);
         }
-        while let Some(folder) = self.unsynced.pop_first() {
+        for _ in 0..FOLDERS {
+            let Some(folder) = self.unsynced.pop_first() else {
+                break;
+            };
             sync_folder(&folder)?;
+        }
+        if !self.unsynced.is_empty() {
+            self.waker.wake();
+            return Ok(Poll::Pending);
         }
         self.shown = 0;
         failpoint::pass("sink.after-commit");
@@ -329,14 +417,13 @@ impl SinkWriter for Writer {
     }
 }
 
-/// Syncs a folder and those above it up to the table's: each may be new.
-fn sync_tree(folder: &std::path::Path, root: &std::path::Path) -> Result<()> {
-    for folder in folder.ancestors() {
-        sync_folder(folder)?;
+/// Adds a folder and those above it up to the one that the table's is in: each may be new.
+fn add_tree(folders: &mut BTreeSet<PathBuf>, folder: Option<&Path>, root: &Path) {
+    for folder in folder.into_iter().flat_map(Path::ancestors) {
+        folders.insert(folder.to_owned());
         if folder == root {
-            // The table's own folder may be new as well.
-            return root.parent().map_or(Ok(()), sync_folder);
+            folders.extend(root.parent().map(PathBuf::from));
+            return;
         }
     }
-    Ok(())
 }

@@ -146,6 +146,18 @@ pub fn write(writer: &mut dyn SinkWriter, batch: RecordBatch) {
 
 pub fn checkpoint(writer: &mut dyn SinkWriter, id: u64) -> Vec<u8> {
     writer.begin_checkpoint(CheckpointId(id)).unwrap();
+    state(writer)
+}
+
+/// The checkpoint with which a job ends, and what it makes visible.
+pub fn end(writer: &mut dyn SinkWriter, id: u64) -> Vec<u8> {
+    writer.begin_last_checkpoint(CheckpointId(id)).unwrap();
+    let state = state(writer);
+    complete(writer, id);
+    state
+}
+
+fn state(writer: &mut dyn SinkWriter) -> Vec<u8> {
     loop {
         if let Poll::Ready(state) = writer.poll_checkpoint().unwrap() {
             return state;

@@ -1,6 +1,6 @@
 //! A record cut into its cells, as Jackson's CSV parser does it.
 
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Mark};
 
 /// The cells of one record, escapes and quotes resolved; memory is kept from record to record.
 #[derive(Debug, Default)]
@@ -33,43 +33,46 @@ impl Cells {
     }
 
     /// Cuts the record at the front of `record`: up to a line feed outside of quotes or the end.
-    /// There is no cell if there is nothing but a comment or no byte at all.
+    /// There is no cell if there is nothing but comments or no byte at all.
     pub fn cut(&mut self, record: &[u8], dialect: &Dialect) -> Result<(), Broken> {
         self.text.clear();
         self.ends.clear();
-        if record.is_empty() || (dialect.comments && is_comment(record)) {
+        // The mark that some editors put before UTF-8.
+        let mut at = if record.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        at += comments(&record[at..], dialect, true).unwrap_or_default();
+        if at == record.len() {
             return Ok(());
         }
-        let mut at = 0;
         loop {
             at = match dialect.quote {
-                Some(quote) if record.get(at) == Some(&quote) => {
-                    self.quoted(record, at + 1, quote, dialect)?
+                Some(quote) if quote.is_at(record, at) => {
+                    self.quoted(record, at + quote.width(), quote, dialect)?
                 }
                 _ => self.bare(record, at, dialect),
             };
             self.ends.push(self.text.len());
-            match record.get(at) {
-                Some(&b) if b == dialect.delimiter => at += 1,
-                _ => return Ok(()),
+            if !dialect.delimiter.is_at(record, at) {
+                return Ok(());
             }
+            at += dialect.delimiter.width();
         }
     }
 
     /// Copies a cell without quotes and gives the place of what ends it.
     fn bare(&mut self, record: &[u8], mut at: usize, dialect: &Dialect) -> usize {
         while let Some(&b) = record.get(at) {
-            if b == dialect.delimiter || b == b'\n' || b == b'\r' {
+            if dialect.delimiter.is_at(record, at) || b == b'\n' || b == b'\r' {
                 break;
             }
-            if Some(b) == dialect.escape {
-                at += 1;
-                match record.get(at) {
-                    Some(&next) => self.text.push(unescaped(next)),
-                    None => break,
+            match dialect.escape {
+                Some(escape) if escape.is_at(record, at) => {
+                    at += escape.width();
+                    match record.get(at) {
+                        Some(&next) => self.text.push(unescaped(next)),
+                        None => break,
+                    }
                 }
-            } else {
-                self.text.push(b);
+                _ => self.text.push(b),
             }
             at += 1;
         }
@@ -81,45 +84,42 @@ impl Cells {
         &mut self,
         record: &[u8],
         mut at: usize,
-        quote: u8,
+        quote: Mark,
         dialect: &Dialect,
     ) -> Result<usize, Broken> {
+        let unclosed = |at| Broken {
+            at,
+            what: "the closing quote is missing",
+        };
         loop {
             let Some(&b) = record.get(at) else {
-                return Err(Broken {
-                    at,
-                    what: "the closing quote is missing",
-                });
+                return Err(unclosed(at));
             };
-            if Some(b) == dialect.escape && b != quote {
-                let Some(&next) = record.get(at + 1) else {
-                    return Err(Broken {
-                        at,
-                        what: "the closing quote is missing",
-                    });
+            let escape = dialect.escape.filter(|e| *e != quote && e.is_at(record, at));
+            if let Some(escape) = escape {
+                at += escape.width();
+                let Some(&next) = record.get(at) else {
+                    return Err(unclosed(at));
                 };
                 self.text.push(unescaped(next));
-                at += 2;
-            } else if b != quote {
+                at += 1;
+            } else if !quote.is_at(record, at) {
                 self.text.push(b);
                 at += 1;
-            } else if record.get(at + 1) == Some(&quote) {
-                self.text.push(quote);
-                at += 2;
+            } else if quote.is_at(record, at + quote.width()) {
+                self.text.extend_from_slice(quote.bytes());
+                at += 2 * quote.width();
             } else {
-                at += 1;
+                at += quote.width();
                 break;
             }
         }
-        while record
-            .get(at)
-            .is_some_and(|&b| b == b' ' && b != dialect.delimiter)
-        {
+        while record.get(at) == Some(&b' ') && !dialect.delimiter.is_at(record, at) {
             at += 1;
         }
         match record.get(at) {
             None | Some(b'\n' | b'\r') => Ok(at),
-            Some(&b) if b == dialect.delimiter => Ok(at),
+            Some(_) if dialect.delimiter.is_at(record, at) => Ok(at),
             Some(_) => Err(Broken {
                 at,
                 what: "something stands between a closing quote and the next field",
@@ -128,44 +128,75 @@ impl Cells {
     }
 }
 
-/// The end of the record at the front of `text`: the place of its line feed, `text`'s length at the
-/// end of the input, or `None` where more is needed. Line feeds within quotes are part of the record.
-pub fn record_end(text: &[u8], dialect: &Dialect, at_end: bool) -> Option<usize> {
-    let line = || memchr::memchr(b'\n', text).or(at_end.then_some(text.len()));
-    let Some(quote) = dialect.quote else { return line() };
-    if memchr::memchr(quote, &text[..line().unwrap_or(text.len())]).is_none() {
-        // No quote before the line's end: the usual case.
-        return line();
-    }
-    if dialect.comments && is_comment(text) {
-        return line();
+/// Where the record at the front of `text` ends (the place of its line feed or carriage return, or
+/// `text`'s length at the end of the input) and where the next begins; `None` where more is needed.
+/// What is within quotes or behind an escape is part of the record.
+pub fn record_end(text: &[u8], dialect: &Dialect, at_end: bool) -> Option<(usize, usize)> {
+    let line = memchr::memchr(b'\n', text);
+    let first = &text[..line.unwrap_or(text.len())];
+    let has = |mark: Option<Mark>| mark.is_some_and(|m| memchr::memmem::find(first, m.bytes()).is_some());
+    if !has(dialect.quote) && !has(dialect.escape) {
+        // The usual case.
+        return line_end(text, 0, at_end);
     }
     let (mut at, mut cell_begins, mut quoted) = (0, true, false);
     while let Some(&b) = text.get(at) {
-        if Some(b) == dialect.escape && b != quote {
-            at += 1;
+        let quote = dialect.quote.filter(|q| q.is_at(text, at));
+        let escape = dialect.escape.filter(|e| quote.is_none() && e.is_at(text, at));
+        if let Some(escape) = escape {
+            // What is behind it has no meaning.
+            at += escape.width();
             cell_begins = false;
-        } else if quoted {
-            if b == quote {
-                if text.get(at + 1) == Some(&quote) {
-                    at += 1;
-                } else {
-                    quoted = false;
-                }
+        } else if let Some(quote) = quote {
+            at += quote.width() - 1;
+            if !quoted {
+                quoted = cell_begins;
+                cell_begins = false;
+            } else if quote.is_at(text, at + 1) {
+                at += quote.width();
+            } else {
+                quoted = false;
             }
-        } else if b == b'\n' {
-            return Some(at);
-        } else {
-            quoted = cell_begins && b == quote;
-            cell_begins = b == dialect.delimiter;
+        } else if !quoted {
+            if b == b'\n' || b == b'\r' {
+                return line_end(text, at, at_end);
+            }
+            cell_begins = dialect.delimiter.is_at(text, at);
+            if cell_begins {
+                at += dialect.delimiter.width() - 1;
+            }
         }
         at += 1;
     }
-    at_end.then_some(text.len())
+    at_end.then_some((text.len(), text.len()))
 }
 
-fn is_comment(record: &[u8]) -> bool {
-    record.iter().find(|b| !matches!(b, b' ' | b'\t')) == Some(&b'#')
+/// The end of the line from `from` on, and where the next begins.
+fn line_end(text: &[u8], from: usize, at_end: bool) -> Option<(usize, usize)> {
+    let Some(end) = memchr::memchr2(b'\n', b'\r', &text[from..]).map(|at| from + at) else {
+        return at_end.then_some((text.len(), text.len()));
+    };
+    match (text[end], text.get(end + 1)) {
+        (b'\r', Some(b'\n')) => Some((end, end + 2)),
+        (b'\r', None) if !at_end => None,
+        _ => Some((end, end + 1)),
+    }
+}
+
+/// Bytes of the comments at the front; `None` where more is needed to know.
+pub fn comments(text: &[u8], dialect: &Dialect, at_end: bool) -> Option<usize> {
+    let mut at = 0;
+    if !dialect.comments {
+        return Some(at);
+    }
+    loop {
+        let rest = &text[at..];
+        match rest.iter().find(|b| !matches!(b, b' ' | b'\t')) {
+            Some(b'#') => at += line_end(rest, 0, at_end)?.1,
+            None if !at_end => return None,
+            _ => return Some(at),
+        }
+    }
 }
 
 fn unescaped(letter: u8) -> u8 {

@@ -6,12 +6,58 @@ use millrace_dataflow::TableSpec;
 
 use crate::options::Prefixed;
 
-/// Delimiters are single ASCII characters.
+/// One character with a meaning, in UTF-8. Java's `char`, so none beyond the basic plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    bytes: [u8; 3],
+    length: usize,
+}
+
+impl Mark {
+    const fn ascii(byte: u8) -> Self {
+        Mark {
+            bytes: [byte, 0, 0],
+            length: 1,
+        }
+    }
+
+    fn of(text: &str) -> Option<Self> {
+        let mut chars = text.chars();
+        let one = chars.next().filter(|c| c.len_utf16() == 1)?;
+        let mut bytes = [0; 3];
+        let length = one.encode_utf8(&mut bytes).len();
+        chars.next().is_none().then_some(Mark { bytes, length })
+    }
+
+    /// Bytes that it takes.
+    #[inline]
+    pub fn width(self) -> usize {
+        self.length
+    }
+
+    /// Whether `text` has it at this place.
+    #[inline]
+    pub fn is_at(self, text: &[u8], at: usize) -> bool {
+        text.get(at) == Some(&self.bytes[0])
+            && (self.length == 1 || text[at..].starts_with(&self.bytes[..self.length]))
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// As Java's `char`.
+    pub fn unit(self) -> u16 {
+        let text = std::str::from_utf8(self.bytes()).unwrap_or_default();
+        text.encode_utf16().next().unwrap_or_default()
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Dialect {
-    pub delimiter: u8,
-    pub quote: Option<u8>,
-    pub escape: Option<u8>,
+    pub delimiter: Mark,
+    pub quote: Option<Mark>,
+    pub escape: Option<Mark>,
     pub comments: bool,
     pub ignore_parse_errors: bool,
     pub element_delimiter: Vec<u8>,
@@ -31,20 +77,20 @@ impl Dialect {
             .with_hint("leave one of them out"));
         }
         let delimiter = match options.raw("field-delimiter") {
-            None => b',',
-            Some(text) => single(&unescape(text))
-                .ok_or_else(|| options.wrong("field-delimiter", "one ASCII character"))?,
+            None => Mark::ascii(b','),
+            Some(text) => Mark::of(&unescape(text))
+                .ok_or_else(|| options.wrong("field-delimiter", "one character of the basic plane"))?,
         };
         let character = |key: &str| match options.raw(key) {
             None => Ok(None),
-            Some(text) => single(text)
+            Some(text) => Mark::of(text)
                 .map(Some)
-                .ok_or_else(|| options.wrong(key, "one ASCII character")),
+                .ok_or_else(|| options.wrong(key, "one character of the basic plane")),
         };
         let quote = if no_quotes {
             None
         } else {
-            Some(character("quote-character")?.unwrap_or(b'"'))
+            Some(character("quote-character")?.unwrap_or(Mark::ascii(b'"')))
         };
         let elements: String = options.get_or("array-element-delimiter", ";".to_owned())?;
         if elements.is_empty() {
@@ -59,15 +105,10 @@ impl Dialect {
             element_delimiter: elements.into_bytes(),
             null_literal: options.raw("null-literal").map(|t| t.as_bytes().to_vec()),
             // Flink's documentation calls `true` the default; unless it is set Flink writes plainly.
-            scientific_decimals: options.get_or("write-bigdecimal-in-scientific-notation", false)?,
+            // In files it is always scientific: there Flink does not look at the option.
+            scientific_decimals: options.get_or("write-bigdecimal-in-scientific-notation", false)?
+                || table.options.get("connector").is_some_and(|c| c == "filesystem"),
         })
-    }
-}
-
-fn single(text: &str) -> Option<u8> {
-    match text.as_bytes() {
-        [b] if b.is_ascii() => Some(*b),
-        _ => None,
     }
 }
 

@@ -14,7 +14,7 @@ use millrace_core::{Error, Result};
 use millrace_expr::types::timestamp_unit;
 use millrace_expr::{DataType, RowType, TypeKind};
 
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Mark};
 use crate::column::check_type;
 use crate::number;
 use crate::time::{self, Standard};
@@ -52,7 +52,7 @@ impl Encoder for CsvEncoder {
         for row in 0..batch.len() {
             for (i, (field, array)) in self.fields.fields.iter().zip(columns).enumerate() {
                 if i > 0 {
-                    out.data.push(self.dialect.delimiter);
+                    out.data.extend_from_slice(self.dialect.delimiter.bytes());
                 }
                 cell(
                     &field.data_type,
@@ -211,25 +211,39 @@ fn quoted(text: &[u8], dialect: &Dialect, out: &mut Vec<u8>) {
     if !needs_quotes(text, quote, dialect) {
         return out.extend_from_slice(text);
     }
-    out.push(quote);
-    for &b in text {
-        if b == quote || Some(b) == dialect.escape {
-            out.push(b);
+    out.extend_from_slice(quote.bytes());
+    let mut at = 0;
+    while at < text.len() {
+        let doubled = [Some(quote), dialect.escape]
+            .into_iter()
+            .flatten()
+            .find(|mark| mark.is_at(text, at));
+        let length = doubled.map_or(1, Mark::width);
+        if doubled.is_some() {
+            out.extend_from_slice(&text[at..at + length]);
         }
-        out.push(b);
+        out.extend_from_slice(&text[at..at + length]);
+        at += length;
     }
-    out.push(quote);
+    out.extend_from_slice(quote.bytes());
 }
 
 /// Jackson's quick look: a text that is long, or has a character up to the greatest of delimiter,
 /// quote and line feeds.
-fn needs_quotes(text: &[u8], quote: u8, dialect: &Dialect) -> bool {
+fn needs_quotes(text: &[u8], quote: Mark, dialect: &Dialect) -> bool {
     // Jackson counts UTF-16 units.
     let length = || String::from_utf8_lossy(text).encode_utf16().count();
     if text.len() > LOOKED_AT && length() > LOOKED_AT {
         return true;
     }
-    let greatest = dialect.delimiter.max(quote).max(b'\r');
-    let special = dialect.escape.unwrap_or(b'\\');
-    text.iter().any(|&b| b <= greatest || b == special)
+    let greatest = dialect.delimiter.unit().max(quote.unit()).max(u16::from(b'\r'));
+    let special = dialect.escape.map_or(u16::from(b'\\'), Mark::unit);
+    if greatest.max(special) < 0x80 {
+        return text
+            .iter()
+            .any(|&b| u16::from(b) <= greatest || u16::from(b) == special);
+    }
+    String::from_utf8_lossy(text)
+        .encode_utf16()
+        .any(|unit| unit <= greatest || unit == special)
 }

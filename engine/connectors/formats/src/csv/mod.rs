@@ -54,7 +54,8 @@ const OPTIONS: &[OptionSpec] = &[
     OptionSpec::optional(
         "write-bigdecimal-in-scientific-notation",
         None,
-        "true writes decimals without trailing zeros and in scientific notation where that is shorter",
+        "true writes decimals without trailing zeros and in scientific notation where that is shorter; \
+         files always have them so",
     ),
 ];
 

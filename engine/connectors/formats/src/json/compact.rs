@@ -36,9 +36,9 @@ impl Writer {
                 if raw.escaped {
                     let mut text = Vec::new();
                     cursor.unescape(raw, &mut text)?;
-                    escape::write(out, &text);
+                    escape::write_nested(out, &text);
                 } else {
-                    escape::write(out, raw.bytes);
+                    escape::write_nested(out, raw.bytes);
                 }
                 Ok(())
             }
@@ -136,7 +136,7 @@ impl Writer {
         cursor.at += 1;
         for (i, (key, text)) in keys.names().iter().zip(&texts).enumerate() {
             out.push(if i == 0 { b'{' } else { b',' });
-            escape::write(out, key);
+            escape::write_nested(out, key);
             out.push(b':');
             out.extend_from_slice(text);
         }

@@ -71,6 +71,13 @@ impl<'a> Cursor<'a> {
         self.at - self.start
     }
 
+    /// Passes over the mark that some editors put before UTF-8, as Jackson does.
+    pub fn skip_byte_order_mark(&mut self) {
+        if self.text[self.at..self.end].starts_with(b"\xef\xbb\xbf") {
+            self.at += 3;
+        }
+    }
+
     #[inline]
     pub fn skip_space(&mut self) {
         while matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {

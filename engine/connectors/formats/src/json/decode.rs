@@ -61,37 +61,30 @@ fn has_decimal(data_type: &DataType) -> bool {
 impl Decoder for JsonDecoder {
     fn decode(&mut self, payloads: &Payloads) -> Result<Decoded, DecodeError> {
         let count = payloads.len();
-        self.row.rows = 0;
         self.row.fields.iter_mut().for_each(|c| c.reserve(count));
         // One check for all; with a fault somewhere each record is checked by itself.
         let all_utf8 = std::str::from_utf8(&payloads.data).is_ok();
         let mut skipped = 0;
         let mut sources: Option<Vec<u32>> = None;
-        let mut rows = 0;
         for payload in 0..count {
             let range = payloads.range(payload);
+            let before = self.row.rows;
             // A null payload and one without a byte give no row, which is no error.
             let read = if range.is_empty() {
-                Ok(false)
+                Ok(())
             } else {
-                self.reader
-                    .record(&mut self.row, payloads, range, all_utf8)
-                    .map(|()| true)
+                self.reader.record(&mut self.row, payloads, range, all_utf8)
             };
             match read {
-                Ok(true) => {
-                    rows += 1;
-                    if let Some(sources) = &mut sources {
-                        sources.push(payload as u32);
-                    }
-                    continue;
-                }
-                Ok(false) => {}
+                Ok(()) => {}
+                // As with Flink, rows of an array that came before the fault stay.
                 Err(_) if self.reader.settings.ignore_parse_errors => {
+                    let rows = self.row.rows;
                     self.row.fields.iter_mut().for_each(|c| c.truncate(rows));
                     skipped += 1;
                 }
                 Err(fault) => {
+                    self.row.rows = 0;
                     self.row.fields.iter_mut().for_each(|c| c.truncate(0));
                     return Err(DecodeError {
                         payload,
@@ -99,8 +92,14 @@ impl Decoder for JsonDecoder {
                     });
                 }
             }
-            sources.get_or_insert_with(|| (0..rows as u32).collect());
+            let given = self.row.rows - before;
+            if given != 1 || sources.is_some() {
+                sources
+                    .get_or_insert_with(|| (0..before as u32).collect())
+                    .extend(std::iter::repeat_n(payload as u32, given));
+            }
         }
+        let rows = std::mem::take(&mut self.row.rows);
         let columns: Vec<ArrayRef> = self
             .row
             .fields
@@ -160,18 +159,47 @@ impl Reader {
         }
         let mut cursor = Cursor::new(&payloads.data, range.start, range.end);
         if first != b'{' {
+            cursor.skip_byte_order_mark();
             cursor.skip_space();
-            if cursor.peek() != b'{' {
-                return Err(cursor.unexpected("an object"));
+            match cursor.peek() {
+                b'{' => {}
+                b'[' => return self.elements(row, &mut cursor),
+                _ => return Err(cursor.unexpected("an object or an array of objects")),
             }
         }
         self.object(row, &mut cursor)
     }
 
+    /// Reads an array of objects, each into a row; its opening bracket is at hand. What comes behind
+    /// the array is not looked at, as with an object.
+    fn elements(&mut self, row: &mut RowColumns, cursor: &mut Cursor<'_>) -> Result<()> {
+        cursor.at += 1;
+        cursor.skip_space();
+        if cursor.peek() == b']' {
+            return Ok(());
+        }
+        loop {
+            if cursor.peek() != b'{' {
+                return Err(cursor.unexpected("an object"));
+            }
+            self.object(row, cursor)?;
+            cursor.skip_space();
+            match cursor.peek() {
+                b',' => cursor.at += 1,
+                b']' => return Ok(()),
+                _ => return Err(cursor.unexpected("',' or ']'")),
+            }
+            cursor.skip_space();
+        }
+    }
+
     /// Reads an object into the next row; its opening bracket is at hand.
+    ///
+    /// Of a repeated key the last value counts, but once as many values were read as there are
+    /// columns the rest is only passed over: Flink's parser counts so.
     fn object(&mut self, row: &mut RowColumns, cursor: &mut Cursor<'_>) -> Result<()> {
         let index = row.rows;
-        let mut set = 0;
+        let (mut set, mut read) = (0, 0);
         let mut nth = 0;
         let mut between = cursor.at;
         loop {
@@ -193,7 +221,7 @@ impl Reader {
                 }
             };
             match found {
-                Some(field) => {
+                Some(field) if read < row.fields.len() => {
                     let field = field as usize;
                     let column = &mut row.fields[field];
                     if column.len() > index {
@@ -204,8 +232,9 @@ impl Reader {
                         return Err(fault.within(&row.names[field]));
                     }
                     set += 1;
+                    read += 1;
                 }
-                None => cursor.skip_value()?,
+                _ => cursor.skip_value()?,
             }
             nth += 1;
             between = cursor.at;

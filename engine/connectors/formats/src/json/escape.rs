@@ -1,5 +1,5 @@
-//! Strings in quotes, escaped where JSON demands it, as Jackson does:
-//! characters beyond the basic plane are written as surrogate pairs.
+//! Strings in quotes, escaped where JSON demands it, as Jackson does: in bytes it writes characters
+//! beyond the basic plane as surrogate pairs, in a text within a text it leaves them.
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
@@ -36,9 +36,20 @@ fn needs_escape(text: &[u8]) -> bool {
 /// Appends `text` with quotes around it.
 #[inline]
 pub fn write(out: &mut Vec<u8>, text: &[u8]) {
+    quoted(out, text, write_pair);
+}
+
+/// The same within a JSON text that is itself a value.
+pub fn write_nested(out: &mut Vec<u8>, text: &[u8]) {
+    quoted(out, text, |out, character| out.extend_from_slice(character));
+}
+
+/// `astral` writes a character of four bytes.
+#[inline]
+fn quoted(out: &mut Vec<u8>, text: &[u8], astral: fn(&mut Vec<u8>, &[u8])) {
     out.push(b'"');
     if needs_escape(text) {
-        write_escaped(out, text);
+        write_escaped(out, text, astral);
     } else {
         out.extend_from_slice(text);
     }
@@ -46,10 +57,10 @@ pub fn write(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 #[cold]
-fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
+fn write_escaped(out: &mut Vec<u8>, text: &[u8], astral: fn(&mut Vec<u8>, &[u8])) {
     let mut rest = text;
     while let Some(&b) = rest.first() {
-        rest = &rest[1..];
+        let length = if b < 0xf0 { 1 } else { rest.len().min(4) };
         match b {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', b]),
             8 => out.extend_from_slice(b"\\b"),
@@ -58,19 +69,16 @@ fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
             12 => out.extend_from_slice(b"\\f"),
             13 => out.extend_from_slice(b"\\r"),
             0..=0x1f => write_unit(out, u16::from(b)),
-            0xf0.. => {
-                let code = std::iter::once(b & 7).chain(rest.iter().take(3).map(|b| b & 0x3f));
-                let code = code.fold(0u32, |code, bits| code << 6 | u32::from(bits));
-                rest = &rest[rest.len().min(3)..];
-                let mut units = [0; 2];
-                let c = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
-                c.encode_utf16(&mut units)
-                    .iter()
-                    .for_each(|unit| write_unit(out, *unit));
-            }
+            0xf0.. => astral(out, &rest[..length]),
             _ => out.push(b),
         }
+        rest = &rest[length..];
     }
+}
+
+fn write_pair(out: &mut Vec<u8>, character: &[u8]) {
+    let text = std::str::from_utf8(character).unwrap_or("\u{fffd}");
+    text.encode_utf16().for_each(|unit| write_unit(out, unit));
 }
 
 fn write_unit(out: &mut Vec<u8>, unit: u16) {

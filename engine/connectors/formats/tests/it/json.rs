@@ -78,6 +78,7 @@ fn what_is_no_record() {
         &fields,
         &[
             ("[1]", "error", "skipped"),
+            ("[", "error", "skipped"),
             ("null", "error", "skipped"),
             ("  ", "error", "skipped"),
             ("", "no row", "no row"),
@@ -100,9 +101,9 @@ fn what_is_no_record() {
             // What comes behind the record is not looked at, as with Flink.
             (r#"{"f0":1} x"#, "[1]", "[1]"),
             (r#"{"f0":1}{"f0":2}"#, "[1]", "[1]"),
-            // Of a repeated key the last counts.
-            (r#"{"f0":1,"f0":2}"#, "[2]", "[2]"),
-            (r#"{"f0":"x","f0":2}"#, "error", "[2]"),
+            // Behind as many values as there are columns nothing is read any more.
+            (r#"{"f0":1,"f0":2}"#, "[1]", "[1]"),
+            (r#"{"f0":"x","f0":2}"#, "error", "[null]"),
             ("{}", "[null]", "[null]"),
             (
                 " { \"x\" : [ { \"f0\" : 3 } , \"]\" , -1.5e3 ] , \"f0\" : 4 } ",
@@ -433,10 +434,42 @@ fn skipped_records_are_counted_and_rows_know_their_payloads() {
     assert!(
         e.error
             .to_string()
-            .contains("byte 0: 'x' where an object should be"),
+            .contains("byte 0: 'x' where an object or an array of objects should be"),
         "{}",
         e.error
     );
+}
+
+#[test]
+fn each_element_of_an_array_is_a_row() {
+    let fields = fields(&[DataType::int(), DataType::string()]);
+    let mut records = payloads([
+        &b"{\"f0\":1}"[..],
+        b"[{\"f0\":2},{\"f1\":\"a\"} , {}]",
+        b" []",
+        b"[{\"f0\":3},{\"f0\":4,]",
+        b"[{\"f0\":5},{\"f0\":{}},{\"f0\":6}]",
+    ]);
+    records.push(None);
+    records.push(Some(b"[{\"f0\":7}]"));
+    let decoded = decode("json", &fields, IGNORE, &records).unwrap();
+    assert_eq!((decoded.rows, decoded.skipped), (9, 1));
+    assert_eq!(
+        decoded.row_sources.as_deref(),
+        Some(&[0, 1, 1, 1, 3, 4, 4, 4, 6][..])
+    );
+    let rows = shown(&fields, decoded).concat();
+    assert_eq!(
+        rows,
+        "[1, null][2, null][null, a][null, null][3, null][5, null][null, null][6, null][7, null]"
+    );
+    let e = decode("json", &fields, &[], &records).err().unwrap();
+    assert_eq!(e.payload, 3);
+    assert!(e.error.to_string().contains("byte 18"), "{}", e.error);
+    // One row each: nothing needs to be said about it.
+    let single = payloads([&b"[{\"f0\":1}]"[..], b"{\"f0\":2}"]);
+    let decoded = decode("json", &fields, &[], &single).unwrap();
+    assert_eq!((decoded.rows, decoded.row_sources), (2, None));
 }
 
 #[test]

@@ -2,7 +2,9 @@
 //! 2.1.1 gave for the same input.
 
 mod csv;
+mod golden;
 mod json;
 mod json_random;
 mod raw;
+mod sql_type;
 mod support;

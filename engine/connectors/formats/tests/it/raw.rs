@@ -1,5 +1,6 @@
 //! `raw`.
 
+use millrace_connector_api::ChangeBatch;
 use millrace_expr::{DataType, Field, TypeKind};
 
 use crate::support::*;
@@ -79,12 +80,38 @@ fn nulls_pass_and_wrong_lengths_do_not() {
         .error
         .to_string();
     assert!(e.contains("2 bytes, where its type has 4"), "{e}");
-    let texts = fields_of_text();
-    assert!(decode("raw", &texts, &[], &payloads([&b"\xff"[..]])).is_err());
 }
 
-fn fields_of_text() -> millrace_expr::RowType {
-    fields(&[DataType::string()])
+/// Batches that are taken as a whole and such that are not give the same.
+#[test]
+fn a_batch_as_a_whole_is_what_its_records_are() {
+    let records: [&[u8]; 5] = [b"abc", b"", "é😀".as_bytes(), b"\0", b"x"];
+    for data_type in [DataType::string(), DataType::bytes()] {
+        let fields = fields(&[data_type]);
+        let whole = decode("raw", &fields, &[], &payloads(records)).unwrap();
+        let mut with_null = payloads(records);
+        with_null.push(None);
+        let single = decode("raw", &fields, &[], &with_null).unwrap();
+        assert_eq!((whole.rows, single.rows), (5, 6));
+        assert_eq!(whole.columns[0].as_ref(), single.columns[0].slice(0, 5).as_ref());
+        // A batch behind another one, and a part of one.
+        let rows = batch(&fields, whole.columns, 5);
+        let table = table(&fields, &[]);
+        let mut encoder = format("raw").encoder(&table, "raw.", &fields).unwrap();
+        let mut out = payloads([&b"before"[..]]);
+        for part in [rows.clone(), rows.slice(1, 3), rows.slice(2, 0)] {
+            encoder.encode(&ChangeBatch::inserts(part), &mut out).unwrap();
+        }
+        let got: Vec<_> = (0..out.len()).map(|i| out.get(i).unwrap()).collect();
+        let mut expected = vec![&b"before"[..]];
+        expected.extend(records);
+        expected.extend(&records[1..4]);
+        assert_eq!(got, expected);
+    }
+    // Two halves of a character are valid only together.
+    let fields = fields(&[DataType::string()]);
+    let halves = decode("raw", &fields, &[], &payloads([&b"\xc3"[..], b"\xa9"])).unwrap();
+    assert_eq!(shown(&fields, halves), ["[\u{fffd}]", "[\u{fffd}]"]);
 }
 
 #[test]

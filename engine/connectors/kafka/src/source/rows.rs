@@ -125,7 +125,7 @@ impl Rows {
             None => None,
         };
         self.skipped += value.skipped + key.as_ref().map_or(0, |k| k.skipped);
-        let joined = Joined::of(block.records(), value, key);
+        let joined = Joined::of(block.records(), value, key)?;
         if joined.rows == 0 {
             return Ok(None);
         }
@@ -224,7 +224,8 @@ fn arrow_error(e: arrow::error::ArrowError) -> Error {
     Error::internal("rows of a Kafka source do not fit together").with_source(e)
 }
 
-/// Keys and values put side by side: a row for each record that both gave one.
+/// Keys and values put side by side. A record gives each row of its value with each of its key, as
+/// in Flink: mostly one, with a JSON array more, none where either gave none.
 struct Joined {
     rows: usize,
     value: Vec<ArrayRef>,
@@ -234,61 +235,63 @@ struct Joined {
 }
 
 impl Joined {
-    fn of(records: usize, value: Decoded, key: Option<Decoded>) -> Self {
+    fn of(records: usize, value: Decoded, key: Option<Decoded>) -> Result<Self> {
         let Some(key) = key else {
-            return Joined {
+            return Ok(Joined {
                 rows: value.rows,
                 value: value.columns,
                 key: Vec::new(),
                 records: value.row_sources.map(UInt32Array::from),
-            };
+            });
         };
         if value.row_sources.is_none() && key.row_sources.is_none() {
-            return Joined {
+            return Ok(Joined {
                 rows: value.rows,
                 value: value.columns,
                 key: key.columns,
                 records: None,
-            };
+            });
         }
-        // Row number of each record, in both.
-        let rows_of = |decoded: &Decoded| {
-            let mut rows: Vec<Option<u32>> = vec![None; records];
-            match &decoded.row_sources {
-                None => rows
-                    .iter_mut()
-                    .enumerate()
-                    .for_each(|(i, row)| *row = Some(i as u32)),
-                Some(sources) => {
-                    for (row, &record) in sources.iter().enumerate() {
-                        if let Some(slot) = rows.get_mut(record as usize) {
-                            *slot = Some(row as u32);
-                        }
-                    }
+        let (values, keys) = (begins(records, &value), begins(records, &key));
+        let (mut of_value, mut of_key, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        for record in 0..records {
+            for v in values[record]..values[record + 1] {
+                for k in keys[record]..keys[record + 1] {
+                    of_value.push(v);
+                    of_key.push(k);
+                    kept.push(record as u32);
                 }
             }
-            rows
-        };
-        let both = rows_of(&value).into_iter().zip(rows_of(&key)).enumerate();
-        let (mut of_value, mut of_key, mut kept) = (Vec::new(), Vec::new(), Vec::new());
-        for (record, rows) in both {
-            if let (Some(v), Some(k)) = rows {
-                of_value.push(v);
-                of_key.push(k);
-                kept.push(record as u32);
-            }
         }
-        let pick = |columns: Vec<ArrayRef>, rows: Vec<u32>| -> Vec<ArrayRef> {
+        let pick = |columns: Vec<ArrayRef>, rows: Vec<u32>| -> Result<Vec<ArrayRef>> {
             let rows = UInt32Array::from(rows);
-            columns.iter().filter_map(|c| take(c, &rows, None).ok()).collect()
+            columns
+                .iter()
+                .map(|c| take(c, &rows, None).map_err(arrow_error))
+                .collect()
         };
-        Joined {
+        Ok(Joined {
             rows: kept.len(),
-            value: pick(value.columns, of_value),
-            key: pick(key.columns, of_key),
+            value: pick(value.columns, of_value)?,
+            key: pick(key.columns, of_key)?,
             records: Some(UInt32Array::from(kept)),
-        }
+        })
     }
+}
+
+/// Where each record's rows begin, and at the end how many there are.
+fn begins(records: usize, decoded: &Decoded) -> Vec<u32> {
+    let Some(sources) = &decoded.row_sources else {
+        return (0..=records as u32).collect();
+    };
+    let mut begins = Vec::with_capacity(records + 1);
+    let mut row = 0;
+    for record in 0..records as u32 {
+        begins.push(row as u32);
+        row += sources[row..].iter().take_while(|&&s| s == record).count();
+    }
+    begins.push(row as u32);
+    begins
 }
 
 /// The block's runs in rows.
@@ -396,4 +399,63 @@ fn headers(data_type: &ArrowType, block: &Block) -> Result<ArrayRef> {
         *ordered,
     );
     Ok(Arc::new(map.map_err(arrow_error)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(values: &[i32], sources: Option<&[u32]>) -> Decoded {
+        Decoded {
+            columns: vec![Arc::new(Int32Array::from(values.to_vec()))],
+            rows: values.len(),
+            row_sources: sources.map(<[u32]>::to_vec),
+            skipped: 0,
+        }
+    }
+
+    fn rows(joined: &Joined) -> Vec<(i32, i32, u32)> {
+        let column = |c: &[ArrayRef]| c[0].as_any().downcast_ref::<Int32Array>().unwrap().clone();
+        let (value, key) = (column(&joined.value), column(&joined.key));
+        let records = joined.records.as_ref().unwrap();
+        (0..joined.rows)
+            .map(|i| (value.value(i), key.value(i), records.value(i)))
+            .collect()
+    }
+
+    #[test]
+    fn rows_of_an_array_repeat_what_belongs_to_their_record() {
+        // Records 0 to 4: values of 2, 0, 1, 1 and 3 rows.
+        let value = decoded(&[10, 11, 20, 30, 40, 41, 42], Some(&[0, 0, 2, 3, 4, 4, 4]));
+        let joined = Joined::of(5, value, Some(decoded(&[0, 1, 2, 3, 4], None))).unwrap();
+        assert_eq!(
+            rows(&joined),
+            [
+                (10, 0, 0),
+                (11, 0, 0),
+                (20, 2, 2),
+                (30, 3, 3),
+                (40, 4, 4),
+                (41, 4, 4),
+                (42, 4, 4)
+            ]
+        );
+        let block = Block {
+            runs: vec![(7, 2), (8, 2), (7, 1)],
+            ..Block::default()
+        };
+        assert_eq!(runs(&block, joined.records.as_ref()), [(7, 2), (8, 2), (7, 3)]);
+        assert_eq!(runs(&block, None), block.runs);
+    }
+
+    #[test]
+    fn each_row_of_a_value_comes_with_each_of_its_key() {
+        let value = decoded(&[10, 11, 20, 30], Some(&[0, 0, 1, 2]));
+        let key = decoded(&[1, 2, 3], Some(&[0, 0, 2]));
+        let joined = Joined::of(3, value, Some(key)).unwrap();
+        assert_eq!(
+            rows(&joined),
+            [(10, 1, 0), (10, 2, 0), (11, 1, 0), (11, 2, 0), (30, 3, 2)]
+        );
+    }
 }

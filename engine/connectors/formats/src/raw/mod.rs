@@ -1,6 +1,13 @@
 //! The format `raw`: a record is one value in its bytes, as Flink's `RawFormatFactory` has it.
+//!
+//! Layout: `text` strings in a charset.
 
-use arrow::array::{Array, AsArray};
+mod text;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StringArray};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type};
 use millrace_connector_api::format::{DecodeError, Decoded, Decoder, Encoder, Format, Payloads};
 use millrace_connector_api::{ChangeBatch, OptionSpec, Options};
@@ -10,6 +17,7 @@ use millrace_expr::{Field, RowType, TypeKind};
 
 use crate::column::{Column, Values, check_type};
 use crate::options::Prefixed;
+use text::Charset;
 
 pub struct Raw;
 
@@ -25,17 +33,6 @@ const OPTIONS: &[OptionSpec] = &[
         "the order of a number's bytes: big-endian or little-endian",
     ),
 ];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Charset {
-    Utf8,
-    Ascii,
-    Latin1,
-    /// Big-endian unless a byte order mark says otherwise; written with one.
-    Utf16,
-    Utf16Be,
-    Utf16Le,
-}
 
 #[derive(Debug, Clone, Copy)]
 struct Settings {
@@ -139,9 +136,29 @@ struct RawDecoder {
     settings: Settings,
 }
 
-impl Decoder for RawDecoder {
-    /// Every payload gives a row; a null payload one with NULL.
-    fn decode(&mut self, payloads: &Payloads) -> Result<Decoded, DecodeError> {
+impl RawDecoder {
+    /// All payloads at once, where their bytes are the column's and none is null. `None` leaves them
+    /// to be taken one by one, a text that is no UTF-8 among them.
+    fn whole(&self, payloads: &Payloads) -> Option<ArrayRef> {
+        if !payloads.nulls.is_empty() || payloads.data.len() > i32::MAX as usize {
+            return None;
+        }
+        let text = match &self.column.values {
+            Values::Text(_) if self.settings.charset == Charset::Utf8 => true,
+            Values::Bytes(_) => false,
+            _ => return None,
+        };
+        let offsets: Vec<i32> = payloads.offsets.iter().map(|&o| o as i32).collect();
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+        let data = Buffer::from(payloads.data.as_slice());
+        Some(if text {
+            Arc::new(StringArray::try_new(offsets, data, None).ok()?)
+        } else {
+            Arc::new(BinaryArray::try_new(offsets, data, None).ok()?)
+        })
+    }
+
+    fn one_by_one(&mut self, payloads: &Payloads) -> Result<ArrayRef, DecodeError> {
         self.column.reserve(payloads.len());
         for i in 0..payloads.len() {
             let read = match payloads.get(i) {
@@ -159,10 +176,19 @@ impl Decoder for RawDecoder {
                 return Err(DecodeError { payload: i, error });
             }
         }
-        let column = self
-            .column
+        self.column
             .finish()
-            .map_err(|error| DecodeError { payload: 0, error })?;
+            .map_err(|error| DecodeError { payload: 0, error })
+    }
+}
+
+impl Decoder for RawDecoder {
+    /// Every payload gives a row; a null payload one with NULL.
+    fn decode(&mut self, payloads: &Payloads) -> Result<Decoded, DecodeError> {
+        let column = match self.whole(payloads) {
+            Some(column) => column,
+            None => self.one_by_one(payloads)?,
+        };
         Ok(Decoded {
             columns: vec![column],
             rows: payloads.len(),
@@ -175,7 +201,10 @@ impl Decoder for RawDecoder {
 fn value(column: &mut Column, bytes: &[u8], settings: Settings) -> Result<(), String> {
     let little = settings.little_endian;
     match &mut column.values {
-        Values::Text(v) => return text(&mut v.data, bytes, settings.charset).map(|()| v.close()),
+        Values::Text(v) => {
+            text::read(&mut v.data, bytes, settings.charset);
+            v.close();
+        }
         Values::Bytes(v) => v.push(bytes),
         Values::Boolean(v) => v.push(exactly::<1>(bytes)?[0] != 0),
         Values::TinyInt(v) => v.push(exactly::<1>(bytes)?[0] as i8),
@@ -204,53 +233,6 @@ fn ordered<const N: usize>(bytes: &[u8], little_endian: bool) -> Result<[u8; N],
     Ok(bytes)
 }
 
-fn text(out: &mut Vec<u8>, bytes: &[u8], charset: Charset) -> Result<(), String> {
-    match charset {
-        Charset::Utf8 => {
-            std::str::from_utf8(bytes).map_err(|e| format!("invalid UTF-8 at byte {}", e.valid_up_to()))?;
-            out.extend_from_slice(bytes);
-        }
-        Charset::Ascii => {
-            if let Some(at) = bytes.iter().position(|b| !b.is_ascii()) {
-                return Err(format!("byte {at} is not ASCII"));
-            }
-            out.extend_from_slice(bytes);
-        }
-        Charset::Latin1 => {
-            for &b in bytes {
-                out.extend_from_slice((b as char).encode_utf8(&mut [0; 2]).as_bytes());
-            }
-        }
-        Charset::Utf16 => match bytes {
-            [0xff, 0xfe, rest @ ..] => utf16(out, rest, true)?,
-            [0xfe, 0xff, rest @ ..] => utf16(out, rest, false)?,
-            _ => utf16(out, bytes, false)?,
-        },
-        Charset::Utf16Be => utf16(out, bytes, false)?,
-        Charset::Utf16Le => utf16(out, bytes, true)?,
-    }
-    Ok(())
-}
-
-fn utf16(out: &mut Vec<u8>, bytes: &[u8], little_endian: bool) -> Result<(), String> {
-    if !bytes.len().is_multiple_of(2) {
-        return Err(format!("{} bytes are no UTF-16", bytes.len()));
-    }
-    let units = bytes.chunks_exact(2).map(|pair| {
-        let pair = [pair[0], pair[1]];
-        if little_endian {
-            u16::from_le_bytes(pair)
-        } else {
-            u16::from_be_bytes(pair)
-        }
-    });
-    for c in char::decode_utf16(units) {
-        let c = c.map_err(|_| "half of a surrogate pair".to_owned())?;
-        out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-    }
-    Ok(())
-}
-
 struct RawEncoder {
     field: Field,
     settings: Settings,
@@ -265,6 +247,9 @@ impl Encoder for RawEncoder {
             ));
         };
         check_type(array.as_ref(), &self.field)?;
+        if let Some((offsets, data)) = self.whole(array.as_ref()) {
+            return append(offsets, data, out);
+        }
         for row in 0..batch.len() {
             if array.is_null(row) {
                 out.push(None);
@@ -272,8 +257,7 @@ impl Encoder for RawEncoder {
             }
             self.value(array.as_ref(), row, &mut out.data)?;
             if out.data.len() > u32::MAX as usize {
-                return Err(Error::user("a batch's payloads exceed 4 GiB")
-                    .with_hint("set millrace.batch.max-rows to a smaller number"));
+                return Err(too_large());
             }
             out.offsets.push(out.data.len() as u32);
         }
@@ -281,10 +265,51 @@ impl Encoder for RawEncoder {
     }
 }
 
+/// Values that are payloads as they are: `data[offsets[i]..offsets[i + 1]]`.
+fn append(offsets: &[i32], data: &[u8], out: &mut Payloads) -> Result<()> {
+    let (Some(&first), Some(&last)) = (offsets.first(), offsets.last()) else {
+        return Ok(());
+    };
+    let begin = out.data.len();
+    out.data.extend_from_slice(&data[first as usize..last as usize]);
+    if out.data.len() > u32::MAX as usize {
+        return Err(too_large());
+    }
+    let place = |&offset: &i32| begin as u32 + (offset - first) as u32;
+    out.offsets.extend(offsets[1..].iter().map(place));
+    Ok(())
+}
+
+#[cold]
+fn too_large() -> Error {
+    Error::user("a batch's payloads exceed 4 GiB")
+        .with_hint("set millrace.batch.max-rows to a smaller number")
+}
+
 impl RawEncoder {
+    /// Offsets and bytes of a column without nulls whose bytes are the payloads.
+    fn whole<'a>(&self, array: &'a dyn Array) -> Option<(&'a [i32], &'a [u8])> {
+        if array.null_count() > 0 {
+            return None;
+        }
+        match &self.field.data_type.kind {
+            TypeKind::Char(_) | TypeKind::Varchar(_) if self.settings.charset == Charset::Utf8 => {
+                let texts = array.as_string::<i32>();
+                Some((texts.value_offsets(), texts.value_data()))
+            }
+            TypeKind::Binary(_) | TypeKind::Varbinary(_) => {
+                let bytes = array.as_binary::<i32>();
+                Some((bytes.value_offsets(), bytes.value_data()))
+            }
+            _ => None,
+        }
+    }
+
     fn value(&self, array: &dyn Array, row: usize, out: &mut Vec<u8>) -> Result<()> {
         match &self.field.data_type.kind {
-            TypeKind::Char(_) | TypeKind::Varchar(_) => self.text(array.as_string::<i32>().value(row), out),
+            TypeKind::Char(_) | TypeKind::Varchar(_) => {
+                text::write(out, array.as_string::<i32>().value(row), self.settings.charset);
+            }
             TypeKind::Binary(_) | TypeKind::Varbinary(_) => {
                 out.extend_from_slice(array.as_binary::<i32>().value(row));
             }
@@ -313,21 +338,5 @@ impl RawEncoder {
             bytes.reverse();
         }
         out.extend_from_slice(&bytes);
-    }
-
-    /// What the charset does not have is written as `?`, as Java does.
-    fn text(&self, text: &str, out: &mut Vec<u8>) {
-        let narrow = |limit: u32| move |c: char| if (c as u32) < limit { c as u32 as u8 } else { b'?' };
-        match self.settings.charset {
-            Charset::Utf8 => out.extend_from_slice(text.as_bytes()),
-            Charset::Ascii => out.extend(text.chars().map(narrow(0x80))),
-            Charset::Latin1 => out.extend(text.chars().map(narrow(0x100))),
-            Charset::Utf16 => {
-                out.extend_from_slice(&[0xfe, 0xff]);
-                out.extend(text.encode_utf16().flat_map(u16::to_be_bytes));
-            }
-            Charset::Utf16Be => out.extend(text.encode_utf16().flat_map(u16::to_be_bytes)),
-            Charset::Utf16Le => out.extend(text.encode_utf16().flat_map(u16::to_le_bytes)),
-        }
     }
 }

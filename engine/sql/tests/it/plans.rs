@@ -33,7 +33,7 @@ fn subqueries_views_and_with_are_merged() {
         SELECT c, x.t FROM (SELECT c, twice + 1 AS t FROM w WHERE twice < 100) AS x WHERE x.t <> 7"), @r#"
 == Optimized Execution Plan ==
 Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
-+- Calc(select=[carrier, ((delay * 2) + 1) AS delay], where=[((((delay > 0) AND (origin = 'EWR')) AND ((delay * 2) < 100)) AND (((delay * 2) + 1) <> 7))])
++- Calc(select=[carrier, ((delay * 2) + 1) AS delay], where=[((delay > 0) AND (origin = 'EWR') AND ((delay * 2) < 100) AND (((delay * 2) + 1) <> 7))])
    +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, origin, delay], metadata=[]]], fields=[carrier, origin, delay])
 "#);
 }

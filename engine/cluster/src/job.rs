@@ -68,6 +68,7 @@ pub fn submit(spec: JobSpec, runtime: Handle) -> Result<JobHandle> {
     let master = JobMaster::new(spec, runtime, messages.clone(), receiver, status.clone())?;
     let thread = std::thread::Builder::new()
         .name("job-master".to_owned())
+        .stack_size(crate::STACK)
         .spawn(move || master.run())
         .map_err(|e| Error::external("a thread could not be started").with_source(e))?;
     Ok(JobHandle {

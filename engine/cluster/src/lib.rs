@@ -29,3 +29,8 @@ mod task_manager;
 
 pub use job::{JobHandle, JobSpec, Outcome, Start, submit};
 pub use status::JobStatus;
+
+/// Bytes of stack for the threads that compile, evaluate and copy expressions, which are trees
+/// walked by recursion: the binder and the planner let them grow to some hundred levels. Only what
+/// is used of it is taken from the machine.
+const STACK: usize = 16 << 20;

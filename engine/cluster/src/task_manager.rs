@@ -18,6 +18,7 @@ use millrace_runtime::{
 use millrace_state::job::{INLINE_BYTES, StateWriter};
 use tokio::runtime::Handle;
 
+use crate::STACK;
 use crate::attempt::{Message, TaskEvent};
 use crate::checkpoint::StoredSnapshot;
 
@@ -165,6 +166,7 @@ impl Deployment<'_> {
         let waker = slot.waker;
         let thread = std::thread::Builder::new()
             .name(format!("task-{task}"))
+            .stack_size(STACK)
             .spawn(move || {
                 // A connector that panics while it opens must fail the attempt, not hang it.
                 let built = catch_unwind(AssertUnwindSafe(|| builder.build()));

@@ -5,6 +5,8 @@
 //! right side of AND) are computed for the rows that need them only, so that a branch not taken
 //! raises no error.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{FilterBuilder, and_kleene, interleave, or_kleene, prep_null_mask_filter};
@@ -63,8 +65,11 @@ enum Node {
         try_cast: bool,
         fallible: bool,
     },
-    And(Box<Node>, Box<Node>),
-    Or(Box<Node>, Box<Node>),
+    /// AND or OR of two operands at least. Long chains are usual, so one node has them all.
+    Connective {
+        and: bool,
+        operands: Vec<Node>,
+    },
     Case {
         branches: Vec<(Node, Node)>,
         otherwise: Box<Node>,
@@ -187,15 +192,16 @@ fn compile_call(name: &str, args: &[Expr], data_type: &DataType, session: &Sessi
     };
     match lazy {
         Lazy::And | Lazy::Or => {
-            let mut nodes = args.iter().map(|a| compile(a, session));
-            let first = nodes.next().ok_or_else(too_few)??;
-            nodes.try_fold(first, |left, right| {
-                let (left, right) = (Box::new(left), Box::new(right?));
-                Ok(if lazy == Lazy::And {
-                    Node::And(left, right)
-                } else {
-                    Node::Or(left, right)
-                })
+            let operands = operands(name, args)
+                .into_iter()
+                .map(|operand| compile(operand, session))
+                .collect::<Result<Vec<_>>>()?;
+            if operands.is_empty() {
+                return Err(too_few());
+            }
+            Ok(Node::Connective {
+                and: lazy == Lazy::And,
+                operands,
             })
         }
         Lazy::Case | Lazy::If => {
@@ -232,6 +238,19 @@ fn compile_call(name: &str, args: &[Expr], data_type: &DataType, session: &Sessi
     }
 }
 
+/// The operands of a tree of one connective, from left to right.
+fn operands<'a>(name: &str, args: &'a [Expr]) -> Vec<&'a Expr> {
+    let mut operands = Vec::with_capacity(args.len());
+    let mut stack: Vec<&Expr> = args.iter().rev().collect();
+    while let Some(expr) = stack.pop() {
+        match expr {
+            Expr::Call { function, args, .. } if function == name => stack.extend(args.iter().rev()),
+            other => operands.push(other),
+        }
+    }
+    operands
+}
+
 /// Whether a call may fail for some row, as far as the types of its arguments tell more than its
 /// name: division of floating-point numbers never does, a timestamp may leave its range.
 fn call_may_fail(name: &str, fallible: bool, args: &[Expr]) -> bool {
@@ -251,7 +270,7 @@ fn fold(node: Node, session: &Session) -> Node {
             function.volatility == Volatility::Immutable && args.iter().all(Node::is_constant)
         }
         Node::Cast { input, .. } => input.is_constant(),
-        Node::And(left, right) | Node::Or(left, right) => left.is_constant() && right.is_constant(),
+        Node::Connective { operands, .. } => operands.iter().all(Node::is_constant),
         Node::Case {
             branches, otherwise, ..
         } => {
@@ -294,7 +313,7 @@ impl Node {
             Node::Column { .. } | Node::Constant(_) => false,
             Node::Call { args, fallible, .. } => *fallible || args.iter().any(Node::may_fail),
             Node::Cast { input, fallible, .. } => *fallible || input.may_fail(),
-            Node::And(left, right) | Node::Or(left, right) => left.may_fail() || right.may_fail(),
+            Node::Connective { operands, .. } => operands.iter().any(Node::may_fail),
             Node::Case {
                 branches, otherwise, ..
             } => {
@@ -311,14 +330,10 @@ impl Node {
         match self {
             Node::Column { index, .. } => found.push(*index),
             Node::Constant(_) => {}
-            Node::Call { args, .. } | Node::Coalesce { args, .. } => {
-                args.iter().for_each(|a| a.columns(found))
-            }
+            Node::Call { args, .. }
+            | Node::Coalesce { args, .. }
+            | Node::Connective { operands: args, .. } => args.iter().for_each(|a| a.columns(found)),
             Node::Cast { input, .. } => input.columns(found),
-            Node::And(left, right) | Node::Or(left, right) => {
-                left.columns(found);
-                right.columns(found);
-            }
             Node::Case {
                 branches, otherwise, ..
             } => {
@@ -368,8 +383,7 @@ impl Node {
                     Value::Array(array)
                 })
             }
-            Node::And(left, right) => connective(left, right, rows, true),
-            Node::Or(left, right) => connective(left, right, rows, false),
+            Node::Connective { and, operands } => connective(operands, rows, *and),
             Node::Case {
                 branches,
                 otherwise,
@@ -464,39 +478,35 @@ fn call(
     })
 }
 
-/// AND or OR with three values; `decided` rows, where the left side settles the result (FALSE for
-/// AND, TRUE for OR), never evaluate a right side that may fail.
-fn connective(left: &Node, right: &Node, rows: &Rows<'_>, and: bool) -> Result<Value> {
-    let left = left.evaluate(rows)?;
+/// AND or OR with three values, from left to right; rows that are settled (FALSE for AND, TRUE for
+/// OR) never evaluate a later operand that may fail.
+fn connective(operands: &[Node], rows: &Rows<'_>, and: bool) -> Result<Value> {
     if rows.len == 0 {
         return Ok(empty(&DataType::boolean()));
     }
-    if left.is_scalar() {
-        let value = left.booleans().get(0);
-        if value == Some(!and) {
-            return Ok(left);
-        }
-        if value == Some(and) {
-            return right.evaluate(rows);
-        }
+    let mut result: Option<Value> = None;
+    for operand in operands {
+        result = Some(match result {
+            None => operand.evaluate(rows)?,
+            Some(left) => match (left.is_scalar(), left.booleans().get(0)) {
+                (true, Some(value)) if value == and => operand.evaluate(rows)?,
+                (true, Some(_)) => return Ok(left),
+                _ => joined(left.into_array(rows.len)?.as_boolean(), operand, rows, and)?,
+            },
+        });
     }
-    let combine = |left: &BooleanArray, right: &BooleanArray| {
-        if and {
-            and_kleene(left, right)
-        } else {
-            or_kleene(left, right)
-        }
-        .map_err(arrow_error)
-    };
-    let left = left.into_array(rows.len)?;
-    let left = left.as_boolean();
+    result.ok_or_else(|| Error::internal("AND or OR of nothing"))
+}
+
+/// What the operands up to now give, with one more.
+fn joined(left: &BooleanArray, operand: &Node, rows: &Rows<'_>, and: bool) -> Result<Value> {
     let settled = settled(left, !and);
     let count = settled.count_set_bits();
     if count == rows.len {
-        return Ok(Value::Array(std::sync::Arc::new(left.clone())));
+        return Ok(Value::Array(Arc::new(left.clone())));
     }
     let open = BooleanArray::new(!&settled, None);
-    let right = match right.evaluate_selected(&open, rows.len - count, rows)? {
+    let right = match operand.evaluate_selected(&open, rows.len - count, rows)? {
         Selected::All(value) => value.into_array(rows.len)?,
         Selected::Only(value) => {
             let value = value.into_array(rows.len - count)?;
@@ -513,13 +523,12 @@ fn connective(left: &Node, right: &Node, rows: &Rows<'_>, and: bool) -> Result<V
                     value.is_valid(next - 1).then(|| value.value(next - 1))
                 })
                 .collect();
-            std::sync::Arc::new(scattered)
+            Arc::new(scattered)
         }
     };
-    Ok(Value::Array(std::sync::Arc::new(combine(
-        left,
-        right.as_boolean(),
-    )?)))
+    let combine = if and { and_kleene } else { or_kleene };
+    let combined = combine(left, right.as_boolean()).map_err(arrow_error)?;
+    Ok(Value::Array(Arc::new(combined)))
 }
 
 /// Where an array is `value`, and not null.

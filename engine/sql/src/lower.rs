@@ -5,37 +5,32 @@ use std::collections::BTreeMap;
 use millrace_dataflow::{Edge, Graph, NodeId, Operator, Partitioning, SourceSpec, WatermarkSpec};
 use millrace_expr::{Expr, RowType, function};
 
-use crate::plan::{InsertPlan, Rel, ScanColumn};
+use crate::plan::{InsertPlan, ReadTable, Rel, ScanColumn};
+use crate::uids;
 
 pub(crate) fn lower(inserts: Vec<InsertPlan>) -> Graph {
-    let mut lowering = Lowering {
-        graph: Graph::default(),
-        made: Vec::new(),
-        uids: BTreeMap::new(),
-    };
+    let mut lowering = Lowering::default();
     for insert in inserts {
         lowering.insert(insert);
     }
+    uids::distinguish(&mut lowering.graph, &lowering.queries);
     lowering.graph
 }
 
 /// The graph of a query that nobody reads, for EXPLAIN.
 pub(crate) fn query(rel: Rel) -> Graph {
-    let mut lowering = Lowering {
-        graph: Graph::default(),
-        made: Vec::new(),
-        uids: BTreeMap::new(),
-    };
+    let mut lowering = Lowering::default();
     lowering.rel(&rel, "query");
     lowering.graph
 }
 
+#[derive(Default)]
 struct Lowering {
     graph: Graph,
     /// What each node that may be shared was made from.
     made: Vec<(Rel, NodeId)>,
-    /// How often a uid was asked for.
-    uids: BTreeMap<String, usize>,
+    /// The text of each sink's query.
+    queries: BTreeMap<NodeId, String>,
 }
 
 impl Lowering {
@@ -46,6 +41,7 @@ impl Lowering {
             parallelism,
             not_null,
             drop,
+            text,
         } = insert;
         let name = sink.table.name.clone();
         let mut input = self.rel(&query, &name);
@@ -70,6 +66,7 @@ impl Lowering {
         let shown = format!("Sink: {name}");
         let id = self.add("sink", &name, &shown, Operator::Sink(sink), vec![input], row);
         self.graph.nodes[id].parallelism = parallelism;
+        self.queries.insert(id, text);
     }
 
     /// The node of a plan; `owner` is the sink that it is made for.
@@ -98,7 +95,7 @@ impl Lowering {
                 let name = table.spec.name.clone();
                 let id = self.add(
                     "source",
-                    &name,
+                    &source_uid(table),
                     &format!("Source: {name}"),
                     Operator::Source(spec),
                     vec![],
@@ -125,7 +122,7 @@ impl Lowering {
                 column,
                 expression,
             } => {
-                let name = source_name(input).unwrap_or(owner).to_owned();
+                let name = source(input).map_or_else(|| owner.to_owned(), source_uid);
                 let input = self.rel(input, &name);
                 let spec = WatermarkSpec {
                     column: *column,
@@ -189,8 +186,7 @@ impl Lowering {
         id
     }
 
-    /// Adds a node. Its uid is made of what it does and for whom, and of an ordinal among equals,
-    /// so that it stays the same when other statements come and go.
+    /// Adds a node. What it does and for whom is its uid, until `uids` tells equal ones apart.
     fn add(
         &mut self,
         kind: &str,
@@ -200,14 +196,7 @@ impl Lowering {
         inputs: Vec<NodeId>,
         output: RowType,
     ) -> NodeId {
-        let base = format!("{kind}:{owner}");
-        let ordinal = self.uids.entry(base.clone()).or_insert(0);
-        *ordinal += 1;
-        let uid = if *ordinal == 1 {
-            base
-        } else {
-            format!("{base}:{ordinal}")
-        };
+        let uid = format!("{kind}:{owner}");
         let name = format!("{name}[{}]", self.graph.nodes.len() + 1);
         let inputs = inputs
             .into_iter()
@@ -220,11 +209,16 @@ impl Lowering {
     }
 }
 
+/// The name of a table as the uids of its source have it.
+fn source_uid(table: &ReadTable) -> String {
+    uids::with(&table.spec.name, &table.hints)
+}
+
 /// The table that a watermark stands behind.
-fn source_name(rel: &Rel) -> Option<&str> {
+fn source(rel: &Rel) -> Option<&ReadTable> {
     match rel {
-        Rel::Scan { table, .. } => Some(&table.spec.name),
-        Rel::Calc { input, .. } => source_name(input),
+        Rel::Scan { table, .. } => Some(table),
+        Rel::Calc { input, .. } => source(input),
         _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! A bound query: relational operators over typed expressions, before it becomes a graph.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millrace_connector_api::source::SourceTraits;
@@ -10,6 +11,8 @@ use millrace_expr::{DataType, Expr, Field, RowType};
 #[derive(Debug, PartialEq)]
 pub(crate) struct ReadTable {
     pub spec: TableSpec,
+    /// The options that hints gave another value than the table has.
+    pub hints: BTreeMap<String, String>,
     /// All columns in declared order.
     pub columns: Vec<ReadColumn>,
     /// A column by index, and an expression over the declared columns.
@@ -164,4 +167,6 @@ pub(crate) struct InsertPlan {
     /// Columns by index in which a null has to be caught, and whether its row is dropped.
     pub not_null: Vec<usize>,
     pub drop: bool,
+    /// The query as it is written, with one space where there is any.
+    pub text: String,
 }

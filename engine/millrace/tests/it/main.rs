@@ -150,6 +150,43 @@ fn what_cannot_run_is_said_before_anything_starts() {
     assert_eq!(output(&["run", "/no/such/file.sql"]).status.code(), Some(1));
 }
 
+/// Runs a bounded job to its end, and gives what it prints.
+fn printed(sql: &str) -> String {
+    let folder = Folder::new();
+    let file = folder.write("job.sql", sql);
+    let output = output(&["run", &file]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+const TEN: &str = "
+    CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen',
+      'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '10');
+    CREATE TABLE shown (n BIGINT) WITH ('connector' = 'print');";
+
+#[test]
+fn a_condition_of_thousands_of_parts_runs() {
+    for (connective, operator, rows) in [("AND", "<>", 9), ("OR", "=", 1)] {
+        let parts: Vec<String> = (10..5010).map(|i| format!("n {operator} {i}")).collect();
+        let condition = parts.join(&format!(" {connective} "));
+        let said = printed(&format!(
+            "{TEN} INSERT INTO shown SELECT n FROM numbers WHERE {condition};"
+        ));
+        assert_eq!(said.lines().count(), rows, "{connective}: {said}");
+    }
+}
+
+#[test]
+fn queries_within_queries_whose_expressions_are_deep_run() {
+    let sum = format!("n{}", " + 1".repeat(250));
+    let mut query = "SELECT n FROM numbers".to_owned();
+    for _ in 0..55 {
+        query = format!("SELECT {sum} AS n FROM ({query})");
+    }
+    let said = printed(&format!("{TEN} INSERT INTO shown {query};"));
+    assert!(said.contains("+I[13760]"), "{said}");
+}
+
 /// A running job whose log can be waited on.
 struct Running {
     child: Child,

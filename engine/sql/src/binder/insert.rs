@@ -57,12 +57,15 @@ impl Binder<'_> {
             names,
         };
         let drop = drops_nulls(self.config).map_err(SqlError::from)?;
+        let words: Vec<&str> = self.source.slice(insert.query_span).split_whitespace().collect();
+        let text = words.join(" ");
         Ok(InsertPlan {
             query,
             sink,
             parallelism: traits.parallelism,
             not_null,
             drop,
+            text,
         })
     }
 }

@@ -65,6 +65,11 @@ impl Binder<'_> {
         table: &Table,
         options: BTreeMap<String, String>,
     ) -> millrace_core::Result<ReadTable> {
+        let hints = options
+            .iter()
+            .filter(|(key, value)| table.options.get(*key) != Some(value))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         let spec = spec(table, options);
         let source = self.registry.source(&spec)?;
         // The connector checks its options itself, for it knows which formats' are among them.
@@ -111,6 +116,7 @@ impl Binder<'_> {
         let watermark = table.watermark.as_ref().map(|w| (w.column, w.expression.clone()));
         Ok(ReadTable {
             spec,
+            hints,
             columns,
             watermark,
             metadata,

@@ -3,7 +3,7 @@
 use millrace_expr::compile::{Evaluation, Program, Session};
 use millrace_expr::{Expr, Scalar};
 
-use super::expressions::{is_literal_not_true, is_literal_true};
+use super::expressions::{all_of, conjuncts, is_literal_not_true, is_literal_true};
 use crate::plan::Rel;
 
 pub(super) fn apply(rel: Rel) -> Rel {
@@ -15,10 +15,8 @@ pub(super) fn apply(rel: Rel) -> Rel {
             projection,
             names,
         } => {
-            let mut left = Vec::new();
-            conjuncts(condition, &mut left);
             let mut kept = Vec::new();
-            for conjunct in left {
+            for conjunct in conjuncts(condition) {
                 let conjunct = fold(conjunct);
                 if is_literal_not_true(&conjunct) {
                     let output = Rel::Calc {
@@ -37,18 +35,9 @@ pub(super) fn apply(rel: Rel) -> Rel {
                     kept.push(conjunct);
                 }
             }
-            let condition = kept.into_iter().reduce(|left, right| {
-                let data_type = left.data_type().clone();
-                let nullable = data_type.nullable || right.data_type().nullable;
-                Expr::Call {
-                    function: "AND".to_owned(),
-                    args: vec![left, right],
-                    data_type: data_type.with_nullable(nullable),
-                }
-            });
             Rel::Calc {
                 input,
-                condition,
+                condition: all_of(kept),
                 projection,
                 names,
             }
@@ -86,17 +75,6 @@ pub(super) fn apply(rel: Rel) -> Rel {
 
 fn is_empty(rel: &Rel) -> bool {
     matches!(rel, Rel::Values { rows, .. } if rows.is_empty())
-}
-
-/// The parts that must all be true, in order. A chain of ANDs leans to either side.
-fn conjuncts(expr: Expr, out: &mut Vec<Expr>) {
-    let mut stack = vec![expr];
-    while let Some(expr) = stack.pop() {
-        match expr {
-            Expr::Call { function, args, .. } if function == "AND" => stack.extend(args.into_iter().rev()),
-            other => out.push(other),
-        }
-    }
 }
 
 /// A condition of operators over literals alone becomes its value. One that fails stays, to fail

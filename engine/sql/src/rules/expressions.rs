@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use millrace_expr::{Expr, Scalar, function};
+use millrace_expr::{DataType, Expr, Scalar, TypeKind, function};
 
 /// Adds the columns that an expression reads.
 pub(super) fn add_columns(expr: &Expr, columns: &mut BTreeSet<usize>) {
@@ -29,6 +29,52 @@ pub(super) fn size(expr: &Expr) -> usize {
     let mut count = 0;
     expr.walk(&mut |_| count += 1);
     count
+}
+
+/// How many levels its tree has.
+pub(super) fn depth(expr: &Expr) -> usize {
+    // Without recursion: this is asked of trees that may be too deep for it.
+    let mut deepest = 0;
+    let mut stack = vec![(expr, 1)];
+    while let Some((expr, level)) = stack.pop() {
+        deepest = deepest.max(level);
+        match expr {
+            Expr::Call { args, .. } => stack.extend(args.iter().map(|a| (a, level + 1))),
+            Expr::Cast { expr, .. } => stack.push((expr, level + 1)),
+            Expr::Column { .. } | Expr::Literal { .. } => {}
+        }
+    }
+    deepest
+}
+
+/// The parts that must all be true, in order. A chain of ANDs leans to either side.
+pub(super) fn conjuncts(expr: Expr) -> Vec<Expr> {
+    let mut parts = Vec::new();
+    let mut stack = vec![expr];
+    while let Some(expr) = stack.pop() {
+        match expr {
+            Expr::Call { function, args, .. } if function == "AND" => stack.extend(args.into_iter().rev()),
+            other => parts.push(other),
+        }
+    }
+    parts
+}
+
+/// One `AND` of all parts, which looks at none behind a false one. However many they are, the
+/// tree is no deeper than the deepest of them.
+pub(super) fn all_of(parts: Vec<Expr>) -> Option<Expr> {
+    if parts.len() < 2 {
+        return parts.into_iter().next();
+    }
+    let nullable = parts.iter().any(|p| p.data_type().nullable);
+    Some(Expr::Call {
+        function: "AND".to_owned(),
+        args: parts,
+        data_type: DataType {
+            kind: TypeKind::Boolean,
+            nullable,
+        },
+    })
 }
 
 /// Moves every column to where `position` says it is.

@@ -4,14 +4,18 @@
 //! Not where it would compute something twice that may differ (RAND, the clock), nor where
 //! expressions would grow out of proportion by being repeated.
 
-use millrace_expr::{DataType, Expr, TypeKind};
+use millrace_expr::Expr;
 
-use super::expressions::{is_deterministic, size};
+use super::expressions::{all_of, conjuncts, depth, is_deterministic, size};
 use crate::plan::Rel;
 
 /// How many nodes more than before a merged Calc may have. A factor would not do: what doubles
 /// at each level grows without end.
 const GROWTH: usize = 100;
+
+/// How deep the expressions of a merged Calc may be, where each is at most as deep as the binder
+/// lets it. Expressions are walked by recursion, on the threads of tasks too.
+const DEPTH: usize = 400;
 
 pub(super) fn apply(rel: Rel) -> Rel {
     let rel = rel.map_inputs(&mut apply);
@@ -90,23 +94,15 @@ fn merge(
     if added > before + GROWTH {
         return None;
     }
-    let inline = |expr: &Expr| expr.map_columns(&|i, _| lower[i].clone());
-    let condition = match (lower_condition.clone(), upper_condition.as_ref().map(inline)) {
-        (Some(first), Some(second)) => Some(and(first, second)),
-        (first, second) => first.or(second),
+    let deepest = |exprs: &[Expr], condition: &Option<Expr>| {
+        let all = exprs.iter().chain(condition);
+        all.map(depth).max().unwrap_or_default()
     };
-    Some((condition, upper.iter().map(inline).collect()))
-}
-
-/// `AND`, which does not look at its right side where the left one is false.
-fn and(left: Expr, right: Expr) -> Expr {
-    let nullable = left.data_type().nullable || right.data_type().nullable;
-    Expr::Call {
-        function: "AND".to_owned(),
-        args: vec![left, right],
-        data_type: DataType {
-            kind: TypeKind::Boolean,
-            nullable,
-        },
+    if deepest(upper, upper_condition) + deepest(lower, &None) > DEPTH {
+        return None;
     }
+    let inline = |expr: &Expr| expr.map_columns(&|i, _| lower[i].clone());
+    let conditions = [lower_condition.clone(), upper_condition.as_ref().map(inline)];
+    let condition = all_of(conditions.into_iter().flatten().flat_map(conjuncts).collect());
+    Some((condition, upper.iter().map(inline).collect()))
 }

@@ -1,5 +1,7 @@
 //! Plans, as EXPLAIN prints them: one golden a rule at least.
 
+use std::collections::BTreeMap;
+
 use insta::assert_snapshot;
 use millrace_dataflow::Operator;
 
@@ -33,7 +35,7 @@ fn subqueries_views_and_with_are_merged() {
         SELECT c, x.t FROM (SELECT c, twice + 1 AS t FROM w WHERE twice < 100) AS x WHERE x.t <> 7"), @r#"
 == Optimized Execution Plan ==
 Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
-+- Calc(select=[carrier, ((delay * 2) + 1) AS delay], where=[((((delay > 0) AND (origin = 'EWR')) AND ((delay * 2) < 100)) AND (((delay * 2) + 1) <> 7))])
++- Calc(select=[carrier, ((delay * 2) + 1) AS delay], where=[((delay > 0) AND (origin = 'EWR') AND ((delay * 2) < 100) AND (((delay * 2) + 1) <> 7))])
    +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, origin, delay], metadata=[]]], fields=[carrier, origin, delay])
 "#);
 }
@@ -251,16 +253,83 @@ fn other_options_are_another_source() {
         sources,
         [
             ("source:flights", None, None),
-            ("source:flights:2", Some("few"), Some(3))
+            ("source:flights:ceec674c", Some("few"), Some(3))
         ]
     );
-    let sinks: Vec<_> = graph
-        .nodes
-        .iter()
-        .map(|n| n.uid.as_str())
-        .filter(|u| u.starts_with("sink"))
-        .collect();
-    assert_eq!(sinks, ["sink:late", "sink:late:2", "sink:late:3"]);
+}
+
+/// The uids of the operators with state, each with the rest of EXPLAIN that says what it is.
+fn uids(statements: &[&str]) -> BTreeMap<String, String> {
+    let mut session = with_tables();
+    let graph = graph(
+        &mut session,
+        &format!("BEGIN STATEMENT SET; {}; END", statements.join("; ")),
+    );
+    let with_state = |o: &Operator| {
+        matches!(
+            o,
+            Operator::Source(_) | Operator::Sink(_) | Operator::Values { .. }
+        )
+    };
+    let about = |node: &millrace_dataflow::Node| match &node.operator {
+        Operator::Source(s) => format!("{:?}", s.table.options),
+        Operator::Sink(_) => {
+            // The columns, the filters and the rows that come in; not which columns a source reads.
+            let mut input = &graph.nodes[node.inputs[0].from];
+            let mut about = String::new();
+            while !matches!(input.operator, Operator::Source(_)) {
+                about.push_str(&millrace_dataflow::explain::describe(&graph, input));
+                match input.inputs.first() {
+                    Some(edge) => input = &graph.nodes[edge.from],
+                    None => return about,
+                }
+            }
+            format!(
+                "{} {}",
+                input.uid,
+                about.replace("Calc(select=[carrier, delay])", "")
+            )
+        }
+        _ => millrace_dataflow::explain::describe(&graph, node),
+    };
+    let nodes = graph.nodes.iter().filter(|n| with_state(&n.operator));
+    let uids: BTreeMap<_, _> = nodes.map(|n| (n.uid.clone(), about(n))).collect();
+    let count = graph.nodes.iter().filter(|n| with_state(&n.operator)).count();
+    assert_eq!(uids.len(), count, "uids are distinct");
+    uids
+}
+
+#[test]
+fn statements_that_go_or_change_places_leave_others_their_uids() {
+    const ALL: &[&str] = &[
+        "INSERT INTO late SELECT carrier, delay FROM flights /*+ OPTIONS('mode' = 'few') */",
+        "INSERT INTO late SELECT carrier, delay FROM flights",
+        "INSERT INTO late SELECT carrier, delay FROM flights /*+ OPTIONS('mode' = 'more') */",
+        "INSERT INTO late SELECT origin, delay FROM flights WHERE delay > 1",
+        "INSERT INTO late VALUES ('a', 1) UNION ALL SELECT * FROM (VALUES ('b', 2))",
+        "INSERT INTO late VALUES ('c', 3)",
+    ];
+    let all = uids(ALL);
+    let reversed: Vec<&str> = ALL.iter().rev().copied().collect();
+    assert_eq!(uids(&reversed), all);
+    for left_out in 0..ALL.len() {
+        let mut fewer = ALL.to_vec();
+        fewer.remove(left_out);
+        for (uid, about) in uids(&fewer) {
+            // Nobody goes on from another one's state: a uid is the same operator's or new.
+            assert_eq!(
+                all.get(&uid).unwrap_or(&about),
+                &about,
+                "{uid} without {left_out}"
+            );
+        }
+    }
+    assert!(all.contains_key("source:flights"), "{all:?}");
+    let alone = uids(&ALL[..1]);
+    assert!(
+        alone.contains_key("sink:late") && !alone.contains_key("source:flights"),
+        "{alone:?}"
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //! checkpoint that names it is complete; what no restored checkpoint names is never shown.
 //!
 //! Layout: `options` the WITH clause, `listing` files of a folder, `partitions` folders `column=value`,
-//! `schema` the columns in files and Parquet's types, `source` reading, `sink` writing.
+//! `schema` the columns in files and Parquet's types, `timestamps` those of Parquet, `source` reading, `sink` writing.
 
 mod listing;
 mod options;
@@ -19,6 +19,7 @@ mod partitions;
 mod schema;
 mod sink;
 mod source;
+mod timestamps;
 
 use millrace_connector_api::sink::SinkFactory;
 use millrace_connector_api::source::SourceFactory;

@@ -3,11 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use arrow::datatypes::TimeUnit;
 use millrace_connector_api::{OptionSpec, Options, Registry};
 use millrace_core::config::MemorySize;
 use millrace_core::{Error, Result};
 use millrace_dataflow::TableSpec;
 use regex::Regex;
+
+use crate::timestamps::Zone;
+
+const MEMORY: usize = 64 << 20;
 
 pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::required("connector", "filesystem"),
@@ -50,6 +55,22 @@ pub const OPTIONS: &[OptionSpec] = &[
         Some("SNAPPY"),
         "SNAPPY, ZSTD or UNCOMPRESSED",
     ),
+    OptionSpec::optional(
+        "parquet.utc-timezone",
+        Some("false"),
+        "takes a file's timestamps as they are; otherwise they are instants, shown in the machine's zone",
+    ),
+    OptionSpec::optional(
+        "parquet.write.int64.timestamp",
+        Some("false"),
+        "writes timestamps as INT64 instead of INT96",
+    ),
+    OptionSpec::optional(
+        "parquet.timestamp.time.unit",
+        Some("micros"),
+        "the unit of INT64 timestamps that are written: millis, micros or nanos",
+    ),
+    OptionSpec::optional("parquet.batch-size", Some("2048"), "without effect"),
 ];
 
 /// Options of Flink's that would change what is read or written, and are not built.
@@ -72,7 +93,24 @@ pub struct Settings {
     pub path_pattern: Option<Regex>,
     pub rolling: Rolling,
     pub parallelism: Option<usize>,
+    pub parquet: Parquet,
+    /// Bytes of rows that a writer's open Parquet files have in memory together, about.
+    pub memory: usize,
+}
+
+/// How Parquet files are written, and their timestamps read.
+#[derive(Debug, Clone, Copy)]
+pub struct Parquet {
     pub compression: Compression,
+    pub zone: Zone,
+    pub timestamps: Timestamps,
+}
+
+/// What a timestamp is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timestamps {
+    Int96,
+    Int64(TimeUnit),
 }
 
 /// When a file is finished, if its format does not end with each checkpoint anyway.
@@ -82,6 +120,40 @@ pub struct Rolling {
     pub age: Duration,
     pub inactivity: Duration,
     pub check: Duration,
+}
+
+impl Parquet {
+    fn new(options: &Options<'_>) -> Result<Self> {
+        let codecs = [
+            ("SNAPPY", Compression::Snappy),
+            ("ZSTD", Compression::Zstd),
+            ("UNCOMPRESSED", Compression::None),
+        ];
+        let units = [
+            ("millis", TimeUnit::Millisecond),
+            ("micros", TimeUnit::Microsecond),
+            ("nanos", TimeUnit::Nanosecond),
+        ];
+        let unit = options
+            .choice("parquet.timestamp.time.unit", &units)?
+            .unwrap_or(TimeUnit::Microsecond);
+        options.get_or("parquet.batch-size", 2048)?;
+        Ok(Parquet {
+            compression: options
+                .choice("parquet.compression", &codecs)?
+                .unwrap_or(Compression::Snappy),
+            zone: if options.get_or("parquet.utc-timezone", false)? {
+                Zone::UTC
+            } else {
+                Zone::machine()
+            },
+            timestamps: if options.get_or("parquet.write.int64.timestamp", false)? {
+                Timestamps::Int64(unit)
+            } else {
+                Timestamps::Int96
+            },
+        })
+    }
 }
 
 impl Rolling {
@@ -148,11 +220,6 @@ impl Settings {
             );
         }
         let rolling = Rolling::new(&options)?;
-        let codecs = [
-            ("SNAPPY", Compression::Snappy),
-            ("ZSTD", Compression::Zstd),
-            ("UNCOMPRESSED", Compression::None),
-        ];
         Ok(Settings {
             path,
             format,
@@ -161,9 +228,8 @@ impl Settings {
             path_pattern,
             rolling,
             parallelism,
-            compression: options
-                .choice("parquet.compression", &codecs)?
-                .unwrap_or(Compression::Snappy),
+            parquet: Parquet::new(&options)?,
+            memory: MEMORY,
         })
     }
 

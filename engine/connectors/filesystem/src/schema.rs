@@ -9,6 +9,8 @@ use millrace_core::{Error, Result};
 use millrace_dataflow::TableSpec;
 use millrace_expr::{DataType, Field, RowType, TypeKind};
 
+use crate::timestamps::{self, Zone};
+
 /// Indexes of the columns in files: those that are no partition's.
 pub fn in_files(table: &TableSpec) -> Vec<usize> {
     (0..table.columns.len())
@@ -63,7 +65,8 @@ pub fn readable(file: &ArrowType, declared: &ArrowType) -> bool {
         (A::Float32, A::Float64) => true,
         (A::Decimal128(_, s1) | A::Decimal256(_, s1), A::Decimal128(_, s2)) => s1 <= s2,
         (A::Time32(_) | A::Time64(_), A::Time32(_)) => true,
-        (A::Timestamp(_, z1), A::Timestamp(_, z2)) => z1.is_some() == z2.is_some(),
+        // As Flink, which does not look at whether a file calls them instants.
+        (A::Timestamp(..), A::Timestamp(..)) => true,
         (A::List(a) | A::LargeList(a), A::List(b)) => readable(a.data_type(), b.data_type()),
         (A::Struct(a), A::Struct(b)) => {
             a.len() == b.len()
@@ -84,9 +87,15 @@ pub fn readable(file: &ArrowType, declared: &ArrowType) -> bool {
     }
 }
 
-/// Gives a file's values the declared type.
-pub fn convert(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+/// Gives a file's values the declared type, its instants shown in `zone`.
+pub fn convert(array: &ArrayRef, field: &Field, zone: Zone) -> Result<ArrayRef> {
     let declared = field.data_type.to_arrow();
+    let array = if timestamps::are_in(&declared) {
+        &timestamps::convert(array, &declared, &|s| zone.local(s))
+            .map_err(|e| e.with_detail(format!("column '{}' of type {}", field.name, field.data_type)))?
+    } else {
+        array
+    };
     let array = if array.data_type() == &declared {
         array.clone()
     } else {

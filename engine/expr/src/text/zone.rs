@@ -57,6 +57,17 @@ fn local_offset(zone: Tz, naive: &NaiveDateTime) -> i64 {
     }
 }
 
+/// The machine's zone: TZ, else the target of /etc/localtime, else UTC.
+pub fn machine() -> Tz {
+    let known = |name: &str| name.parse::<Tz>().ok();
+    let by_variable = || known(std::env::var("TZ").ok()?.trim_start_matches(':'));
+    let by_link = || {
+        let target = std::fs::read_link("/etc/localtime").ok()?;
+        known(target.to_string_lossy().split_once("zoneinfo/")?.1)
+    };
+    by_variable().or_else(by_link).unwrap_or(Tz::UTC)
+}
+
 /// A zone by its name: a region (`Europe/Berlin`), `UTC`, `Z`, `GMT`, or one that has no rules
 /// but an offset of whole hours, as `GMT+8`.
 pub fn parse(name: &str) -> Option<Tz> {

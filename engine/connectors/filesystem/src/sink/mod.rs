@@ -13,9 +13,11 @@
 //! runtime ends each bounded job with one. So `needs_checkpoints` is false; an unbounded job without
 //! an interval shows its rows when it is stopped.
 //!
-//! Layout: `part` one file being written, `pending` what a checkpoint holds, `writer` the
+//! Layout: `part` one file being written, `parquet` and `int96` the writing of Parquet, `pending` what a checkpoint holds, `writer` the
 //! subtask's writer, `recovery` the way back to a checkpoint.
 
+mod int96;
+mod parquet;
 mod part;
 mod pending;
 mod recovery;

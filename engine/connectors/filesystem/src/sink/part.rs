@@ -9,15 +9,13 @@ use arrow::record_batch::RecordBatch;
 use millrace_connector_api::ChangeBatch;
 use millrace_connector_api::format::{Encoder, Payloads};
 use millrace_core::{Error, Result};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression as Codec, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 
+use super::parquet::ParquetFile;
 use super::pending::{Growing, Pending};
 use crate::listing::unwritable;
-use crate::options::Compression;
+use crate::options::Parquet;
 
-/// Bytes of a Parquet row group in memory at most, about.
+/// Bytes of a Parquet row group at most, about.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 const SUFFIX: &str = ".inprogress";
 
@@ -66,7 +64,7 @@ enum Content {
         /// Of these, known to be on the disk.
         synced: u64,
     },
-    Parquet(Box<ArrowWriter<BufWriter<File>>>),
+    Parquet(Box<ParquetFile>),
 }
 
 /// What kind of file it is.
@@ -74,7 +72,7 @@ pub enum Kind<'a> {
     Text,
     Parquet {
         schema: &'a arrow::datatypes::SchemaRef,
-        compression: Compression,
+        settings: Parquet,
     },
 }
 
@@ -94,17 +92,8 @@ impl Part {
                 bytes: 0,
                 synced: 0,
             },
-            Kind::Parquet { schema, compression } => {
-                let codec = match compression {
-                    Compression::None => Codec::UNCOMPRESSED,
-                    Compression::Snappy => Codec::SNAPPY,
-                    Compression::Zstd => Codec::ZSTD(ZstdLevel::default()),
-                };
-                let properties = WriterProperties::builder().set_compression(codec).build();
-                let writer = ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(|e| {
-                    Error::user("a Parquet file cannot be written for this table").with_source(e)
-                })?;
-                Content::Parquet(Box::new(writer))
+            Kind::Parquet { schema, settings } => {
+                Content::Parquet(Box::new(ParquetFile::new(out, schema, settings)?))
             }
         };
         Ok(Part {
@@ -138,10 +127,11 @@ impl Part {
                     *bytes += record.len() as u64 + 1;
                 }
             }
-            (Content::Parquet(writer), None) => {
-                writer.write(&rows).map_err(|e| broken(hidden, e))?;
-                if writer.in_progress_size() > ROW_GROUP_BYTES {
-                    writer.flush().map_err(|e| broken(hidden, e))?;
+            (Content::Parquet(file), None) => {
+                let located = |e: Error| locate(e, hidden);
+                file.write(rows).map_err(located)?;
+                if file.memory() > ROW_GROUP_BYTES {
+                    file.flush().map_err(located)?;
                 }
             }
             _ => return Err(Error::internal("a part file and its encoder do not fit")),
@@ -153,7 +143,23 @@ impl Part {
     pub fn bytes(&self) -> u64 {
         match &self.content {
             Content::Text { bytes, .. } => *bytes,
-            Content::Parquet(writer) => (writer.bytes_written() + writer.in_progress_size()) as u64,
+            Content::Parquet(file) => file.bytes() as u64,
+        }
+    }
+
+    /// Bytes of rows in memory.
+    pub fn memory(&self) -> usize {
+        match &self.content {
+            Content::Text { .. } => 0,
+            Content::Parquet(file) => file.memory(),
+        }
+    }
+
+    /// Writes rows that are in memory to the file.
+    pub fn relieve(&mut self) -> Result<()> {
+        match &mut self.content {
+            Content::Text { .. } => Ok(()),
+            Content::Parquet(file) => file.flush().map_err(|e| locate(e, &self.file.hidden)),
         }
     }
 
@@ -180,7 +186,7 @@ impl Part {
         let hidden = &self.file.hidden;
         let out = match self.content {
             Content::Text { out, .. } => out,
-            Content::Parquet(writer) => writer.into_inner().map_err(|e| broken(hidden, e))?,
+            Content::Parquet(file) => file.finish().map_err(|e| locate(e, hidden))?,
         };
         let file = out.into_inner().map_err(|e| unwritable(hidden, e.into_error()))?;
         file.sync_all().map_err(|e| unwritable(hidden, e))?;
@@ -188,10 +194,11 @@ impl Part {
     }
 }
 
-fn broken(path: &Path, e: parquet::errors::ParquetError) -> Error {
-    Error::external("a Parquet file cannot be written")
-        .with_detail(path.display().to_string())
-        .with_source(e)
+fn locate(e: Error, path: &Path) -> Error {
+    match e.detail() {
+        Some(_) => e,
+        None => e.with_detail(path.display().to_string()),
+    }
 }
 
 /// The folder below `root` of a partition's path.

@@ -42,6 +42,8 @@ pub struct Writer {
     payloads: Payloads,
     names: Names,
     open: HashMap<String, Part>,
+    /// Bytes of rows in memory, of all open files.
+    memory: usize,
     /// Whether a checkpoint closes all files, as with Flink's bulk formats, CSV among them.
     closes_at_checkpoint: bool,
     /// Closed since the last checkpoint was begun.
@@ -117,6 +119,7 @@ impl Writer {
             encoder,
             payloads: Payloads::new(),
             open: HashMap::new(),
+            memory: 0,
             closed: Vec::new(),
             begun: None,
             waiting: BTreeMap::new(),
@@ -177,14 +180,14 @@ impl Writer {
                     .min_by_key(|(_, part)| part.last_rows)
                     .map(|(key, _)| key.clone());
                 if let Some(part) = oldest.and_then(|key| self.open.remove(&key)) {
-                    self.closed.push(part.finish()?);
+                    self.close(part)?;
                 }
             }
             let kind = match self.encoder {
                 Some(_) => Kind::Text,
                 None => Kind::Parquet {
                     schema: &self.schema,
-                    compression: self.settings.compression,
+                    settings: self.settings.parquet,
                 },
             };
             let folder = part::folder(&self.settings.path, &partition);
@@ -194,11 +197,35 @@ impl Writer {
         let Some(part) = self.open.get_mut(&partition) else {
             return Err(Error::internal("a part file is not open"));
         };
+        let before = part.memory();
         part.write(rows, self.encoder.as_deref_mut(), &mut self.payloads, now)?;
+        self.memory = (self.memory + part.memory()).saturating_sub(before);
         if part.bytes() > self.settings.rolling.bytes
             && let Some(part) = self.open.remove(&partition)
         {
-            self.closed.push(part.finish()?);
+            self.close(part)?;
+        }
+        self.relieve_memory()
+    }
+
+    fn close(&mut self, part: Part) -> Result<()> {
+        self.memory = self.memory.saturating_sub(part.memory());
+        self.closed.push(part.finish()?);
+        Ok(())
+    }
+
+    /// While the open files' row groups are too large together, ends the largest.
+    fn relieve_memory(&mut self) -> Result<()> {
+        while self.memory > self.settings.memory {
+            let Some(largest) = self.open.values_mut().max_by_key(|part| part.memory()) else {
+                break;
+            };
+            let held = largest.memory();
+            if held == 0 {
+                break;
+            }
+            largest.relieve()?;
+            self.memory = self.memory.saturating_sub(held - largest.memory().min(held));
         }
         Ok(())
     }
@@ -214,7 +241,7 @@ impl Writer {
             .map(|(key, _)| key.clone())
             .and_then(|key| self.open.remove(&key))
         {
-            Some(part) => self.closed.push(part.finish()?),
+            Some(part) => self.close(part)?,
             None => self.last_check = now,
         }
         Ok(())
@@ -269,7 +296,7 @@ impl Writer {
             }
             begun.growing.push(growing);
         } else if let Some(part) = self.open.remove(&partition) {
-            self.closed.push(part.finish()?);
+            self.close(part)?;
         }
         Ok(())
     }
@@ -425,5 +452,88 @@ fn add_tree(folders: &mut BTreeSet<PathBuf>, folder: Option<&Path>, root: &Path)
             folders.extend(root.parent().map(PathBuf::from));
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::Int64Array;
+    use millrace_core::Configuration;
+    use millrace_dataflow::TableSpec;
+    use millrace_expr::{DataType, Field};
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    use super::*;
+
+    /// Rows of many open files end up in row groups before they fill the memory.
+    #[test]
+    fn open_parquet_files_share_one_budget() {
+        const BUDGET: usize = 256 << 10;
+        let folder = tempfile::tempdir().unwrap();
+        let columns = vec![
+            Field::new("id", DataType::bigint()),
+            Field::new("part", DataType::bigint()),
+        ];
+        let table = TableSpec {
+            name: "t".to_owned(),
+            options: [
+                ("connector", "filesystem"),
+                ("path", folder.path().to_str().unwrap()),
+                ("format", "parquet"),
+            ]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into(),
+            columns: columns.clone(),
+            metadata: Vec::new(),
+            primary_key: Vec::new(),
+            partition_keys: vec!["part".to_owned()],
+        };
+        let formats = Registry::default();
+        let mut settings = Settings::new(&table, &formats).unwrap();
+        settings.memory = BUDGET;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let context = SinkContext {
+            config: Configuration::default(),
+            job_name: "job".to_owned(),
+            uid: "sink".to_owned(),
+            subtask: 0,
+            parallelism: 1,
+            attempt: 1,
+            waker: Waker::default(),
+            runtime: runtime.handle().clone(),
+        };
+        let spec = SinkSpec {
+            table,
+            metadata: Vec::new(),
+        };
+        let mut writer = Writer::open(&spec, settings, formats, context).unwrap();
+        for batch in 0..20 {
+            let rows = batch * 2000..(batch + 1) * 2000;
+            // The first file gets most of the rows.
+            let part = rows.clone().map(|i| if i % 10 == 0 { i % 7 } else { 0 });
+            let arrays: Vec<ArrayRef> = vec![
+                Arc::new(Int64Array::from_iter_values(rows.clone())),
+                Arc::new(Int64Array::from_iter_values(part)),
+            ];
+            let rows = RecordBatch::try_new(RowType::new(columns.clone()).to_arrow(), arrays).unwrap();
+            writer.write(&ChangeBatch::inserts(rows)).unwrap();
+            let held: usize = writer.open.values().map(Part::memory).sum();
+            assert_eq!(held, writer.memory);
+            assert!(held <= BUDGET, "{held}");
+        }
+        writer.begin_last_checkpoint(CheckpointId(1)).unwrap();
+        while writer.poll_checkpoint().unwrap().is_pending() {}
+        assert_eq!(writer.memory, 0);
+        let (mut rows, mut groups) = (0, Vec::new());
+        for file in crate::listing::hidden(folder.path()).unwrap() {
+            let reader = SerializedFileReader::new(std::fs::File::open(file).unwrap()).unwrap();
+            rows += reader.metadata().file_metadata().num_rows();
+            groups.push(reader.metadata().num_row_groups());
+        }
+        groups.sort_unstable();
+        assert_eq!((rows, groups.len()), (40_000, 7));
+        assert!(groups[6] > groups[0], "{groups:?}");
     }
 }

@@ -5,6 +5,8 @@
 //!
 //! Layout: `split` a file and the place in it, `text` and `parquet` batches out of one file.
 
+#[cfg(test)]
+pub mod golden;
 mod parquet;
 mod split;
 mod text;
@@ -227,6 +229,7 @@ impl Reader {
                 split.position,
                 fields,
                 self.max_rows,
+                self.settings.parquet.zone,
             )?));
         }
         let table = &self.spec.table;

@@ -1,4 +1,9 @@
 //! A Parquet file.
+//!
+//! Its types are those of Parquet's own schema: what a writer of Arrow's kind notes beside it is not
+//! looked at, as Flink does not.
+
+mod int96;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,11 +12,15 @@ use arrow::datatypes::Schema;
 use millrace_core::{Error, Result};
 use millrace_expr::RowType;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 
 use super::{FileBatch, FileReader, located};
 use crate::listing::unreadable;
 use crate::schema;
+use crate::timestamps::Zone;
+use int96::RangeCheck;
 
 pub struct ParquetFile {
     path: PathBuf,
@@ -19,12 +28,19 @@ pub struct ParquetFile {
     fields: RowType,
     /// For each field its column of a batch.
     columns: Vec<usize>,
+    /// Where INT96 timestamps are read in nanoseconds.
+    range: Option<RangeCheck>,
+    zone: Zone,
     position: u64,
 }
 
-fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let file = File::open(path).map_err(|e| unreadable(path, e))?;
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| damaged(path, e))
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|e| unreadable(path, e))
+}
+
+fn metadata(path: &Path) -> Result<ArrowReaderMetadata> {
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    ArrowReaderMetadata::load(&open(path)?, options).map_err(|e| damaged(path, e))
 }
 
 fn damaged(path: &Path, e: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -58,14 +74,32 @@ fn places(path: &Path, file: &Schema, fields: &RowType) -> Result<Vec<usize>> {
 }
 
 pub fn check(path: &Path, fields: &RowType) -> Result<()> {
-    places(path, builder(path)?.schema(), fields).map(|_| ())
+    places(path, metadata(path)?.schema(), fields).map(|_| ())
 }
 
 impl ParquetFile {
-    pub fn open(path: &Path, position: u64, fields: &RowType, max_rows: usize) -> Result<Self> {
-        let builder = builder(path)?;
-        let roots = places(path, builder.schema(), fields)?;
-        let mask = ProjectionMask::roots(builder.parquet_schema(), roots.iter().copied());
+    pub fn open(path: &Path, position: u64, fields: &RowType, max_rows: usize, zone: Zone) -> Result<Self> {
+        let found = metadata(path)?;
+        let roots = places(path, found.schema(), fields)?;
+        let offset = usize::try_from(position).map_err(|e| damaged(path, e))?;
+        // With INT96 in the units that the table declares.
+        let reader = |schema: Schema, roots: &[usize]| -> Result<ParquetRecordBatchReader> {
+            let options = ArrowReaderOptions::new().with_schema(schema.into());
+            let metadata = ArrowReaderMetadata::try_new(found.metadata().clone(), options)
+                .map_err(|e| damaged(path, e))?;
+            let mask = ProjectionMask::roots(metadata.parquet_schema(), roots.iter().copied());
+            ParquetRecordBatchReaderBuilder::new_with_metadata(open(path)?, metadata)
+                .with_projection(mask)
+                .with_batch_size(max_rows)
+                .with_offset(offset)
+                .build()
+                .map_err(|e| damaged(path, e))
+        };
+        let declared = int96::declared(&found, &roots, fields);
+        let range = match int96::in_nanoseconds(&found, &declared) {
+            None => None,
+            Some((schema, checked)) => Some(RangeCheck::new(reader(schema, &checked)?, checked)),
+        };
         // A batch has the masked columns in the file's order.
         let mut sorted = roots.clone();
         sorted.sort_unstable();
@@ -74,18 +108,13 @@ impl ParquetFile {
             .iter()
             .filter_map(|r| sorted.iter().position(|s| s == r))
             .collect();
-        let offset = usize::try_from(position).map_err(|e| damaged(path, e))?;
-        let reader = builder
-            .with_projection(mask)
-            .with_batch_size(max_rows)
-            .with_offset(offset)
-            .build()
-            .map_err(|e| damaged(path, e))?;
         Ok(ParquetFile {
             path: path.to_owned(),
-            reader,
+            reader: reader(declared, &roots)?,
             fields: fields.clone(),
             columns,
+            range: range.map(|check: RangeCheck| check.among(&sorted)),
+            zone,
             position,
         })
     }
@@ -97,12 +126,17 @@ impl FileReader for ParquetFile {
             return Ok(None);
         };
         let batch = batch.map_err(|e| damaged(&self.path, e))?;
+        if let Some(range) = &mut self.range {
+            range
+                .check(&batch)
+                .map_err(|e| located(e, &self.path, self.position, "row"))?;
+        }
         let columns = self
             .fields
             .fields
             .iter()
             .zip(&self.columns)
-            .map(|(field, &at)| schema::convert(batch.column(at), field))
+            .map(|(field, &at)| schema::convert(batch.column(at), field, self.zone))
             .collect::<Result<Vec<_>>>()
             .map_err(|e| located(e, &self.path, self.position, "row"))?;
         self.position += batch.num_rows() as u64;
@@ -116,3 +150,6 @@ impl FileReader for ParquetFile {
         )))
     }
 }
+
+#[cfg(test)]
+mod tests;

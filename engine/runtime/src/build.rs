@@ -10,6 +10,7 @@ use millrace_connector_api::{Registry, Waker};
 use millrace_core::{Configuration, Error, Result, options};
 use millrace_dataflow::{Operator as PlanOperator, Vertex};
 use millrace_expr::compile::Session;
+use millrace_expr::text::zone::{self, Zone};
 use tokio::runtime::Handle;
 
 use crate::channel::Receiver;
@@ -166,26 +167,29 @@ fn boxed(operator: impl Operator + 'static) -> Stage {
 }
 
 /// The session's time zone: `table.local-time-zone`, else the machine's.
-pub fn session_zone(config: &Configuration) -> Result<chrono_tz::Tz> {
+pub fn session_zone(config: &Configuration) -> Result<Zone> {
     let name = config.get(&options::LOCAL_TIME_ZONE)?;
-    let name = if name == "default" { machine_zone() } else { name };
-    name.parse().map_err(|_| {
+    if name == "default" {
+        return Ok(machine_zone());
+    }
+    zone::session(&name).ok_or_else(|| {
         Error::user("the time zone of table.local-time-zone is not known")
             .with_detail(name)
-            .with_hint("give a name of the tz database, such as 'Europe/Berlin' or 'UTC'")
+            .with_hint(
+                "give a name of the tz database, such as 'Europe/Berlin', 'UTC', or an offset: 'GMT+05:30'",
+            )
     })
 }
 
 /// TZ, else the target of /etc/localtime, else UTC.
-fn machine_zone() -> String {
-    let known = |name: String| name.parse::<chrono_tz::Tz>().is_ok().then_some(name);
+fn machine_zone() -> Zone {
     std::env::var("TZ")
         .ok()
-        .and_then(|tz| known(tz.trim_start_matches(':').to_owned()))
+        .and_then(|tz| zone::parse(tz.trim_start_matches(':')))
         .or_else(|| {
             let target = std::fs::read_link("/etc/localtime").ok()?;
             let path = target.to_string_lossy().into_owned();
-            known(path.split_once("zoneinfo/")?.1.to_owned())
+            zone::parse(path.split_once("zoneinfo/")?.1)
         })
-        .unwrap_or_else(|| "UTC".to_owned())
+        .unwrap_or(Zone::UTC)
 }

@@ -13,20 +13,19 @@ use arrow::compute::{FilterBuilder, and_kleene, interleave, or_kleene, prep_null
 use millrace_core::{Error, Result};
 
 use crate::function::{Body, Call, Function, Lazy, Volatility, lookup};
+use crate::text::zone::Zone;
 use crate::value::{Value, arrow_error, literal, with_type};
 use crate::{DataType, Expr, TypeKind, cast, function};
 
 /// What expressions take from the session: Flink's `table.local-time-zone`.
 #[derive(Debug, Clone, Copy)]
 pub struct Session {
-    pub time_zone: chrono_tz::Tz,
+    pub time_zone: Zone,
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Session {
-            time_zone: chrono_tz::Tz::UTC,
-        }
+        Session { time_zone: Zone::UTC }
     }
 }
 

@@ -10,7 +10,7 @@ use millrace_connector_api::{Registry, Waker};
 use millrace_core::{Configuration, Error, Result, options};
 use millrace_dataflow::{Operator as PlanOperator, Vertex};
 use millrace_expr::compile::Session;
-use millrace_expr::text::zone;
+use millrace_expr::text::zone::{self, Zone};
 use tokio::runtime::Handle;
 
 use crate::channel::Receiver;
@@ -168,14 +168,16 @@ fn boxed(operator: impl Operator + 'static) -> Stage {
 }
 
 /// The session's time zone: `table.local-time-zone`, else the machine's.
-pub fn session_zone(config: &Configuration) -> Result<chrono_tz::Tz> {
+pub fn session_zone(config: &Configuration) -> Result<Zone> {
     let name = config.get(&options::LOCAL_TIME_ZONE)?;
     if name == "default" {
         return Ok(zone::machine());
     }
-    name.parse().map_err(|_| {
+    zone::session(&name).ok_or_else(|| {
         Error::user("the time zone of table.local-time-zone is not known")
             .with_detail(name)
-            .with_hint("give a name of the tz database, such as 'Europe/Berlin' or 'UTC'")
+            .with_hint(
+                "give a name of the tz database, such as 'Europe/Berlin', 'UTC', or an offset: 'GMT+05:30'",
+            )
     })
 }

@@ -41,6 +41,11 @@ const FIXED: &[(&str, &[&str], &str)] = &[
         "removal of repeated changes",
     ),
     (
+        "table.column-expansion-strategy",
+        &[""],
+        "columns that SELECT * leaves out",
+    ),
+    (
         "table.optimizer.sql2rel.project-merge.enabled",
         &["true", "false"],
         "merging of projections",
@@ -49,15 +54,18 @@ const FIXED: &[(&str, &[&str], &str)] = &[
 
 /// Refuses a value that would have to change results.
 pub(crate) fn check(key: &str, value: &str) -> Result<()> {
-    let Some((_, values, about)) = FIXED.iter().find(|(k, _, _)| *k == key) else {
+    let Some((_, values, about)) = FIXED.iter().copied().find(|(k, _, _)| *k == key) else {
         return Ok(());
     };
     if values.iter().any(|v| v.eq_ignore_ascii_case(value.trim())) {
         return Ok(());
     }
     Err(Error::unsupported(format!("'{key}' = '{value}'"))
-        .with_detail((*about).to_owned())
-        .with_hint(format!("supported: {}", values.join(", "))))
+        .with_detail(about.to_owned())
+        .with_hint(match values {
+            [""] => "leave it out".to_owned(),
+            _ => format!("supported: {}", values.join(", ")),
+        }))
 }
 
 /// The same for what the configuration brought along.

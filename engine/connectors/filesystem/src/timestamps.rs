@@ -13,10 +13,9 @@ use arrow::datatypes::{
     ArrowTimestampType, DataType as ArrowType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
 };
-use chrono::{DateTime, MappedLocalTime, Offset, TimeZone};
-use chrono_tz::Tz;
 use millrace_core::{Error, Result};
-use millrace_expr::text::zone;
+use millrace_expr::text::timestamp::Moment;
+use millrace_expr::text::zone::{self, Overlap};
 use millrace_formats::time::{in_unit, units_per_second};
 
 /// 1900-01-01T00:00:00Z, before which `java.util.TimeZone` knows no change of a zone's offset.
@@ -24,10 +23,10 @@ const FIRST_CHANGE: i64 = -2_208_988_800;
 
 /// The zone in which a file's instants are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Zone(Tz);
+pub struct Zone(zone::Zone);
 
 impl Zone {
-    pub const UTC: Zone = Zone(Tz::UTC);
+    pub const UTC: Zone = Zone(zone::Zone::UTC);
 
     pub fn machine() -> Self {
         Zone(zone::machine())
@@ -35,7 +34,7 @@ impl Zone {
 
     #[cfg(test)]
     pub fn named(name: &str) -> Self {
-        Zone(name.parse().unwrap())
+        Zone(zone::parse(name).unwrap())
     }
 
     /// What clocks show at an instant, in seconds.
@@ -56,14 +55,11 @@ impl Zone {
         if local - early < FIRST_CHANGE {
             return local - early;
         }
-        let resolved =
-            DateTime::from_timestamp(local, 0).map(|t| self.0.offset_from_local_datetime(&t.naive_utc()));
-        match resolved {
-            Some(MappedLocalTime::Single(offset) | MappedLocalTime::Ambiguous(_, offset)) => {
-                local - i64::from(offset.fix().local_minus_utc())
-            }
-            _ => local - zone::offset_at(self.0, local - 86_400),
-        }
+        let local = Moment {
+            seconds: local,
+            nanos: 0,
+        };
+        zone::resolve(self.0, local, Overlap::Later).seconds
     }
 }
 

@@ -6,7 +6,6 @@ use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, P
 use arrow::datatypes as a;
 use millrace_core::{Error, Result};
 
-use super::temporal;
 use crate::compile::Session;
 use crate::text::{date, decimal, number, time, timestamp, zone};
 use crate::value::with_type;
@@ -48,9 +47,8 @@ pub(super) fn cast(array: &ArrayRef, to: &DataType, try_cast: bool, session: &Se
             with_type(array, &to.to_arrow())
         }
         TypeKind::Date => context.parse::<a::Date32Type>(date::parse),
-        TypeKind::Time(precision) => context.parse::<a::Time32MillisecondType>(|t| {
-            time::parse(t).map(|v| temporal::truncate_time(v, *precision))
-        }),
+        // Milliseconds are kept whatever the precision, as Flink does.
+        TypeKind::Time(_) => context.parse::<a::Time32MillisecondType>(time::parse),
         TypeKind::Timestamp(precision) => {
             let unit = crate::types::timestamp_unit(*precision);
             let array =

@@ -25,12 +25,6 @@ pub(crate) fn moment(array: &dyn Array, row: usize, precision: u8) -> Moment {
     Moment::from_unit(value, unit)
 }
 
-/// Milliseconds of the day without the digits beyond the precision.
-pub(crate) fn truncate_time(millis: i32, precision: u8) -> i32 {
-    let unit = 10i32.pow(3 - u32::from(precision.min(3)));
-    millis / unit * unit
-}
-
 /// The values of a DATE, TIME, TIMESTAMP or TIMESTAMP_LTZ array as moments; a date is its
 /// midnight, a time is of 1970-01-01.
 pub(crate) fn reader<'a>(
@@ -57,8 +51,8 @@ pub(crate) fn reader<'a>(
     })
 }
 
-/// Builds an array of a DATE, TIME, TIMESTAMP or TIMESTAMP_LTZ type; digits beyond its precision
-/// are cut.
+/// Builds an array of a DATE, TIME, TIMESTAMP or TIMESTAMP_LTZ type; digits beyond a
+/// timestamp's precision are cut.
 pub(crate) fn build(
     to: &DataType,
     rows: usize,
@@ -66,8 +60,9 @@ pub(crate) fn build(
 ) -> Result<ArrayRef> {
     match to.kind {
         TypeKind::Date => collect::<a::Date32Type>(rows, |row| Ok(value(row)?.map(|m| m.split().0))),
-        TypeKind::Time(precision) => collect::<a::Time32MillisecondType>(rows, |row| {
-            Ok(value(row)?.map(|m| truncate_time((m.split().1 / 1_000_000) as i32, precision)))
+        // Milliseconds are kept whatever the precision, as Flink does.
+        TypeKind::Time(_) => collect::<a::Time32MillisecondType>(rows, |row| {
+            Ok(value(row)?.map(|m| (m.split().1 / 1_000_000) as i32))
         }),
         TypeKind::Timestamp(precision) | TypeKind::TimestampLtz(precision) => {
             let unit = timestamp_unit(precision);
@@ -122,8 +117,9 @@ pub(super) fn cast(
         return with_type(array.clone(), &to.to_arrow());
     }
     let zone = session.time_zone;
-    let convert: fn(chrono_tz::Tz, Moment) -> Moment = match (&from.kind, &to.kind) {
+    let convert: fn(zone::Zone, Moment) -> Moment = match (&from.kind, &to.kind) {
         (TimestampLtz(_), TimestampLtz(_)) => |_, m| m,
+        (Timestamp(_), TypeKind::Date) => |_, m| m.toward_epoch(),
         (TimestampLtz(_), _) => zone::to_local,
         (_, TimestampLtz(_)) => zone::to_instant,
         _ => |_, m| m,

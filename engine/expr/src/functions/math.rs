@@ -13,8 +13,8 @@ use super::support::{
 use super::temporal;
 use crate::cast::numeric::double_to_decimal;
 use crate::function::{Call, Function, Resolution, Volatility};
+use crate::text::decimal;
 use crate::text::decimal::{divide_half_up, power_of_ten};
-use crate::text::{decimal, number};
 use crate::value::with_type;
 use crate::{DataType, Expr, TypeKind};
 
@@ -376,11 +376,8 @@ fn digits(call: &Call<'_>, divide: impl Fn(i128, i128) -> i128) -> Result<ArrayR
         (TypeKind::Float, _) => {
             let values = value.primitives::<a::Float32Type>();
             primitives::<a::Float32Type>(call.rows, |row| {
-                let value = values.get(row)?;
-                // By the shortest digits of the 32 bits, not of the double.
-                let mut text = Vec::new();
-                number::write_float(value, &mut text);
-                let wide = number::parse_double(&text).unwrap_or(f64::from(value));
+                // By the digits of the double that it is as well, as in Flink.
+                let wide = f64::from(values.get(row)?);
                 Some(round_double(wide, places(row)?, &divide) as f32)
             })?
         }

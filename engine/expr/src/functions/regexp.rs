@@ -5,11 +5,13 @@
 //! A pattern that Java refuses too gives FALSE for REGEXP and NULL elsewhere.
 
 use std::collections::HashMap;
+use std::iter::Peekable;
+use std::str::Chars;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes as a;
 use millrace_core::{Error, Result};
-use regex::Regex;
+use regex::{Captures, Regex};
 
 use super::support::{
     booleans, int, length, literal_string, nullable, strict, string, string_kind, try_primitives, try_strings,
@@ -70,7 +72,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "REGEXP_COUNT",
         "REGEXP_COUNT(STRING, pattern)",
         number_type,
-        |call| number(call, |regex, text| regex.find_iter(text).count() as i32),
+        |call| number(call, |pattern, text| pattern.captures_all(text).count() as i32),
     )
     .fallible(),
     Function::eager(
@@ -78,8 +80,9 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "REGEXP_INSTR(STRING, pattern)",
         number_type,
         |call| {
-            number(call, |regex, text| {
-                regex
+            number(call, |pattern, text| {
+                pattern
+                    .regex
                     .find(text)
                     .map_or(0, |m| length(&text[..m.start()]) as i32 + 1)
             })
@@ -177,14 +180,21 @@ fn substr_type(args: &mut Vec<Expr>) -> Resolution {
 /// A pattern made ready, or one that Java would refuse.
 #[derive(Clone)]
 enum Compiled {
-    Regex(Regex),
+    Regex(Pattern),
     Invalid,
 }
 
 impl Compiled {
     fn new(pattern: &str) -> Result<Compiled> {
-        match Regex::new(&from_java(pattern)) {
-            Ok(regex) => Ok(Compiled::Regex(regex)),
+        let unsupported = |detail: String| {
+            Error::unsupported(format!("the regular expression '{pattern}'")).with_detail(detail)
+        };
+        let java = Java::translate(pattern).map_err(|what| unsupported(what.to_owned()))?;
+        match Regex::new(&java.out) {
+            Ok(regex) => Ok(Compiled::Regex(Pattern {
+                regex,
+                ends_before_line: java.ends_before_line,
+            })),
             Err(error) => {
                 let message = error.to_string();
                 let invalid = [
@@ -196,10 +206,59 @@ impl Compiled {
                 if invalid.iter().any(|text| message.contains(text)) {
                     return Ok(Compiled::Invalid);
                 }
-                Err(Error::unsupported(format!("the regular expression '{pattern}'")).with_detail(message))
+                Err(unsupported(message))
             }
         }
     }
+}
+
+/// A compiled pattern, matched as Java's `Matcher` does.
+#[derive(Clone)]
+struct Pattern {
+    regex: Regex,
+    /// It has a `$` or `\\Z`, which hold before a line's end at the end of the text too.
+    ends_before_line: bool,
+}
+
+impl Pattern {
+    fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+            || (self.ends_before_line
+                && without_line_end(text).is_some_and(|shorter| self.regex.is_match(shorter)))
+    }
+
+    /// Where `$` may hold at two places the search is another one than the regex crate's.
+    fn check(&self, text: &str) -> Result<&Self> {
+        if self.ends_before_line && without_line_end(text).is_some() {
+            return Err(Error::unsupported(
+                "a regular expression with $ over a text that ends with a line break",
+            )
+            .with_hint("TRIM the text, or write \\z for its very end"));
+        }
+        Ok(self)
+    }
+
+    /// All matches from left to right. Other than the regex crate, Java looks for an empty one
+    /// directly behind a match too.
+    fn captures_all<'t>(&'t self, text: &'t str) -> impl Iterator<Item = Captures<'t>> {
+        let mut next = Some(0);
+        std::iter::from_fn(move || {
+            let found = self.regex.captures_at(text, next?)?;
+            let range = found.get(0)?.range();
+            next = match text[range.end..].chars().next() {
+                _ if !range.is_empty() => Some(range.end),
+                Some(c) => Some(range.end + c.len_utf8()),
+                None => None,
+            };
+            Some(found)
+        })
+    }
+}
+
+/// The text without the line's end that it ends with.
+fn without_line_end(text: &str) -> Option<&str> {
+    text.strip_suffix("\r\n")
+        .or_else(|| text.strip_suffix(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']))
 }
 
 /// Compiled patterns by their text, for one call over a batch.
@@ -216,7 +275,7 @@ impl Patterns {
         }
     }
 
-    fn get(&mut self, pattern: &str) -> Result<Option<&Regex>> {
+    fn get(&mut self, pattern: &str) -> Result<Option<&Pattern>> {
         // A column of patterns must not fill the memory.
         if self.compiled.len() > 256 {
             self.compiled.clear();
@@ -231,63 +290,316 @@ impl Patterns {
     }
 }
 
-/// Rewrites what Java and the regex crate understand differently: the classes \d, \w and \s are
-/// ASCII in Java, and a dot excludes every line terminator.
-fn from_java(pattern: &str) -> String {
-    let mut out = String::with_capacity(pattern.len() + 16);
-    let dot_all = pattern.contains("(?s") || pattern.contains("(?is") || pattern.contains("(?ms");
-    let mut depth = 0usize;
-    let mut chars = pattern.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => match chars.next() {
-                Some('d') => out.push_str("[0-9]"),
-                Some('D') => out.push_str("[^0-9]"),
-                Some('w') => out.push_str("[a-zA-Z0-9_]"),
-                Some('W') => out.push_str("[^a-zA-Z0-9_]"),
-                Some('s') => out.push_str("[ \\t\\n\\x0B\\f\\r]"),
-                Some('S') => out.push_str("[^ \\t\\n\\x0B\\f\\r]"),
-                Some('h') => out.push_str("[ \\t\\xA0\\u1680\\u180e\\u2000-\\u200a\\u202f\\u205f\\u3000]"),
-                Some(c @ ('p' | 'P')) if chars.peek() == Some(&'{') => {
-                    let name: String = chars.by_ref().skip(1).take_while(|c| *c != '}').collect();
-                    let posix = [
-                        "Lower", "Upper", "Alpha", "Digit", "Alnum", "Punct", "Graph", "Print", "Blank",
-                        "Cntrl", "XDigit", "Space",
-                    ];
-                    if posix.contains(&name.as_str()) {
-                        let not = if c == 'P' { "^" } else { "" };
-                        out.push_str(&format!("[[:{not}{}:]]", name.to_ascii_lowercase()));
-                    } else {
-                        out.push_str(&format!("\\{c}{{{name}}}"));
+/// A pattern of Java rewritten for the regex crate.
+struct Java {
+    out: String,
+    ends_before_line: bool,
+}
+
+/// Flags of Java that the regex crate has not or has otherwise; `(?x)` is the same in both.
+#[derive(Clone, Copy, Default)]
+struct Flags {
+    /// `i`: of ASCII letters only, unless `unicode_case` is set.
+    ignore_case: bool,
+    unicode_case: bool,
+    multi_line: bool,
+    dot_all: bool,
+    /// `d`: only `\\n` ends a line.
+    unix_lines: bool,
+    /// `U`: \\w, \\d and \\s mean Unicode's.
+    unicode_classes: bool,
+}
+
+const LINE_ENDS: &str = "\\n\\r\\u{85}\\u{2028}\\u{2029}";
+
+impl Java {
+    /// What the regex crate cannot express is an error: its name.
+    fn translate(pattern: &str) -> std::result::Result<Java, &'static str> {
+        let mut java = Java {
+            out: String::with_capacity(pattern.len() + 16),
+            ends_before_line: false,
+        };
+        let mut flags = Flags::default();
+        // The flags around each open group.
+        let mut groups: Vec<Flags> = Vec::new();
+        let mut chars = pattern.chars().peekable();
+        while let Some(c) = chars.next() {
+            match c {
+                '\\' => java.escape(&mut chars, flags, false)?,
+                '[' => java.class(&mut chars, flags)?,
+                '.' => match (flags.dot_all, flags.unix_lines) {
+                    (true, _) => java.out.push_str("(?s:.)"),
+                    (_, true) => java.out.push_str("[^\\n]"),
+                    _ => {
+                        java.out.push_str("[^");
+                        java.out.push_str(LINE_ENDS);
+                        java.out.push(']');
+                    }
+                },
+                '^' if flags.multi_line => java.out.push_str("(?m:^)"),
+                '$' if flags.multi_line => java.out.push_str("(?m:$)"),
+                '$' => {
+                    java.ends_before_line = true;
+                    java.out.push_str("\\z");
+                }
+                '(' => {
+                    groups.push(flags);
+                    java.out.push('(');
+                    if chars.peek() == Some(&'?') {
+                        java.group(&mut chars, &mut flags, &mut groups)?;
                     }
                 }
-                Some(other) => {
-                    out.push('\\');
-                    out.push(other);
+                ')' => {
+                    flags = groups.pop().unwrap_or(flags);
+                    java.out.push(')');
                 }
-                None => out.push('\\'),
-            },
-            '[' => {
-                depth += 1;
-                out.push(c);
-                if chars.next_if_eq(&'^').is_some() {
-                    out.push('^');
+                '*' | '+' | '?' => {
+                    java.out.push(c);
+                    possessive(chars.peek())?;
                 }
+                '{' => {
+                    java.out.push(c);
+                    for c in chars.by_ref() {
+                        java.out.push(c);
+                        if c == '}' {
+                            break;
+                        }
+                    }
+                    possessive(chars.peek())?;
+                }
+                c => java.literal(c, flags),
             }
-            ']' => {
-                depth = depth.saturating_sub(1);
-                out.push(c);
+        }
+        Ok(java)
+    }
+
+    /// Behind `(?`: flags for what follows or for a group, or another kind of group.
+    fn group(
+        &mut self,
+        chars: &mut Peekable<Chars<'_>>,
+        flags: &mut Flags,
+        groups: &mut Vec<Flags>,
+    ) -> std::result::Result<(), &'static str> {
+        let text: String = chars
+            .clone()
+            .skip(1)
+            .take_while(|c| c.is_ascii_alphabetic() || *c == '-')
+            .collect();
+        let end = chars.clone().nth(1 + text.len());
+        if !matches!(end, Some(')' | ':')) {
+            return match chars.clone().nth(1) {
+                Some('=' | '!') => Err("look-ahead"),
+                Some('>') => Err("an atomic group"),
+                Some('<') if matches!(chars.clone().nth(2), Some('=' | '!')) => Err("look-behind"),
+                _ => Ok(()),
+            };
+        }
+        chars.nth(1 + text.len());
+        let mut on = true;
+        let mut kept = String::new();
+        for flag in text.chars() {
+            match flag {
+                '-' => on = false,
+                'i' => flags.ignore_case = on,
+                'u' => flags.unicode_case = on,
+                'm' => flags.multi_line = on,
+                's' => flags.dot_all = on,
+                'd' => flags.unix_lines = on,
+                'U' => (flags.unicode_classes, flags.unicode_case) = (on, on),
+                'x' => kept.push_str(if on { "x" } else { "-x" }),
+                _ => return Err("an unknown flag"),
             }
-            '.' if depth == 0 && !dot_all => out.push_str("[^\\n\\r\\u{85}\\u{2028}\\u{2029}]"),
-            // Two of these are operators of the regex crate only.
-            '-' | '~' if depth > 0 && chars.peek() == Some(&c) => {
-                out.push('\\');
-                out.push(c);
-            }
-            _ => out.push(c),
+        }
+        // Case is ignored letter by letter here, unless it is Unicode's.
+        let unicode = flags.ignore_case && flags.unicode_case;
+        let kept = match (kept.starts_with('-'), unicode) {
+            (true, true) => format!("i{kept}"),
+            (true, false) => "-xi".to_owned(),
+            (false, true) => format!("{kept}i"),
+            (false, false) => format!("{kept}-i"),
+        };
+        self.out.push('?');
+        self.out.push_str(&kept);
+        if end == Some(')') {
+            // They hold to the end of the group around.
+            groups.pop();
+            self.out.push(')');
+        } else {
+            self.out.push(':');
+        }
+        Ok(())
+    }
+
+    fn literal(&mut self, c: char, flags: Flags) {
+        if flags.ignore_case && !flags.unicode_case && c.is_ascii_alphabetic() {
+            self.out.push('[');
+            self.out.push(c.to_ascii_lowercase());
+            self.out.push(c.to_ascii_uppercase());
+            self.out.push(']');
+        } else {
+            self.out.push(c);
         }
     }
-    out
+
+    /// One character that means itself.
+    fn quoted(&mut self, c: char, flags: Flags) {
+        if c.is_ascii_punctuation() {
+            self.out.push('\\');
+            self.out.push(c);
+        } else {
+            self.literal(c, flags);
+        }
+    }
+
+    fn escape(
+        &mut self,
+        chars: &mut Peekable<Chars<'_>>,
+        flags: Flags,
+        in_class: bool,
+    ) -> std::result::Result<(), &'static str> {
+        let Some(c) = chars.next() else {
+            self.out.push('\\');
+            return Ok(());
+        };
+        let out = &mut self.out;
+        match c {
+            'd' | 'D' | 'w' | 'W' | 's' | 'S' if flags.unicode_classes => out.extend(['\\', c]),
+            'd' => out.push_str("[0-9]"),
+            'D' => out.push_str("[^0-9]"),
+            'w' => out.push_str("[a-zA-Z0-9_]"),
+            'W' => out.push_str("[^a-zA-Z0-9_]"),
+            's' => out.push_str("[ \\t\\n\\x0B\\f\\r]"),
+            'S' => out.push_str("[^ \\t\\n\\x0B\\f\\r]"),
+            'h' => out.push_str("[ \\t\\xA0\\u1680\\u180e\\u2000-\\u200a\\u202f\\u205f\\u3000]"),
+            'v' => out.push_str("[\\n\\x0B\\f\\r\\u{85}\\u{2028}\\u{2029}]"),
+            'R' if !in_class => out.push_str("(?:\\r\\n|[\\n\\x0B\\f\\r\\u{85}\\u{2028}\\u{2029}])"),
+            'Z' if !in_class => {
+                self.ends_before_line = true;
+                out.push_str("\\z");
+            }
+            'e' => out.push_str("\\x1B"),
+            '0' => {
+                let digits: String = chars
+                    .clone()
+                    .take(3)
+                    .take_while(|c| ('0'..='7').contains(c))
+                    .collect();
+                let digits = if digits.len() == 3 && digits.as_bytes()[0] > b'3' {
+                    &digits[..2]
+                } else {
+                    &digits
+                };
+                let code = u32::from_str_radix(digits, 8).map_err(|_| "an octal escape without digits")?;
+                chars.nth(digits.len() - 1);
+                out.push_str(&format!("\\x{{{code:X}}}"));
+            }
+            'Q' => {
+                let rest: String = chars.clone().collect();
+                let text = rest.split("\\E").next().unwrap_or_default();
+                for _ in 0..text.chars().count() + 2 {
+                    chars.next();
+                }
+                text.chars().for_each(|c| self.quoted(c, flags));
+            }
+            'p' | 'P' if chars.peek() == Some(&'{') => {
+                let name: String = chars.by_ref().skip(1).take_while(|c| *c != '}').collect();
+                let posix = [
+                    "Lower", "Upper", "Alpha", "Digit", "Alnum", "Punct", "Graph", "Print", "Blank", "Cntrl",
+                    "XDigit", "Space",
+                ];
+                if flags.ignore_case && matches!(name.as_str(), "Lower" | "Upper") {
+                    return Err("\\p{Lower} and \\p{Upper} where case is ignored");
+                }
+                if posix.contains(&name.as_str()) {
+                    let not = if c == 'P' { "^" } else { "" };
+                    out.push_str(&format!("[[:{not}{}:]]", name.to_ascii_lowercase()));
+                } else {
+                    out.push_str(&format!("\\{c}{{{name}}}"));
+                }
+            }
+            '1'..='9' | 'k' if !in_class => return Err("a back reference"),
+            'G' | 'X' | 'b' | 'B' | 'N' | 'c' if in_class || matches!(c, 'G' | 'X' | 'N' | 'c') => {
+                return Err("\\G, \\X, \\N or \\c");
+            }
+            other => out.extend(['\\', other]),
+        }
+        Ok(())
+    }
+
+    /// A class, with the other case of its ASCII letters where case is ignored.
+    fn class(
+        &mut self,
+        chars: &mut Peekable<Chars<'_>>,
+        flags: Flags,
+    ) -> std::result::Result<(), &'static str> {
+        self.out.push('[');
+        if chars.next_if_eq(&'^').is_some() {
+            self.out.push('^');
+        }
+        let both = flags.ignore_case && !flags.unicode_case;
+        let mut first = true;
+        while let Some(c) = chars.next() {
+            match c {
+                ']' if !first => {
+                    self.out.push(']');
+                    return Ok(());
+                }
+                '[' => self.class(chars, flags)?,
+                '\\' => self.escape(chars, flags, true)?,
+                '&' if chars.peek() == Some(&'&') => {
+                    chars.next();
+                    self.out.push_str("&&");
+                }
+                c => {
+                    let mut ahead = chars.clone();
+                    let last = match (ahead.next(), ahead.next()) {
+                        (Some('-'), Some(last)) if !matches!(last, ']' | '[' | '\\') => {
+                            chars.nth(1);
+                            last
+                        }
+                        _ => c,
+                    };
+                    self.range(c, last);
+                    if both {
+                        // Letters with another case at the same distance.
+                        for (from, to, other) in [('a', 'z', 'A'), ('A', 'Z', 'a')] {
+                            let (low, high) = (c.max(from), last.min(to));
+                            if low <= high {
+                                let shifted = |c: char| char::from((c as u8 - from as u8) + other as u8);
+                                self.range(shifted(low), shifted(high));
+                            }
+                        }
+                    }
+                }
+            }
+            first = false;
+        }
+        Ok(())
+    }
+
+    fn range(&mut self, first: char, last: char) {
+        self.member(first);
+        if first != last {
+            self.out.push('-');
+            self.member(last);
+        }
+    }
+
+    /// Pairs of some signs are operators of the regex crate only.
+    fn member(&mut self, c: char) {
+        if c.is_ascii_punctuation() {
+            self.out.push('\\');
+        }
+        self.out.push(c);
+    }
+}
+
+/// A quantifier with `+` behind it gives nothing back: the regex crate would read it as repeated.
+fn possessive(next: Option<&char>) -> std::result::Result<(), &'static str> {
+    match next {
+        Some('+') => Err("a possessive quantifier"),
+        _ => Ok(()),
+    }
 }
 
 fn regexp(call: &Call<'_>) -> Result<ArrayRef> {
@@ -324,7 +636,13 @@ fn replace(call: &Call<'_>) -> Result<ArrayRef> {
         let Some(regex) = cache.get(pattern)? else {
             return Ok(false);
         };
-        out.extend_from_slice(regex.replace_all(text, regex::NoExpand(replacement)).as_bytes());
+        let mut rest = 0;
+        for found in regex.check(text)?.captures_all(text).filter_map(|c| c.get(0)) {
+            out.extend_from_slice(&text.as_bytes()[rest..found.start()]);
+            out.extend_from_slice(replacement.as_bytes());
+            rest = found.end();
+        }
+        out.extend_from_slice(&text.as_bytes()[rest..]);
         Ok(true)
     })
 }
@@ -341,7 +659,7 @@ fn extract(call: &Call<'_>) -> Result<ArrayRef> {
         let (Some(regex), Ok(group)) = (cache.get(pattern)?, usize::try_from(group)) else {
             return Ok(false);
         };
-        let found = regex.captures(text).and_then(|c| c.get(group));
+        let found = regex.check(text)?.regex.captures(text).and_then(|c| c.get(group));
         if let Some(found) = found {
             out.extend_from_slice(found.as_str().as_bytes());
         }
@@ -365,8 +683,8 @@ fn extract_all(call: &Call<'_>) -> Result<ArrayRef> {
             continue;
         };
         match cache.get(pattern)? {
-            Some(regex) if group < regex.captures_len() => {
-                for captures in regex.captures_iter(text) {
+            Some(pattern) if group < pattern.regex.captures_len() => {
+                for captures in pattern.check(text)?.captures_all(text) {
                     builder
                         .values()
                         .append_option(captures.get(group).map(|m| m.as_str()));
@@ -379,14 +697,17 @@ fn extract_all(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(std::sync::Arc::new(builder.finish()))
 }
 
-fn number(call: &Call<'_>, count: impl Fn(&Regex, &str) -> i32) -> Result<ArrayRef> {
+fn number(call: &Call<'_>, count: impl Fn(&Pattern, &str) -> i32) -> Result<ArrayRef> {
     let (texts, patterns) = (call.args[0].strings(), call.args[1].strings());
     let mut cache = Patterns::new(Compiled::new);
     try_primitives::<a::Int32Type>(call.rows, |row| {
         let (Some(text), Some(pattern)) = (texts.get(row), patterns.get(row)) else {
             return Ok(None);
         };
-        Ok(cache.get(pattern)?.map(|regex| count(regex, text)))
+        match cache.get(pattern)? {
+            Some(pattern) => Ok(Some(count(pattern.check(text)?, text))),
+            None => Ok(None),
+        }
     })
 }
 
@@ -397,7 +718,10 @@ fn substr(call: &Call<'_>) -> Result<ArrayRef> {
         let (Some(text), Some(pattern)) = (texts.get(row), patterns.get(row)) else {
             return Ok(false);
         };
-        let found = cache.get(pattern)?.and_then(|regex| regex.find(text));
+        let found = match cache.get(pattern)? {
+            Some(pattern) => pattern.check(text)?.regex.find(text),
+            None => None,
+        };
         if let Some(found) = found {
             out.extend_from_slice(found.as_str().as_bytes());
         }
@@ -578,7 +902,10 @@ fn from_similar(pattern: &str) -> Result<Compiled> {
     }
     out.push_str(")$");
     match Regex::new(&out) {
-        Ok(regex) => Ok(Compiled::Regex(regex)),
+        Ok(regex) => Ok(Compiled::Regex(Pattern {
+            regex,
+            ends_before_line: false,
+        })),
         Err(error) => Err(
             Error::user(format!("the pattern '{pattern}' of SIMILAR TO is invalid"))
                 .with_detail(error.to_string()),

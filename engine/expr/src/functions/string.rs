@@ -1,12 +1,14 @@
 //! Functions over strings. Positions count code points from 1.
 
+use std::borrow::Cow;
+
 use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes as a;
-use millrace_core::Result;
+use millrace_core::{Error, Result};
 
 use super::support::{
     binary, booleans, byte_index, int, kind, length, literal_integer, literal_string, map_string, nullable,
-    primitives, strict, string, string_kind, strings, takes,
+    primitives, strict, string, string_kind, strings, takes, try_primitives,
 };
 use crate::function::{Call, Function, Resolution};
 use crate::types::MAX_LENGTH;
@@ -85,7 +87,8 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "INSTR(STRING, STRING needle [, INT start [, INT n-th]])",
         instr_type,
         instr,
-    ),
+    )
+    .fallible(),
     Function::eager(
         "REPLACE",
         "REPLACE(STRING, STRING search, STRING replacement)",
@@ -145,18 +148,17 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         map_type,
         str_to_map,
     ),
-    Function::eager("IS_ALPHA", "IS_ALPHA(any)", test_type, |c| {
-        test(c, |text| {
-            !text.is_empty() && text.chars().all(char::is_alphabetic)
-        })
+    Function::eager("IS_ALPHA", "IS_ALPHA(STRING or number)", test_type, |c| {
+        let all = |text: &str| !text.is_empty() && text.chars().all(char::is_alphabetic);
+        test(c, all, |_| false)
     }),
-    Function::eager("IS_DIGIT", "IS_DIGIT(any)", test_type, |c| {
-        test(c, |text| !text.is_empty() && text.chars().all(is_digit))
+    Function::eager("IS_DIGIT", "IS_DIGIT(STRING or number)", test_type, |c| {
+        let all = |text: &str| !text.is_empty() && text.chars().all(is_digit);
+        test(c, all, DataType::is_integer)
     }),
-    Function::eager("IS_DECIMAL", "IS_DECIMAL(any)", test_type, |c| {
-        test(c, |text| {
-            crate::text::number::parse_double(text.as_bytes()).is_some()
-        })
+    Function::eager("IS_DECIMAL", "IS_DECIMAL(STRING or number)", test_type, |c| {
+        let number = |text: &str| crate::text::number::parse_double(text.as_bytes()).is_some();
+        test(c, number, |t| !matches!(t.kind, TypeKind::Decimal { .. }))
     }),
 ];
 
@@ -378,22 +380,8 @@ fn split_index_type(args: &mut Vec<Expr>) -> Resolution {
     if !string(text) || !int(index) {
         return Resolution::Mismatch;
     }
-    // A separator may be a code point.
-    if separator.data_type().is_integer() {
-        match literal_integer(separator)
-            .and_then(|v| u32::try_from(v).ok())
-            .and_then(char::from_u32)
-        {
-            Some(c) => {
-                *separator = Expr::literal(
-                    crate::Scalar::String(c.to_string()),
-                    DataType::not_null(TypeKind::Varchar(1)),
-                );
-            }
-            None => return Resolution::Mismatch,
-        }
-    }
-    if string(separator) {
+    // A separator may be a number, of a character.
+    if string(separator) || int(separator) {
         nullable(string_kind())
     } else {
         Resolution::Mismatch
@@ -445,12 +433,24 @@ fn elt_type(args: &mut Vec<Expr>) -> Resolution {
         .into()
 }
 
+/// The text that a regular expression stands for, if it stands for one only.
+fn literal_separator(pattern: &str) -> Option<String> {
+    let mut text = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        text.push(match c {
+            '\\' => chars.next().filter(|c| !c.is_alphanumeric())?,
+            c if "^$.|?*+()[]{}".contains(c) => return None,
+            c => c,
+        });
+    }
+    (!text.is_empty()).then_some(text)
+}
+
 fn map_type(args: &mut Vec<Expr>) -> Resolution {
     if matches!(args.len(), 1 | 3) && args.iter_mut().all(string) {
         // Flink takes the separators as regular expressions.
-        let special = |arg: &Expr| {
-            literal_string(arg).is_none_or(|t| t.is_empty() || t.contains(|c| "\\^$.|?*+()[]{}".contains(c)))
-        };
+        let special = |arg: &Expr| literal_string(arg).is_none_or(|t| literal_separator(t).is_none());
         if args[1..].iter().any(special) {
             return Resolution::Refused(millrace_core::Error::unsupported(
                 "a separator of STR_TO_MAP that is not a literal, or is a regular expression,",
@@ -463,15 +463,15 @@ fn map_type(args: &mut Vec<Expr>) -> Resolution {
     }
 }
 
-/// Values of any type but strings are tested in the form that CAST gives them.
 fn test_type(args: &mut Vec<Expr>) -> Resolution {
     let [arg] = args.as_mut_slice() else {
         return Resolution::Mismatch;
     };
-    if !string(arg) && !super::support::to_kind(arg, &string_kind()) {
-        return Resolution::Mismatch;
+    if string(arg) || arg.data_type().is_numeric() {
+        Resolution::Type(DataType::not_null(TypeKind::Boolean))
+    } else {
+        Resolution::Mismatch
     }
-    Resolution::Type(DataType::not_null(TypeKind::Boolean))
 }
 
 fn upper(text: &str, out: &mut Vec<u8>) {
@@ -689,16 +689,25 @@ fn instr(call: &Call<'_>) -> Result<ArrayRef> {
     let (texts, needles) = (call.args[0].strings(), call.args[1].strings());
     let number = |index: usize| call.args.get(index).map(|v| v.primitives::<a::Int32Type>());
     let (starts, occurrences) = (number(2), number(3));
-    primitives::<a::Int32Type>(call.rows, |row| {
-        let (text, needle) = (texts.get(row)?, needles.get(row)?);
-        let start = starts.as_ref().map_or(Some(1), |c| c.get(row))?;
-        let occurrence = occurrences.as_ref().map_or(Some(1), |c| c.get(row))?;
-        Some(nth(text, needle, start, occurrence))
+    try_primitives::<a::Int32Type>(call.rows, |row| {
+        let start = starts.as_ref().map_or(Some(1), |c| c.get(row));
+        let occurrence = occurrences.as_ref().map_or(Some(1), |c| c.get(row));
+        let (Some(text), Some(needle), Some(start), Some(occurrence)) =
+            (texts.get(row), needles.get(row), start, occurrence)
+        else {
+            return Ok(None);
+        };
+        if occurrence <= 0 {
+            return Err(Error::user(format!(
+                "INSTR finds the first, second, ... place: its fourth argument must be positive, not {occurrence}"
+            )));
+        }
+        Ok(Some(nth(text, needle, start, occurrence)))
     })
 }
 
 fn nth(text: &str, needle: &str, start: i32, occurrence: i32) -> i32 {
-    if start == 0 || occurrence <= 0 {
+    if start == 0 {
         return 0;
     }
     let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
@@ -709,10 +718,10 @@ fn nth(text: &str, needle: &str, start: i32, occurrence: i32) -> i32 {
             .filter(matches)
             .nth(occurrence as usize - 1)
     } else {
-        match (starts.len() + 1).checked_sub(start.unsigned_abs() as usize) {
-            Some(last) => (0..last).rev().filter(matches).nth(occurrence as usize - 1),
-            None => None,
-        }
+        // The whole needle lies before the place that the search begins at.
+        (starts.len() + 1)
+            .checked_sub(start.unsigned_abs() as usize + needle.chars().count())
+            .and_then(|last| (0..=last).rev().filter(matches).nth(occurrence as usize - 1))
     };
     found.map_or(0, |position| position as i32 + 1)
 }
@@ -857,15 +866,21 @@ fn split(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(std::sync::Arc::new(builder.finish()))
 }
 
-fn split_index(call: &Call<'_>) -> Result<ArrayRef> {
-    let (texts, separators, indexes) = (
-        call.args[0].strings(),
-        call.args[1].strings(),
-        call.args[2].primitives::<a::Int32Type>(),
-    );
+fn split_index<'a>(call: &'a Call<'_>) -> Result<ArrayRef> {
+    let (texts, indexes) = (call.args[0].strings(), call.args[2].primitives::<a::Int32Type>());
+    let separator: Box<dyn Fn(usize) -> Option<Cow<'a, str>> + 'a> = if call.arg_types[1].is_string() {
+        let separators = call.args[1].strings();
+        Box::new(move |row| separators.get(row).map(Cow::Borrowed))
+    } else {
+        // One of the first 255 characters.
+        let codes = call.args[1].primitives::<a::Int32Type>();
+        Box::new(move |row| {
+            let code = u8::try_from(codes.get(row)?).ok().filter(|code| *code > 0)?;
+            Some(Cow::Owned(char::from(code).to_string()))
+        })
+    };
     strings(call.rows, |row, out| {
-        let (Some(text), Some(separator), Some(index)) =
-            (texts.get(row), separators.get(row), indexes.get(row))
+        let (Some(text), Some(separator), Some(index)) = (texts.get(row), separator(row), indexes.get(row))
         else {
             return false;
         };
@@ -875,7 +890,7 @@ fn split_index(call: &Call<'_>) -> Result<ArrayRef> {
         let part = if separator.is_empty() {
             (index == 0).then_some(text)
         } else {
-            text.split(separator).nth(index as usize)
+            text.split(&*separator).nth(index as usize)
         };
         part.is_some_and(|part| {
             out.extend_from_slice(part.as_bytes());
@@ -981,8 +996,15 @@ fn str_to_map(call: &Call<'_>) -> Result<ArrayRef> {
             continue;
         };
         let mut entries = indexmap::IndexMap::new();
-        for entry in text.split(pair) {
-            match entry.split_once(value) {
+        let split = |text: &'_ str| literal_separator(text).unwrap_or_default();
+        let (pair, value) = (split(pair), split(value));
+        // As Java splits: what is empty at the end is dropped.
+        let mut parts: Vec<&str> = text.split(&pair).collect();
+        while parts.last() == Some(&"") {
+            parts.pop();
+        }
+        for entry in parts {
+            match entry.split_once(&value) {
                 Some((k, v)) => entries.insert(k, Some(v)),
                 None => entries.insert(entry, None),
             };
@@ -996,7 +1018,17 @@ fn str_to_map(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(std::sync::Arc::new(builder.finish()))
 }
 
-fn test(call: &Call<'_>, holds: impl Fn(&str) -> bool) -> Result<ArrayRef> {
-    let texts = call.args[0].strings();
-    booleans(call.rows, |row| Some(texts.get(row).is_some_and(&holds)))
+/// Of a number only its type is looked at, as Flink does.
+fn test(
+    call: &Call<'_>,
+    text: impl Fn(&str) -> bool,
+    number: impl Fn(&DataType) -> bool,
+) -> Result<ArrayRef> {
+    let value = &call.args[0];
+    if call.arg_types[0].is_string() {
+        let texts = value.strings();
+        return booleans(call.rows, |row| Some(texts.get(row).is_some_and(&text)));
+    }
+    let holds = number(&call.arg_types[0]);
+    booleans(call.rows, |row| Some(holds && !value.is_null(row)))
 }

@@ -286,9 +286,12 @@ fn extract(call: &Call<'_>) -> Result<ArrayRef> {
     }
 }
 
+/// As Flink divides: toward the epoch, so that before 1970 hours and smaller are negative, and days
+/// begin behind their midnight.
 fn part(unit: Unit, moment: Moment) -> i64 {
-    let (days, nanos) = moment.split();
-    let second_of_day = (nanos / 1_000_000_000) as i64;
+    let (millis, nanos) = moment.millis();
+    let days = (millis / MILLIS_PER_DAY) as i32;
+    let time = millis % MILLIS_PER_DAY;
     let civil = || date::to_civil(days);
     let year = || i64::from(civil().0);
     match unit {
@@ -304,13 +307,13 @@ fn part(unit: Unit, moment: Moment) -> i64 {
         Unit::DayOfYear => i64::from(days - date::from_civil(civil().0, 1, 1) + 1),
         Unit::DayOfWeek => i64::from((days + 4).rem_euclid(7) + 1),
         Unit::IsoDayOfWeek => i64::from((days + 3).rem_euclid(7) + 1),
-        Unit::Hour => second_of_day / 3600,
-        Unit::Minute => second_of_day / 60 % 60,
-        Unit::Second => second_of_day % 60,
-        Unit::Millisecond => i64::from(moment.nanos / 1_000_000),
-        Unit::Microsecond => i64::from(moment.nanos / 1000),
-        Unit::Nanosecond => i64::from(moment.nanos),
-        Unit::Epoch => moment.seconds,
+        Unit::Hour => time / 3_600_000,
+        Unit::Minute => time / 60_000 % 60,
+        Unit::Second => time / 1000 % 60,
+        Unit::Millisecond => time % 1000,
+        Unit::Microsecond => time % 1000 * 1000 + i64::from(nanos / 1000),
+        Unit::Nanosecond => time % 1000 * 1_000_000 + i64::from(nanos),
+        Unit::Epoch => millis / 1000,
     }
 }
 
@@ -332,16 +335,34 @@ fn iso_week(days: i32) -> (i32, i32) {
 }
 
 /// Compiled patterns by their text, for one call over a batch.
-#[derive(Default)]
-struct Patterns(HashMap<String, std::result::Result<Pattern, String>>);
+struct Patterns {
+    compile: fn(&str) -> Result<Pattern>,
+    compiled: HashMap<String, std::result::Result<Pattern, String>>,
+}
 
 impl Patterns {
-    fn get(&mut self, text: &str) -> Result<&Pattern> {
-        if !self.0.contains_key(text) {
-            let compiled = Pattern::compile(text).map_err(|e| e.message().to_owned());
-            self.0.insert(text.to_owned(), compiled);
+    /// Patterns of `DateTimeFormatter`.
+    fn new() -> Self {
+        Patterns {
+            compile: Pattern::compile,
+            compiled: HashMap::new(),
         }
-        match self.0.get(text) {
+    }
+
+    /// Patterns of `SimpleDateFormat`.
+    fn simple() -> Self {
+        Patterns {
+            compile: Pattern::compile_simple,
+            compiled: HashMap::new(),
+        }
+    }
+
+    fn get(&mut self, text: &str) -> Result<&Pattern> {
+        if !self.compiled.contains_key(text) {
+            let compiled = (self.compile)(text).map_err(|e| e.message().to_owned());
+            self.compiled.insert(text.to_owned(), compiled);
+        }
+        match self.compiled.get(text) {
             Some(Ok(pattern)) => Ok(pattern),
             Some(Err(message)) => Err(Error::user(message.clone())),
             None => Err(Error::internal("a date pattern is lost")),
@@ -355,11 +376,17 @@ fn check_pattern(arg: Option<&Expr>) -> Option<Resolution> {
     Pattern::compile(pattern).err().map(Resolution::Refused)
 }
 
-/// As `check_pattern`, for the functions that use `SimpleDateFormat`.
+/// As `check_pattern`, for the functions that write by `SimpleDateFormat`.
 fn check_simple_pattern(arg: Option<&Expr>) -> Option<Resolution> {
     let pattern = literal_string(arg?)?;
-    Pattern::compile(pattern)
-        .and_then(Pattern::check_simple)
+    Pattern::compile_simple(pattern).err().map(Resolution::Refused)
+}
+
+/// As `check_pattern`, for the functions that read by `SimpleDateFormat`.
+fn check_reading_pattern(arg: Option<&Expr>) -> Option<Resolution> {
+    let pattern = literal_string(arg?)?;
+    Pattern::compile_simple(pattern)
+        .and_then(Pattern::check_reading)
         .err()
         .map(Resolution::Refused)
 }
@@ -371,26 +398,30 @@ fn date_format_type(args: &mut Vec<Expr>) -> Resolution {
     if !(is_timestamp(kind(value)) || string(value)) || !string(pattern) {
         return Resolution::Mismatch;
     }
-    check_pattern(args.get(1)).unwrap_or_else(|| nullable(string_kind()))
+    let refused = if args[0].data_type().is_string() {
+        check_simple_pattern(args.get(1))
+    } else {
+        check_pattern(args.get(1))
+    };
+    refused.unwrap_or_else(|| nullable(string_kind()))
 }
 
+/// A text is read and written by `SimpleDateFormat`, which leaves a fraction of the second aside.
 fn date_format(call: &Call<'_>) -> Result<ArrayRef> {
     let patterns = call.args[1].strings();
-    let read: Box<dyn Fn(usize) -> Option<Moment>> = if call.arg_types[0].is_string() {
+    let simple = call.arg_types[0].is_string();
+    let default = Pattern::compile_simple(DEFAULT_PATTERN)?;
+    let read: Box<dyn Fn(usize) -> Option<Moment>> = if simple {
         let texts = call.args[0].strings();
-        Box::new(move |row| {
-            // A date alone is not a timestamp here.
-            let text = texts.get(row)?.as_bytes();
-            if text.len() > 10 {
-                timestamp::parse(text)
-            } else {
-                None
-            }
-        })
+        Box::new(move |row| default.parse_lenient(texts.get(row)?))
     } else {
         local_reader(call, 0)?
     };
-    let mut cache = Patterns::default();
+    let mut cache = if simple {
+        Patterns::simple()
+    } else {
+        Patterns::new()
+    };
     try_strings(call.rows, |row, out| {
         let (Some(moment), Some(pattern)) = (read(row), patterns.get(row)) else {
             return Ok(false);
@@ -408,7 +439,7 @@ fn to_date_type(args: &mut Vec<Expr>) -> Resolution {
     if !text_and_pattern(args) {
         return Resolution::Mismatch;
     }
-    check_simple_pattern(args.get(1)).unwrap_or_else(|| nullable(TypeKind::Date))
+    check_reading_pattern(args.get(1)).unwrap_or_else(|| nullable(TypeKind::Date))
 }
 
 fn to_timestamp_type(args: &mut Vec<Expr>) -> Resolution {
@@ -423,12 +454,12 @@ fn to_timestamp_type(args: &mut Vec<Expr>) -> Resolution {
 fn parse_texts(
     call: &Call<'_>,
     plain: fn(&[u8]) -> Option<Moment>,
+    mut cache: Patterns,
     with_pattern: fn(&Pattern, &str) -> Option<Moment>,
     adjust: impl Fn(usize, Moment) -> Result<Option<Moment>>,
 ) -> Result<ArrayRef> {
     let texts = call.args[0].strings();
     let patterns = call.args.get(1).map(Value::strings);
-    let mut cache = Patterns::default();
     build(call.data_type, call.rows, |row| {
         let Some(text) = texts.get(row) else {
             return Ok(None);
@@ -449,13 +480,23 @@ fn parse_texts(
 
 fn to_date(call: &Call<'_>) -> Result<ArrayRef> {
     let plain = |text: &[u8]| date::parse(text).map(|days| Moment::new(days, 0));
-    parse_texts(call, plain, Pattern::parse_lenient, |_, moment| Ok(Some(moment)))
+    parse_texts(
+        call,
+        plain,
+        Patterns::simple(),
+        Pattern::parse_lenient,
+        |_, moment| Ok(Some(moment)),
+    )
 }
 
 fn to_timestamp(call: &Call<'_>) -> Result<ArrayRef> {
-    parse_texts(call, timestamp::parse, parse_pattern, |_, moment| {
-        Ok(Some(moment))
-    })
+    parse_texts(
+        call,
+        timestamp::parse,
+        Patterns::new(),
+        parse_pattern,
+        |_, moment| Ok(Some(moment)),
+    )
 }
 
 /// What the pattern does not fit may still be a timestamp in JDBC's form, whatever the pattern.
@@ -469,10 +510,10 @@ fn to_timestamp_ltz_type(args: &mut Vec<Expr>) -> Resolution {
     let fits = match args.as_mut_slice() {
         [text] | [text, _] | [text, _, _] if text.data_type().is_string() => args.iter_mut().all(string),
         [number] | [number, _] if number.data_type().is_numeric() => {
-            let to = if number.data_type().is_integer() {
-                TypeKind::BigInt
-            } else {
-                TypeKind::Double
+            // A decimal is cut to whole units.
+            let to = match kind(number) {
+                TypeKind::Float | TypeKind::Double => TypeKind::Double,
+                _ => TypeKind::BigInt,
             };
             to_kind(number, &to) && args[1..].iter_mut().all(int)
         }
@@ -504,19 +545,24 @@ fn precision_error(precision: i64) -> Error {
 fn to_timestamp_ltz(call: &Call<'_>) -> Result<ArrayRef> {
     if call.arg_types[0].is_string() {
         let zones = call.args.get(2).map(Value::strings);
-        return parse_texts(call, timestamp::parse, parse_pattern, |row, local| {
-            let zone = match &zones {
-                // Not the session's: Flink takes UTC.
-                None => chrono_tz::Tz::UTC,
-                Some(zones) => match zones.get(row) {
-                    Some(name) => {
-                        zone::parse(name).ok_or_else(|| Error::user(format!("unknown time zone '{name}'")))?
-                    }
-                    None => return Ok(None),
-                },
-            };
-            Ok(Some(zone::to_instant(zone, local)))
-        });
+        return parse_texts(
+            call,
+            timestamp::parse,
+            Patterns::new(),
+            parse_pattern,
+            |row, local| {
+                let zone = match &zones {
+                    // Not the session's: Flink takes UTC.
+                    None => zone::Zone::UTC,
+                    Some(zones) => match zones.get(row) {
+                        Some(name) => zone::parse(name)
+                            .ok_or_else(|| Error::user(format!("unknown time zone '{name}'")))?,
+                        None => return Ok(None),
+                    },
+                };
+                Ok(Some(zone::to_instant(zone, local)))
+            },
+        );
     }
     let precisions = call.args.get(1).map(|v| v.primitives::<a::Int32Type>());
     let millis: Box<dyn Fn(usize, bool) -> Option<i64>> = if call.arg_types[0].kind == TypeKind::Double {
@@ -629,18 +675,28 @@ fn between_millis(from: Moment, to: Moment) -> i64 {
     (to.seconds - from.seconds) * 1000 + i64::from(to.nanos / 1_000_000) - i64::from(from.nanos / 1_000_000)
 }
 
+/// Whole months, as Calcite's `DateTimeUtils.subtractMonths` has them: the last day of a month is
+/// as far as a later day of another one, whatever the time of the day, unless both days meet.
 fn months_between(from: Moment, to: Moment) -> i64 {
-    let month = |moment: Moment| {
-        let (year, month, _) = date::to_civil(moment.split().0);
-        i64::from(year) * 12 + i64::from(month)
+    let day = |moment: Moment| Moment::new(moment.split().0, 0);
+    let days_apart = |late: Moment, early: Moment| {
+        let mut months = (late.seconds - early.seconds) / 86_400 / 31;
+        while add_months(early, months) < late && add_months(early, months + 1) <= late {
+            months += 1;
+        }
+        months
     };
-    let mut months = month(to) - month(from);
-    if months > 0 && add_months(from, months) > to {
-        months -= 1;
-    } else if months < 0 && add_months(from, months) < to {
-        months += 1;
+    let (first, last) = (day(from), day(to));
+    let months = if last < first {
+        -days_apart(first, last)
+    } else {
+        days_apart(last, first)
+    };
+    if add_months(first, months) == last && to.split().1 < from.split().1 {
+        months - 1
+    } else {
+        months
     }
-    months
 }
 
 fn now_seconds_type(args: &mut Vec<Expr>) -> Resolution {
@@ -662,7 +718,7 @@ fn parse_seconds_type(args: &mut Vec<Expr>) -> Resolution {
     if !text_and_pattern(args) {
         return Resolution::Mismatch;
     }
-    check_simple_pattern(args.get(1)).unwrap_or_else(|| strict(TypeKind::BigInt, args))
+    check_reading_pattern(args.get(1)).unwrap_or_else(|| strict(TypeKind::BigInt, args))
 }
 
 const DEFAULT_PATTERN: &str = "yyyy-MM-dd HH:mm:ss";
@@ -671,7 +727,7 @@ const DEFAULT_PATTERN: &str = "yyyy-MM-dd HH:mm:ss";
 fn parse_seconds(call: &Call<'_>) -> Result<ArrayRef> {
     let texts = call.args[0].strings();
     let patterns = call.args.get(1).map(Value::strings);
-    let mut cache = Patterns::default();
+    let mut cache = Patterns::simple();
     try_primitives::<a::Int64Type>(call.rows, |row| {
         let pattern = patterns.as_ref().map_or(Some(DEFAULT_PATTERN), |p| p.get(row));
         let (Some(text), Some(pattern)) = (texts.get(row), pattern) else {
@@ -679,7 +735,7 @@ fn parse_seconds(call: &Call<'_>) -> Result<ArrayRef> {
         };
         let local = cache.get(pattern)?.parse_lenient(text);
         Ok(Some(local.map_or(i64::MIN, |local| {
-            zone::to_instant(call.session.time_zone, local).seconds
+            zone::resolve(call.session.time_zone, local, zone::Overlap::Later).seconds
         })))
     })
 }
@@ -699,7 +755,7 @@ fn from_unixtime_type(args: &mut Vec<Expr>) -> Resolution {
 fn from_unixtime(call: &Call<'_>) -> Result<ArrayRef> {
     let seconds = call.args[0].primitives::<a::Int64Type>();
     let patterns = call.args.get(1).map(Value::strings);
-    let mut cache = Patterns::default();
+    let mut cache = Patterns::simple();
     try_strings(call.rows, |row, out| {
         let pattern = patterns.as_ref().map_or(Some(DEFAULT_PATTERN), |p| p.get(row));
         let (Some(seconds), Some(pattern)) = (seconds.get(row), pattern) else {
@@ -725,17 +781,16 @@ fn convert_tz(call: &Call<'_>) -> Result<ArrayRef> {
         call.args[1].strings(),
         call.args[2].strings(),
     );
-    // As in Java's TimeZone an unknown name is GMT.
-    let zone_of = |name: &str| zone::parse(name).unwrap_or(chrono_tz::Tz::UTC);
+    let pattern = Pattern::compile_simple(DEFAULT_PATTERN)?;
     try_strings(call.rows, |row, out| {
         let (Some(text), Some(from), Some(to)) = (texts.get(row), from.get(row), to.get(row)) else {
             return Ok(false);
         };
-        let Some(local) = timestamp::parse(text.as_bytes()) else {
+        let Some(local) = pattern.parse_lenient(text) else {
             return Ok(false);
         };
-        let instant = zone::to_instant(zone_of(from), local);
-        write(zone::to_local(zone_of(to), instant), b' ', 0, out);
+        let instant = zone::resolve(zone::legacy(from), local, zone::Overlap::Later);
+        write(zone::to_local(zone::legacy(to), instant), b' ', 0, out);
         Ok(true)
     })
 }
@@ -782,11 +837,7 @@ fn round_type(args: &mut Vec<Expr>) -> Resolution {
             | Unit::Nanosecond
             | Unit::Microsecond
     );
-    let fits = match kind(value) {
-        TypeKind::Time(_) => unit.is_clock(),
-        TypeKind::Date => !unit.is_clock(),
-        other => is_timestamp(other),
-    };
+    let fits = is_dated(kind(value)) || matches!(kind(value), TypeKind::Time(_));
     if known && fits {
         let data_type = value.data_type().clone();
         Resolution::Type(DataType {
@@ -800,24 +851,81 @@ fn round_type(args: &mut Vec<Expr>) -> Resolution {
 
 fn round(call: &Call<'_>, up: bool) -> Result<ArrayRef> {
     let unit = Unit::constant(&call.args[1])?;
-    let read = local_reader(call, 0)?;
+    let value = &call.args[0];
+    let read = reader(value.inner().as_ref(), &call.arg_types[0])?;
     let zone = call.session.time_zone;
-    let zoned = matches!(call.data_type.kind, TypeKind::TimestampLtz(_));
+    let (zoned, is_time) = (
+        matches!(call.data_type.kind, TypeKind::TimestampLtz(_)),
+        matches!(call.data_type.kind, TypeKind::Time(_)),
+    );
     build(call.data_type, call.rows, |row| {
-        Ok(read(row).map(|moment| {
-            let floor = floor(unit, moment);
-            let rounded = if up && floor < moment {
-                next(unit, floor)
-            } else {
-                floor
-            };
-            if zoned {
-                zone::to_instant(zone, rounded)
-            } else {
-                rounded
-            }
-        }))
+        if value.is_null(row) {
+            return Ok(None);
+        }
+        let moment = read(value.index(row));
+        // A time has no days, and a date no clock to be rounded.
+        if (is_time && !unit.is_clock()) || (call.data_type.kind == TypeKind::Date && unit.is_clock()) {
+            return Ok(Some(moment));
+        }
+        // Flink takes the offset of the instant itself, though it may have been another one where
+        // the unit begins.
+        let offset = if zoned {
+            zone::offset_at(zone, moment.seconds)
+        } else {
+            0
+        };
+        let shifted = |moment: Moment, by: i64| Moment {
+            seconds: moment.seconds + by,
+            ..moment
+        };
+        let local = shifted(moment, offset);
+        let rounded = if up {
+            ceil(unit, local, call)
+        } else {
+            floor(unit, local)
+        };
+        Ok(Some(shifted(rounded, -offset)))
     })
+}
+
+/// The end of the unit, as Calcite's `julianDateFloor` has it: of units longer than a day the time
+/// of the day does not count, and those longer than a month that begin on another day than the
+/// first of January are over at once.
+fn ceil(unit: Unit, moment: Moment, call: &Call<'_>) -> Moment {
+    let (days, _) = moment.split();
+    let (year, month, day) = date::to_civil(days);
+    let first_of = |year: i32, month: u32| Moment::new(date::from_civil(year, month, 1), 0);
+    let begun = month > 1 || day > 1;
+    match unit {
+        Unit::Millennium => first_of((year + 999).div_euclid(1000) * 1000 + 1, 1),
+        Unit::Century => first_of((year + 99).div_euclid(100) * 100 + 1, 1),
+        Unit::Decade => first_of((year.div_euclid(10) + 1) * 10, 1),
+        Unit::Year => first_of(year + i32::from(begun), 1),
+        Unit::Quarter => match ((month - 1) / 3 * 3 + 1, begun) {
+            (start, false) => first_of(year, start),
+            (10, true) => first_of(year + 1, 1),
+            (start, true) => first_of(year, start + 3),
+        },
+        Unit::Month => match (month, day) {
+            (_, 1) => first_of(year, month),
+            (12, _) => first_of(year + 1, 1),
+            _ => first_of(year, month + 1),
+        },
+        Unit::Week => {
+            let start = floor(unit, moment);
+            if start.split().0 < days {
+                next(unit, start)
+            } else {
+                start
+            }
+        }
+        // So in Flink, though a date is the start of its day.
+        Unit::Day if call.data_type.kind == TypeKind::Date => Moment::new(days + 1, 0),
+        _ => {
+            let start = floor(unit, moment);
+            if start < moment { next(unit, start) } else { start }
+        }
+    }
 }
 
 /// The start of the unit; weeks start on Sunday.
@@ -848,26 +956,18 @@ fn floor(unit: Unit, moment: Moment) -> Moment {
     }
 }
 
-/// The start of the unit behind the one that starts here.
+/// The start of the unit behind the one that starts here, of units that have a length.
 fn next(unit: Unit, start: Moment) -> Moment {
-    match unit {
-        Unit::Millennium => add_months(start, 12_000),
-        Unit::Century => add_months(start, 1200),
-        Unit::Decade => add_months(start, 120),
-        Unit::Year => add_months(start, 12),
-        Unit::Quarter => add_months(start, 3),
-        Unit::Month => add_months(start, 1),
-        Unit::Millisecond => {
-            let nanos = start.nanos + 1_000_000;
-            Moment {
-                seconds: start.seconds + i64::from(nanos / 1_000_000_000),
-                nanos: nanos % 1_000_000_000,
-            }
-        }
-        _ => Moment {
-            seconds: start.seconds + unit.seconds().unwrap_or(1),
-            nanos: start.nanos,
-        },
+    if unit == Unit::Millisecond {
+        let nanos = start.nanos + 1_000_000;
+        return Moment {
+            seconds: start.seconds + i64::from(nanos / 1_000_000_000),
+            nanos: nanos % 1_000_000_000,
+        };
+    }
+    Moment {
+        seconds: start.seconds + unit.seconds().unwrap_or(1),
+        nanos: start.nanos,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Date and time patterns as `java.time.format.DateTimeFormatter` has them: `yyyy-MM-dd HH:mm`.
+//! Date and time patterns as `java.time.format.DateTimeFormatter` has them (`yyyy-MM-dd HH:mm`), and
+//! as the older `java.text.SimpleDateFormat` does, which some of Flink's functions use.
 //!
 //! Letters that are not known here are refused by name. Names of months and days are English.
 
@@ -26,6 +27,8 @@ enum Field {
     Day,
     DayOfYear,
     DayName,
+    /// Monday is 1.
+    DayNumber,
     /// 0 to 23.
     Hour,
     /// 1 to 24.
@@ -37,6 +40,8 @@ enum Field {
     Minute,
     Second,
     Fraction,
+    /// A number of its own, not the digits of a fraction.
+    Millisecond,
     HalfDay,
 }
 
@@ -65,7 +70,21 @@ const DAYS: [&str; 7] = [
 ];
 
 impl Pattern {
+    /// A pattern of `DateTimeFormatter`.
     pub fn compile(pattern: &str) -> Result<Pattern> {
+        Self::compile_by(pattern, field)
+    }
+
+    /// A pattern of `SimpleDateFormat`, where `u` is the day of the week and S counts milliseconds.
+    pub fn compile_simple(pattern: &str) -> Result<Pattern> {
+        Self::compile_by(pattern, |letter, count| match letter {
+            'u' => (count <= 9).then_some(Field::DayNumber),
+            'S' => (count <= 9).then_some(Field::Millisecond),
+            _ => field(letter, count),
+        })
+    }
+
+    fn compile_by(pattern: &str, field: impl Fn(char, usize) -> Option<Field>) -> Result<Pattern> {
         let mut items: Vec<Item> = Vec::new();
         let mut literal = String::new();
         let mut rest = pattern.chars().peekable();
@@ -150,6 +169,8 @@ impl Pattern {
                         &name.as_bytes()[..3]
                     });
                 }
+                Field::DayNumber => push_number(out, (days + 3).rem_euclid(7) as u32 + 1, count),
+                Field::Millisecond => push_number(out, moment.nanos / 1_000_000, count),
                 Field::Hour => push_number(out, hour, count),
                 Field::HourFrom1 => push_number(out, if hour == 0 { 24 } else { hour }, count),
                 Field::HalfDayHour => push_number(out, hour % 12, count),
@@ -227,8 +248,7 @@ impl Pattern {
             (None, hour) => i64::from(hour.unwrap_or(0)) + if parts.afternoon == Some(true) { 12 } else { 0 },
         };
         let seconds = (days * 24 + hour) * 3600 + i64::from(parts.minute) * 60 + i64::from(parts.second);
-        // S counts milliseconds here.
-        let millis = i64::from(parts.nanos);
+        let millis = i64::from(parts.millis);
         Some(Moment {
             seconds: seconds + millis / 1000,
             nanos: (millis % 1000) as u32 * 1_000_000,
@@ -264,6 +284,10 @@ impl Pattern {
                     continue;
                 }
                 _ => {}
+            }
+            // Spaces before a number are nothing to SimpleDateFormat.
+            if lenient {
+                rest = rest.trim_start_matches([' ', '\t']);
             }
             let available = rest.bytes().take_while(u8::is_ascii_digit).count();
             let reserved = self.reserved(index);
@@ -303,30 +327,33 @@ impl Pattern {
                 }
                 Field::Minute => parts.minute = value.min(10_000_000),
                 Field::Second => parts.second = value.min(100_000_000),
-                Field::Fraction => parts.nanos = if lenient { value } else { super::fraction(digits)? },
-                Field::DayName | Field::HalfDay => {}
+                Field::Fraction => parts.nanos = super::fraction(digits)?,
+                Field::Millisecond => parts.millis = value,
+                Field::DayName | Field::DayNumber | Field::HalfDay => {}
             }
         }
         Some((parts, rest))
     }
 
-    /// Refuses what `SimpleDateFormat` understands differently from `DateTimeFormatter`.
-    pub fn check_simple(self) -> Result<Pattern> {
-        let differs = |item: &Item| {
-            matches!(
-                item,
-                Item::Field {
-                    field: Field::Year,
-                    count: 2
-                }
-            )
-        };
-        if self.items.iter().any(differs) {
-            return Err(Error::unsupported(
-                "a year of two digits in the pattern of TO_DATE, UNIX_TIMESTAMP or FROM_UNIXTIME",
-            ));
+    /// Refuses what is not read here as `SimpleDateFormat` reads it.
+    pub fn check_reading(self) -> Result<Pattern> {
+        let what = self.items.iter().find_map(|item| match item {
+            Item::Field {
+                field: Field::Year,
+                count: 2,
+            } => Some("a year of two digits"),
+            Item::Field {
+                field: Field::DayNumber,
+                ..
+            } => Some("'u', the day of the week,"),
+            _ => None,
+        });
+        match what {
+            Some(what) => Err(Error::unsupported(format!(
+                "{what} in the pattern of TO_DATE or UNIX_TIMESTAMP"
+            ))),
+            None => Ok(self),
         }
-        Ok(self)
     }
 
     fn is_numeric(&self, index: usize) -> bool {
@@ -369,8 +396,8 @@ struct Parts {
     afternoon: Option<bool>,
     minute: u32,
     second: u32,
-    /// Milliseconds where the pattern is read leniently.
     nanos: u32,
+    millis: u32,
 }
 
 impl Parts {

@@ -53,6 +53,21 @@ impl Moment {
         }
     }
 
+    /// Milliseconds since the epoch, rounded down, and the nanoseconds beyond them.
+    pub fn millis(self) -> (i64, u32) {
+        let millis = self
+            .seconds
+            .saturating_mul(1000)
+            .saturating_add(i64::from(self.nanos / 1_000_000));
+        (millis, self.nanos % 1_000_000)
+    }
+
+    /// The midnight that Flink takes for the day of a TIMESTAMP: it divides, which rounds toward
+    /// the epoch, so that before 1970 a day begins behind its midnight.
+    pub fn toward_epoch(self) -> Self {
+        Moment::new((self.millis().0 / super::time::MILLIS_PER_DAY) as i32, 0)
+    }
+
     /// The days since 1970-01-01 and the nanoseconds of the day.
     pub fn split(self) -> (i32, u64) {
         let days = self.seconds.div_euclid(86_400) as i32;

@@ -1,6 +1,7 @@
 //! Expressions: sqlparser's tree to typed calls of millrace-expr's functions.
 
 use millrace_expr::{DataType, Expr, Scalar, TypeKind, cast, function};
+use serde::Deserialize;
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DataType as AstType, Expr as Ast, Ident, Spanned,
     Subscript, TimezoneInfo, TrimWhereField, UnaryOperator, Value,
@@ -59,6 +60,7 @@ impl ExprBinder<'_> {
         let bind = |e: &Ast| self.bind(e, depth + 1);
         let one = |name: &str, e: &Ast| call(name, vec![bind(e)?], at);
         match ast {
+            Ast::Identifier(name) if self.is_pi(name)? => call("PI", vec![], at),
             Ast::Identifier(name) => self.scope.resolve(name),
             Ast::CompoundIdentifier(parts) => self.scope.resolve_path(parts),
             Ast::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain, depth),
@@ -83,14 +85,10 @@ impl ExprBinder<'_> {
             Ast::BinaryOp { left, op, right } => self.binary(ast, left, op, right, depth),
             Ast::UnaryOp { op, expr } => match op {
                 UnaryOperator::Not => one("NOT", expr),
-                UnaryOperator::Minus => {
-                    let operand = bind(expr)?;
-                    // A number with its sign is one literal.
-                    match literal::negated(&operand).filter(|_| matches!(expr.as_ref(), Ast::Value(_))) {
-                        Some(number) => Ok(number),
-                        None => call("UNARY -", vec![operand], at),
-                    }
-                }
+                UnaryOperator::Minus => match literal::negative(expr)? {
+                    Some(number) => Ok(number),
+                    None => call("UNARY -", vec![bind(expr)?], at),
+                },
                 UnaryOperator::Plus => {
                     let operand = bind(expr)?;
                     let kind = &operand.data_type().kind;
@@ -123,6 +121,9 @@ impl ExprBinder<'_> {
                 negate(between, *negated, at)
             }
             Ast::InList { expr, list, negated } => {
+                if let Some(fields) = row(expr) {
+                    return negate(self.row_in(fields, list, depth)?, *negated, at);
+                }
                 let mut args = vec![bind(expr)?];
                 for element in list {
                     args.push(bind(element)?);
@@ -314,6 +315,33 @@ impl ExprBinder<'_> {
         call("OVERLAPS", args, left.span().union(&right.span()))
     }
 
+    /// Flink has this constant without parentheses too, where no column is called so.
+    fn is_pi(&self, name: &Ident) -> Result<bool> {
+        let written = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("PI");
+        Ok(written && self.scope.by_name(name)?.is_none())
+    }
+
+    /// `(a, b) IN ((1, 2), (3, 4))`: one of the rows is equal, field by field.
+    fn row_in(&self, fields: Vec<&Ast>, rows: &[Ast], depth: usize) -> Result<Expr> {
+        let mut any = Vec::with_capacity(rows.len());
+        for candidate in rows {
+            let at = candidate.span();
+            let others = row(candidate).filter(|others| others.len() == fields.len());
+            let Some(others) = others else {
+                return Err(SqlError::new("the values of IN are not all of the same type", at)
+                    .with_hint(format!("on its left there is a row of {} fields", fields.len())));
+            };
+            let mut all = Vec::with_capacity(fields.len());
+            for (field, other) in fields.iter().zip(others) {
+                let (field, other) = (self.bind(field, depth + 1)?, self.bind(other, depth + 1)?);
+                all.push(call("=", vec![field, other], at)?);
+            }
+            any.push(joined("AND", all, at)?);
+        }
+        let at = rows.first().map_or(Span::empty(), Spanned::span);
+        joined("OR", any, at)
+    }
+
     fn chain(&self, ast: &Ast, op: &BinaryOperator, name: &str, depth: usize) -> Result<Expr> {
         let mut operands = Vec::new();
         let mut rest = ast;
@@ -416,6 +444,23 @@ impl ExprBinder<'_> {
     }
 }
 
+/// All operands by one connective.
+fn joined(name: &str, mut operands: Vec<Expr>, at: Span) -> Result<Expr> {
+    match operands.len() {
+        1 => Ok(operands.remove(0)),
+        _ => call(name, operands, at),
+    }
+}
+
+/// The fields of a row that is written as one.
+fn row(ast: &Ast) -> Option<Vec<&Ast>> {
+    match ast {
+        Ast::Tuple(fields) => Some(fields.iter().collect()),
+        Ast::Function(f) if functions::is_row(f) => functions::arguments(f).ok(),
+        _ => None,
+    }
+}
+
 fn negate(expr: Expr, negated: bool, at: Span) -> Result<Expr> {
     if negated {
         call("NOT", vec![expr], at)
@@ -445,7 +490,10 @@ fn flink_type(data_type: &AstType, at: Span) -> Result<DataType> {
             let [json] = json.as_slice() else {
                 return Err(wrong());
             };
-            serde_json::from_str(json).map_err(|_| wrong())
+            let mut json = serde_json::Deserializer::from_str(json);
+            // The parser limits how deep types are nested.
+            json.disable_recursion_limit();
+            DataType::deserialize(&mut json).map_err(|_| wrong())
         }
         _ => Err(wrong()),
     }

@@ -67,31 +67,7 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
             at,
         ));
     }
-    let list = match &f.args {
-        FunctionArguments::None => &[][..],
-        FunctionArguments::List(list) => {
-            if list.duplicate_treatment.is_some() {
-                return Err(SqlError::unsupported(format!("DISTINCT in {canonical}"), at));
-            }
-            if let Some(clause) = list.clauses.first() {
-                return Err(SqlError::unsupported(format!("'{clause}' in {canonical}"), at));
-            }
-            list.args.as_slice()
-        }
-        FunctionArguments::Subquery(_) => {
-            return Err(SqlError::unsupported(format!("a subquery in {canonical}"), at));
-        }
-    };
-    let mut asts = Vec::with_capacity(list.len());
-    for arg in list {
-        match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => asts.push(e),
-            FunctionArg::Unnamed(_) => return Err(SqlError::new(format!("'*' in {canonical}"), at)),
-            FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => {
-                return Err(SqlError::unsupported("arguments by name", at));
-            }
-        }
-    }
+    let asts = arguments(f).map_err(|e| e.or_at(at))?;
     // Operators have names among the functions, which nobody can call.
     const OPERATORS: &[&str] = &[
         "AND", "BETWEEN", "CASE", "FIELD", "IN", "ITEM", "LIKE", "NOT", "OR", "OVERLAPS",
@@ -131,6 +107,43 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
         ));
     }
     call(&canonical, args, at)
+}
+
+/// Whether it is the row constructor, `ROW(...)`.
+pub(super) fn is_row(f: &Function) -> bool {
+    matches!(f.name.0.as_slice(), [ObjectNamePart::Identifier(name)] if name.value.eq_ignore_ascii_case("ROW"))
+}
+
+/// The arguments of a call, which are expressions and nothing else.
+pub(super) fn arguments(f: &Function) -> Result<Vec<&Ast>> {
+    let at = f.name.span();
+    let canonical = f.name.to_string().to_uppercase();
+    let list = match &f.args {
+        FunctionArguments::None => &[][..],
+        FunctionArguments::List(list) => {
+            if list.duplicate_treatment.is_some() {
+                return Err(SqlError::unsupported(format!("DISTINCT in {canonical}"), at));
+            }
+            if let Some(clause) = list.clauses.first() {
+                return Err(SqlError::unsupported(format!("'{clause}' in {canonical}"), at));
+            }
+            list.args.as_slice()
+        }
+        FunctionArguments::Subquery(_) => {
+            return Err(SqlError::unsupported(format!("a subquery in {canonical}"), at));
+        }
+    };
+    let mut asts = Vec::with_capacity(list.len());
+    for arg in list {
+        match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => asts.push(e),
+            FunctionArg::Unnamed(_) => return Err(SqlError::new(format!("'*' in {canonical}"), at)),
+            FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => {
+                return Err(SqlError::unsupported("arguments by name", at));
+            }
+        }
+    }
+    Ok(asts)
 }
 
 fn unit(ast: &Ast) -> Result<String> {

@@ -50,7 +50,8 @@ fn hex(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-/// INT or BIGINT by size, DECIMAL with a point or beyond, DOUBLE with an exponent.
+/// INT or BIGINT by size, DECIMAL with digits behind the point, DOUBLE with an exponent. Flink
+/// has no literals whose digits make more than a BIGINT.
 pub(super) fn number(text: &str, at: Span) -> Result<Expr> {
     if text.contains(['e', 'E']) {
         return match text.parse::<f64>() {
@@ -58,47 +59,55 @@ pub(super) fn number(text: &str, at: Span) -> Result<Expr> {
             _ => Err(SqlError::new(format!("the number {text} is out of range"), at)),
         };
     }
-    if !text.contains('.')
-        && let Ok(v) = text.parse::<i64>()
-    {
-        let kind = if i32::try_from(v).is_ok() {
-            TypeKind::Int
-        } else {
-            TypeKind::BigInt
-        };
-        return Ok(literal(Scalar::Integer(v), kind));
-    }
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = format!("{whole}{fraction}");
-    let too_long = || SqlError::new(format!("the number {text} has more than 38 digits"), at);
-    let precision = digits.len().max(1);
-    if precision > 38 {
-        return Err(too_long());
+    let Ok(unscaled) = format!("{whole}{fraction}").parse::<i64>() else {
+        return Err(
+            SqlError::new(format!("the number {text} is out of range"), at).with_hint(format!(
+                "larger ones are CAST from a text: CAST('{text}' AS DECIMAL(38, {}))",
+                fraction.len()
+            )),
+        );
+    };
+    if fraction.is_empty() {
+        let kind = match i32::try_from(unscaled) {
+            Ok(_) => TypeKind::Int,
+            Err(_) => TypeKind::BigInt,
+        };
+        return Ok(literal(Scalar::Integer(unscaled), kind));
     }
-    let unscaled = if digits.is_empty() {
-        0
-    } else {
-        digits.parse::<i128>().map_err(|_| too_long())?
-    };
+    let digits = whole.trim_start_matches('-').len() + fraction.len();
     let kind = TypeKind::Decimal {
-        precision: precision as u8,
-        scale: fraction.len() as u8,
+        precision: digits.clamp(1, 38) as u8,
+        scale: fraction.len().min(38) as u8,
     };
-    Ok(literal(Scalar::Decimal(unscaled), kind))
+    Ok(literal(Scalar::Decimal(unscaled.into()), kind))
 }
 
-/// The negative of a number that is written as a literal.
-pub(super) fn negated(expr: &Expr) -> Option<Expr> {
-    let Expr::Literal { value, data_type } = expr else {
-        return None;
-    };
-    let value = match value {
-        Scalar::Integer(i) => Scalar::Integer(i.checked_neg()?),
-        Scalar::Decimal(d) => Scalar::Decimal(-d),
-        Scalar::Double(d) => Scalar::Double(-d),
-        _ => return None,
-    };
-    Some(Expr::literal(value, data_type.clone()))
+/// A number that is written behind a minus: the sign is part of it, so that the least INT and
+/// BIGINT can be written.
+pub(super) fn negative(operand: &Ast) -> Result<Option<Expr>> {
+    let mut negative = true;
+    let mut operand = operand;
+    loop {
+        match operand {
+            Ast::Nested(inner) => operand = inner,
+            Ast::UnaryOp {
+                op: UnaryOperator::Minus,
+                expr,
+            } => {
+                negative = !negative;
+                operand = expr;
+            }
+            Ast::Value(v) => {
+                let Value::Number(text, false) = &v.value else {
+                    return Ok(None);
+                };
+                let sign = if negative { "-" } else { "" };
+                return number(&format!("{sign}{text}"), v.span).map(Some);
+            }
+            _ => return Ok(None),
+        }
+    }
 }
 
 /// `DATE '2013-01-01'`.
@@ -110,21 +119,19 @@ pub(super) fn date(text: &str, at: Span) -> Result<Expr> {
     ))
 }
 
-/// `TIME '12:30:00.5'`, of the precision that it is written with.
+/// `TIME '12:30:00.5'`: always of the type TIME(0), though milliseconds are kept, as in Flink.
 pub(super) fn time(text: &str, at: Span) -> Result<Expr> {
-    let (time, digits) = parse_time(text).ok_or_else(|| wrong("TIME", "12:30:00", text, at))?;
-    if digits > 3 {
-        return Err(SqlError::unsupported("a TIME of more than milliseconds", at));
-    }
+    let (time, _) = parse_time(text).ok_or_else(|| wrong("TIME", "12:30:00", text, at))?;
     let millis = time.num_seconds_from_midnight() * 1000 + time.nanosecond() / 1_000_000;
-    Ok(literal(Scalar::Time(millis as i32), TypeKind::Time(digits)))
+    Ok(literal(Scalar::Time(millis as i32), TypeKind::Time(0)))
 }
 
-/// `TIMESTAMP '2013-01-01 12:30:00.123'`, of the precision that it is written with.
+/// `TIMESTAMP '2013-01-01 12:30:00.123'`, of the precision that it is written with; a date alone
+/// is its midnight.
 pub(super) fn timestamp(text: &str, at: Span) -> Result<Expr> {
     use arrow::datatypes::TimeUnit;
     let wrong = || wrong("TIMESTAMP", "2013-01-31 12:30:00", text, at);
-    let (date, time) = text.split_once(' ').ok_or_else(wrong)?;
+    let (date, time) = text.split_once(' ').unwrap_or((text, "00:00:00"));
     let (time, digits) = parse_time(time).ok_or_else(wrong)?;
     let moment = NaiveDateTime::new(parse_date(date).ok_or_else(wrong)?, time).and_utc();
     let value = match timestamp_unit(digits) {
@@ -154,12 +161,13 @@ fn parse_date(text: &str) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(year as i32, month, day)
 }
 
-/// A time of the day and how many digits its fraction has.
+/// A time of the day and how many digits its fraction has; more than nine are cut.
 fn parse_time(text: &str) -> Option<(NaiveTime, u8)> {
     let (clock, fraction) = text.split_once('.').unwrap_or((text, ""));
-    if fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+    if !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
+    let fraction = &fraction[..fraction.len().min(9)];
     let mut parts = clock.splitn(3, ':');
     let mut part = || {
         let p = parts.next()?;
@@ -345,7 +353,9 @@ mod tests {
             ("0", "INT NOT NULL"),
             ("2147483647", "INT NOT NULL"),
             ("2147483648", "BIGINT NOT NULL"),
-            ("9223372036854775808", "DECIMAL(19, 0) NOT NULL"),
+            ("-2147483648", "INT NOT NULL"),
+            ("-9223372036854775808", "BIGINT NOT NULL"),
+            ("7.", "INT NOT NULL"),
             ("1.50", "DECIMAL(3, 2) NOT NULL"),
             (".5", "DECIMAL(1, 1) NOT NULL"),
             ("1e3", "DOUBLE NOT NULL"),
@@ -353,7 +363,8 @@ mod tests {
             let e = number(text, Span::empty()).unwrap_or_else(|e| panic!("{text}: {e:?}"));
             assert_eq!(e.data_type().to_string(), shown, "{text}");
         }
-        assert!(number("123456789012345678901234567890123456789", Span::empty()).is_err());
+        assert!(number("9223372036854775808", Span::empty()).is_err());
+        assert!(number("12345678901234567890.5", Span::empty()).is_err());
         assert!(number("1e999", Span::empty()).is_err());
     }
 
@@ -383,7 +394,11 @@ mod tests {
         };
         let at = Span::empty();
         assert_eq!(show(date("1970-01-02", at)), "Date(1) DATE NOT NULL");
-        assert_eq!(show(time("00:00:01.5", at)), "Time(1500) TIME(1) NOT NULL");
+        assert_eq!(show(time("00:00:01.5", at)), "Time(1500) TIME(0) NOT NULL");
+        assert_eq!(
+            show(timestamp("1970-01-02", at)),
+            "Timestamp(86400000) TIMESTAMP(0) NOT NULL"
+        );
         assert_eq!(
             show(timestamp("1970-01-01 00:00:01", at)),
             "Timestamp(1000) TIMESTAMP(0) NOT NULL"
@@ -394,6 +409,7 @@ mod tests {
         );
         for wrong in ["2013-02-30", "13", "2013-1", ""] {
             assert!(date(wrong, at).is_err(), "{wrong}");
+            assert!(timestamp(wrong, at).is_err(), "{wrong}");
             assert!(timestamp(&format!("{wrong} 00:00:00"), at).is_err(), "{wrong}");
         }
         assert!(time("24:00:00", at).is_err());

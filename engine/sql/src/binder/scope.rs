@@ -52,7 +52,7 @@ impl Scope {
     }
 
     /// A column by its own name.
-    fn by_name(&self, name: &Ident) -> Result<Option<usize>> {
+    pub fn by_name(&self, name: &Ident) -> Result<Option<usize>> {
         self.only(name, |c| c.name == name.value)
     }
 

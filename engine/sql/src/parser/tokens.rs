@@ -1,6 +1,7 @@
 //! From text to the tokens that the parser works on: no white space, hints taken out to where
 //! they belong, `>>` apart (it closes two types, Flink has no shifts).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -35,10 +36,37 @@ pub(crate) fn tokenize(script: &str) -> std::result::Result<Tokens, (SqlError, A
     }
 }
 
+/// `// comments` as `-- comments`, which the tokenizer knows: places stay as they are.
+fn with_dashes(script: &str) -> Cow<'_, str> {
+    if !script.contains("//") {
+        return Cow::Borrowed(script);
+    }
+    let mut out = String::with_capacity(script.len());
+    let mut rest = script;
+    while let Some(c) = rest.chars().next() {
+        // What is taken whole: a text, a quoted name, a comment, or one character.
+        let end = |text: &str, close: &str| text.find(close).map_or(rest.len(), |at| 2 + at + close.len());
+        let whole = match c {
+            '\'' | '`' => rest[1..].find(c).map_or(rest.len(), |at| at + 2),
+            '-' if rest.starts_with("--") => end(&rest[2..], "\n"),
+            '/' if rest.starts_with("/*") => end(&rest[2..], "*/"),
+            '/' if rest.starts_with("//") => {
+                out.push_str("--");
+                rest = &rest[2..];
+                rest.find('\n').map_or(rest.len(), |at| at + 1)
+            }
+            c => c.len_utf8(),
+        };
+        out.push_str(&rest[..whole]);
+        rest = &rest[whole..];
+    }
+    Cow::Owned(out)
+}
+
 type Hints = BTreeMap<HintKey, Vec<Hint>>;
 
 fn collect(script: &str) -> Result<(Vec<TokenWithSpan>, Hints)> {
-    let all = Tokenizer::new(&Flink, script).tokenize_with_location()?;
+    let all = Tokenizer::new(&Flink, &with_dashes(script)).tokenize_with_location()?;
     let mut tokens: Vec<TokenWithSpan> = Vec::with_capacity(all.len());
     let mut hints = Hints::new();
     for token in all {

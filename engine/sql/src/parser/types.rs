@@ -87,9 +87,10 @@ fn kind(parser: &mut Parser, depth: usize) -> Result<TypeKind> {
         "VARBINARY" => TypeKind::Varbinary(length(parser)?.unwrap_or(MAX_LENGTH)),
         "DECIMAL" | "DEC" | "NUMERIC" => decimal(parser)?,
         "TIME" => {
-            let precision = precision(parser, 9)?.unwrap_or(0);
+            // Flink's planner has TIME(0) for all of them.
+            precision(parser, MAX_LENGTH)?;
             time_zone(parser, at)?;
-            TypeKind::Time(precision)
+            TypeKind::Time(0)
         }
         "TIMESTAMP" => {
             let precision = precision(parser, 9)?.unwrap_or(6);
@@ -222,7 +223,7 @@ fn precision(parser: &mut Parser, max: u32) -> Result<Option<u8>> {
     }
     let precision = number(parser, "a precision", 0..=max)?;
     expect_token(parser, &Token::RParen)?;
-    Ok(Some(precision as u8))
+    Ok(Some(precision.min(u8::MAX.into()) as u8))
 }
 
 fn decimal(parser: &mut Parser) -> Result<TypeKind> {
@@ -336,7 +337,7 @@ mod tests {
             ("INTEGER NULL", "INT"),
             ("DOUBLE PRECISION", "DOUBLE"),
             ("TIME", "TIME(0)"),
-            ("TIME(3) WITHOUT TIME ZONE", "TIME(3)"),
+            ("TIME(3) WITHOUT TIME ZONE", "TIME(0)"),
             ("TIMESTAMP", "TIMESTAMP(6)"),
             ("TIMESTAMP(3) WITHOUT TIME ZONE NOT NULL", "TIMESTAMP(3) NOT NULL"),
             ("TIMESTAMP(3) WITH LOCAL TIME ZONE", "TIMESTAMP_LTZ(3)"),

@@ -217,7 +217,7 @@ fn what_other_dialects_have() {
         ("SELECT carrier, X'ABC' FROM flights", "hexadecimal"),
         (
             "SELECT carrier, 123456789012345678901234567890123456789 FROM flights",
-            "38 digits",
+            "out of range",
         ),
         ("SELECT a.*, 1 FROM flights", "no table or alias 'a'"),
         ("SELECT *", "needs a FROM"),

@@ -40,7 +40,7 @@ fn operators_and_their_precedence() {
         ("delay + 1 * 2", "(delay + (1 * 2)) : INT"),
         ("-delay", "-(delay) : INT"),
         ("-1", "-1 : INT NOT NULL"),
-        ("- 2147483648", "-2147483648:BIGINT : BIGINT NOT NULL"),
+        ("- 2147483648", "-2147483648 : INT NOT NULL"),
         ("1 + 2 - 3", "((1 + 2) - 3) : INT NOT NULL"),
         ("delay % 2 = 0", "((delay % 2) = 0) : BOOLEAN"),
         ("NOT delay = 1", "NOT (delay = 1) : BOOLEAN"),

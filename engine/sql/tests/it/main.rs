@@ -1,9 +1,12 @@
 //! The planner's tests: plans as EXPLAIN prints them, refusals, errors with their place.
 
+#[path = "../../../expr/tests/it/columns.rs"]
+mod columns;
 mod ddl;
 mod errors;
 mod expressions;
 mod fixtures;
+mod golden;
 mod plans;
 mod refused;
 mod robust;

@@ -8,6 +8,7 @@ use millrace_testkit::s3::S3;
 
 use crate::job::Shape;
 use crate::scenario::faults;
+use crate::scenario::full;
 use crate::scenario::kills::{self, Kills};
 use crate::workbench::{Line, Summary};
 
@@ -123,9 +124,19 @@ pub const ALL: &[Scenario] = &[
         run: |_| faults::checkpoints_refused_untolerated(shared()),
     },
     Scenario {
+        name: full::NAME,
+        forms: BOTH,
+        run: |_| full::run(shared),
+    },
+    Scenario {
         name: "files-altered",
         forms: BOTH,
-        run: |_| faults::files_altered(shared()),
+        run: |_| faults::files_altered(shared(), None),
+    },
+    Scenario {
+        name: "files-altered-s3",
+        forms: LONG,
+        run: |_| faults::files_altered(shared(), Some(&S3::start()?)),
     },
 ];
 

@@ -90,8 +90,13 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "coordinator-moved",
-        forms: BOTH,
-        run: coordinator_moved,
+        forms: LONG,
+        run: |_| faults::coordinator_moved(&mut three_brokers()?, 2),
+    },
+    Scenario {
+        name: "coordinator-moved-short",
+        forms: SHORT,
+        run: |_| faults::coordinator_moved(&mut three_brokers()?, 0),
     },
     Scenario {
         name: "second-run",
@@ -135,7 +140,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "files-altered-s3",
-        forms: LONG,
+        forms: BOTH,
         run: |_| faults::files_altered(shared(), Some(&S3::start()?)),
     },
 ];
@@ -146,6 +151,10 @@ fn shared() -> &'static Kafka {
 
 fn plain() -> Result<Kafka> {
     Kafka::start(Version::Kafka39, Options::default())
+}
+
+fn three_brokers() -> Result<Kafka> {
+    Kafka::start(Version::Kafka39, Options::default().brokers(3))
 }
 
 fn kills_short(context: &Context) -> Result<Summary> {
@@ -222,11 +231,4 @@ fn kills_s3(context: &Context) -> Result<Summary> {
         seed: context.seed,
     };
     kills::run(shared(), Line::Plain, Some(&S3::start()?), &kills)
-}
-
-fn coordinator_moved(_: &Context) -> Result<Summary> {
-    faults::coordinator_moved(&mut Kafka::start(
-        Version::Kafka39,
-        Options::default().brokers(3),
-    )?)
 }

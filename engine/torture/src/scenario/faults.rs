@@ -57,8 +57,8 @@ pub fn broker_unreachable(kafka: &mut Kafka, away: Duration) -> Result<Summary> 
 }
 
 /// Of three brokers the one goes away that decides the job's transactions: between a checkpoint
-/// and its commits, and again under a running job.
-pub fn coordinator_moved(kafka: &mut Kafka) -> Result<Summary> {
+/// and its commits, and so many times more under a running job.
+pub fn coordinator_moved(kafka: &mut Kafka, more: u32) -> Result<Summary> {
     let mut bench = restarting(kafka, "coordinator-moved")?;
     ensure!(
         bench.run_to("checkpoint.after-head", 10, RunOptions::parallel(3), LIMIT)?,
@@ -70,10 +70,12 @@ pub fn coordinator_moved(kafka: &mut Kafka) -> Result<Summary> {
     bench.wait_for_progress(&mut run, LIMIT)?;
     kafka.restart(coordinator)?;
     bench.wait_for_progress(&mut run, LIMIT)?;
-    let coordinator = coordinator_of_open_transactions(kafka, &bench)?;
-    kafka.kill(coordinator)?;
-    bench.wait_for_progress(&mut run, LIMIT)?;
-    kafka.restart(coordinator)?;
+    for _ in 0..more {
+        let coordinator = coordinator_of_open_transactions(kafka, &bench)?;
+        kafka.kill(coordinator)?;
+        bench.wait_for_progress(&mut run, LIMIT)?;
+        kafka.restart(coordinator)?;
+    }
     bench.finish(kafka, run)?;
     ensure!(
         bench.summary.committed > 0,

@@ -112,9 +112,28 @@ pub struct Secure {
     /// The same in a PKCS12 trust store, for Java's names of options.
     pub truststore: PathBuf,
     pub truststore_password: &'static str,
-    /// Exists for PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512.
+    /// Exists for PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER.
     pub user: &'static str,
     pub password: &'static str,
+    /// What the claim `scope` of an OAUTHBEARER token must hold; tokens need no signature.
+    pub scope: &'static str,
+}
+
+impl Secure {
+    /// The login module of a SASL mechanism, with what it takes to log in, in JAAS's notation.
+    pub fn login(&self, mechanism: &str) -> String {
+        let credentials = format!("username=\"{}\" password=\"{}\"", self.user, self.password);
+        let module = "org.apache.kafka.common.security";
+        match mechanism {
+            "PLAIN" => format!("{module}.plain.PlainLoginModule required {credentials};"),
+            "OAUTHBEARER" => format!(
+                "{module}.oauthbearer.OAuthBearerLoginModule required \
+                 unsecuredLoginStringClaim_sub=\"{}\" unsecuredLoginListClaim_scope=\"|{}\";",
+                self.user, self.scope
+            ),
+            _ => format!("{module}.scram.ScramLoginModule required {credentials};"),
+        }
+    }
 }
 
 #[derive(Debug)]

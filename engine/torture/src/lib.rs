@@ -11,7 +11,7 @@
 //!
 //! Layout: `input` the producer, `job` the SQL and the process, `checker` what is wrong with an
 //! output, `workbench` one scenario's topics, producer and verdict, `scenario` what
-//! is done to the engine: `kills` and `faults`, `plan` which of them make the short and the long
+//! is done to the engine: `kills`, `faults` and a `full` disk, `plan` which of them make the short and the long
 //! form.
 
 pub mod checker;

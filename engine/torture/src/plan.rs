@@ -8,6 +8,7 @@ use millrace_testkit::s3::S3;
 
 use crate::job::Shape;
 use crate::scenario::faults;
+use crate::scenario::full;
 use crate::scenario::kills::{self, Kills};
 use crate::workbench::{Line, Summary};
 
@@ -89,8 +90,13 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "coordinator-moved",
-        forms: BOTH,
-        run: coordinator_moved,
+        forms: LONG,
+        run: |_| faults::coordinator_moved(&mut three_brokers()?, 2),
+    },
+    Scenario {
+        name: "coordinator-moved-short",
+        forms: SHORT,
+        run: |_| faults::coordinator_moved(&mut three_brokers()?, 0),
     },
     Scenario {
         name: "second-run",
@@ -123,9 +129,19 @@ pub const ALL: &[Scenario] = &[
         run: |_| faults::checkpoints_refused_untolerated(shared()),
     },
     Scenario {
+        name: full::NAME,
+        forms: BOTH,
+        run: |_| full::run(shared),
+    },
+    Scenario {
         name: "files-altered",
         forms: BOTH,
-        run: |_| faults::files_altered(shared()),
+        run: |_| faults::files_altered(shared(), None),
+    },
+    Scenario {
+        name: "files-altered-s3",
+        forms: BOTH,
+        run: |_| faults::files_altered(shared(), Some(&S3::start()?)),
     },
 ];
 
@@ -135,6 +151,10 @@ fn shared() -> &'static Kafka {
 
 fn plain() -> Result<Kafka> {
     Kafka::start(Version::Kafka39, Options::default())
+}
+
+fn three_brokers() -> Result<Kafka> {
+    Kafka::start(Version::Kafka39, Options::default().brokers(3))
 }
 
 fn kills_short(context: &Context) -> Result<Summary> {
@@ -211,11 +231,4 @@ fn kills_s3(context: &Context) -> Result<Summary> {
         seed: context.seed,
     };
     kills::run(shared(), Line::Plain, Some(&S3::start()?), &kills)
-}
-
-fn coordinator_moved(_: &Context) -> Result<Summary> {
-    faults::coordinator_moved(&mut Kafka::start(
-        Version::Kafka39,
-        Options::default().brokers(3),
-    )?)
 }

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use millrace_testkit::kafka::Kafka;
 use millrace_testkit::records::{self, Isolation};
+use millrace_testkit::s3::S3;
 use millrace_testkit::scratch::Scratch;
 use millrace_testkit::wait;
 use rdkafka::ClientConfig;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::checker::{self, Received, Sent};
 use crate::input::{self, Input};
@@ -39,7 +40,7 @@ pub struct Workbench {
 }
 
 /// What a scenario did, for the last lines.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Summary {
     pub records: u64,
     pub runs: u32,
@@ -56,7 +57,7 @@ pub struct Summary {
 }
 
 /// The run before, and the checkpoint that it began with.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Previous {
     parallelism: usize,
     restored: u64,
@@ -151,6 +152,15 @@ impl Workbench {
 
     pub fn checkpoints(&self) -> PathBuf {
         self.folder.join("checkpoints")
+    }
+
+    /// Checkpoints go to this server.
+    pub fn use_s3(&mut self, s3: &S3) {
+        for (key, value) in s3.options() {
+            self.job.option(key, value);
+        }
+        self.job
+            .option("execution.checkpointing.dir", s3.url("checkpoints"));
     }
 
     pub fn start(&mut self, options: &RunOptions) -> Result<Run> {
@@ -351,10 +361,7 @@ fn reach(kafka: &Kafka, line: Line) -> Result<Vec<(String, String)>> {
         Line::Plain => Ok(own(&[("properties.bootstrap.servers", &kafka.bootstrap())])),
         Line::Secure => {
             let secure = kafka.secure().context("the cluster has no SASL_SSL listener")?;
-            let jaas = format!(
-                "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"{}\" password=\"{}\";",
-                secure.user, secure.password
-            );
+            let jaas = secure.login("SCRAM-SHA-512");
             Ok(own(&[
                 ("properties.bootstrap.servers", &secure.bootstrap),
                 ("properties.security.protocol", "SASL_SSL"),

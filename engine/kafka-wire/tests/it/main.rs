@@ -18,7 +18,8 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use millrace_core::ErrorKind;
 use millrace_kafka_wire::{
-    Admin, ClientConfig, END_TXN_V1, EndTxn, ResponseError, Sasl, Security, Transaction, TransactionState,
+    Admin, ClientConfig, END_TXN_V1, EndTxn, ResponseError, Sasl, Security, Token, TokenSource, Transaction,
+    TransactionState,
 };
 
 use scripted::{Answer, Asked, Broker};
@@ -439,4 +440,80 @@ async fn a_password_that_is_refused_is_not_tried_again() {
     assert!(e.to_string().contains("who are you?"), "{e}");
     assert!(!e.to_string().contains("secret"), "{e}");
     assert_eq!(broker.asked(36), 1);
+}
+
+struct OneToken;
+
+impl TokenSource for OneToken {
+    fn token(&self) -> millrace_core::Result<Token> {
+        Ok(Token {
+            value: "t0ken".to_owned(),
+            principal: "user".to_owned(),
+            expires_at: i64::MAX,
+            extensions: Vec::new(),
+        })
+    }
+}
+
+/// RFC 7628, 3.2.3: the reason comes first and is acknowledged, the error follows.
+#[tokio::test]
+async fn a_token_that_is_refused_is_not_tried_again() {
+    let messages = AtomicUsize::new(0);
+    let broker = Broker::start(move |asked, _| match asked.key {
+        17 => asked.reply(&SaslHandshakeResponse::default()),
+        36 => {
+            let request: SaslAuthenticateRequest = asked.decode();
+            let response = SaslAuthenticateResponse::default();
+            match messages.fetch_add(1, Ordering::SeqCst) {
+                0 => {
+                    assert_eq!(&request.auth_bytes[..], b"n,,\x01auth=Bearer t0ken\x01\x01");
+                    let reason = bytes::Bytes::from_static(b"{\"status\":\"invalid_token\"}");
+                    asked.reply(&response.with_auth_bytes(reason))
+                }
+                _ => {
+                    assert_eq!(&request.auth_bytes[..], b"\x01");
+                    asked.reply(
+                        &response
+                            .with_error_code(ResponseError::SaslAuthenticationFailed.code())
+                            .with_error_message(Some(StrBytes::from_static_str("not you"))),
+                    )
+                }
+            }
+        }
+        key => panic!("asked for {key}"),
+    })
+    .await;
+    let mut config = config(&broker);
+    config.security.sasl = Some(Sasl::OauthBearer(Arc::new(OneToken)));
+    let e = Admin::new(config)
+        .unwrap()
+        .end_txn(&transaction(), END_TXN_V1, true)
+        .await
+        .unwrap_err();
+    assert!(e.to_string().contains("not you"), "{e}");
+    assert!(!e.to_string().contains("t0ken"), "{e}");
+    assert_eq!((broker.asked(36), broker.connections()), (2, 1));
+}
+
+/// A broker that says nothing more than the reason is understood too.
+#[tokio::test]
+async fn a_refusal_without_an_error_is_one() {
+    let broker = Broker::start(|asked, _| match asked.key {
+        17 => asked.reply(&SaslHandshakeResponse::default()),
+        36 => {
+            let reason = bytes::Bytes::from_static(b"{\"status\":\"invalid_token\"}");
+            asked.reply(&SaslAuthenticateResponse::default().with_auth_bytes(reason))
+        }
+        key => panic!("asked for {key}"),
+    })
+    .await;
+    let mut config = config(&broker);
+    config.security.sasl = Some(Sasl::OauthBearer(Arc::new(OneToken)));
+    let e = Admin::new(config)
+        .unwrap()
+        .end_txn(&transaction(), END_TXN_V1, true)
+        .await
+        .unwrap_err();
+    assert!(e.to_string().contains("invalid_token"), "{e}");
+    assert_eq!((broker.asked(36), broker.connections()), (2, 1));
 }

@@ -9,6 +9,7 @@ use super::Secure;
 
 const USER: &str = "millrace";
 const PASSWORD: &str = "millrace-secret";
+const SCOPE: &str = "testkit";
 const STORE_PASSWORD: &str = "testkit-store";
 
 /// Makes an authority and a certificate for 127.0.0.1 in `folder`, unless they are there.
@@ -62,6 +63,7 @@ pub(super) fn prepare(folder: &Path, ports: impl Iterator<Item = u16>) -> Result
         truststore_password: STORE_PASSWORD,
         user: USER,
         password: PASSWORD,
+        scope: SCOPE,
     })
 }
 
@@ -76,7 +78,7 @@ pub(super) fn broker_properties(folder: &Path) -> Vec<(&'static str, String)> {
         ("ssl.keystore.password", STORE_PASSWORD.to_owned()),
         (
             "sasl.enabled.mechanisms",
-            "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512".to_owned(),
+            "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER".to_owned(),
         ),
         (
             "listener.name.sasl_ssl.plain.sasl.jaas.config",
@@ -89,6 +91,16 @@ pub(super) fn broker_properties(folder: &Path) -> Vec<(&'static str, String)> {
         (
             "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config",
             jaas("scram.ScramLoginModule", ""),
+        ),
+        // Without callback handlers Kafka makes and takes unsecured tokens.
+        (
+            "listener.name.sasl_ssl.oauthbearer.sasl.jaas.config",
+            jaas(
+                "oauthbearer.OAuthBearerLoginModule",
+                &format!(
+                    " unsecuredLoginStringClaim_sub=\"{USER}\" unsecuredValidatorRequiredScope=\"{SCOPE}\""
+                ),
+            ),
         ),
     ]
 }

@@ -6,6 +6,7 @@ use std::{fs, thread};
 
 use anyhow::{Context, Result, ensure};
 use millrace_testkit::kafka::Kafka;
+use millrace_testkit::s3::S3;
 use millrace_testkit::wait;
 
 use super::refusal::Refusal;
@@ -56,8 +57,8 @@ pub fn broker_unreachable(kafka: &mut Kafka, away: Duration) -> Result<Summary> 
 }
 
 /// Of three brokers the one goes away that decides the job's transactions: between a checkpoint
-/// and its commits, and again under a running job.
-pub fn coordinator_moved(kafka: &mut Kafka) -> Result<Summary> {
+/// and its commits, and so many times more under a running job.
+pub fn coordinator_moved(kafka: &mut Kafka, more: u32) -> Result<Summary> {
     let mut bench = restarting(kafka, "coordinator-moved")?;
     ensure!(
         bench.run_to("checkpoint.after-head", 10, RunOptions::parallel(3), LIMIT)?,
@@ -69,10 +70,12 @@ pub fn coordinator_moved(kafka: &mut Kafka) -> Result<Summary> {
     bench.wait_for_progress(&mut run, LIMIT)?;
     kafka.restart(coordinator)?;
     bench.wait_for_progress(&mut run, LIMIT)?;
-    let coordinator = coordinator_of_open_transactions(kafka, &bench)?;
-    kafka.kill(coordinator)?;
-    bench.wait_for_progress(&mut run, LIMIT)?;
-    kafka.restart(coordinator)?;
+    for _ in 0..more {
+        let coordinator = coordinator_of_open_transactions(kafka, &bench)?;
+        kafka.kill(coordinator)?;
+        bench.wait_for_progress(&mut run, LIMIT)?;
+        kafka.restart(coordinator)?;
+    }
     bench.finish(kafka, run)?;
     ensure!(
         bench.summary.committed > 0,
@@ -267,49 +270,74 @@ pub fn checkpoints_refused_untolerated(kafka: &Kafka) -> Result<Summary> {
 }
 
 /// Every way to spoil the files that a run resumes from is found, and said with what to do.
-pub fn files_altered(kafka: &Kafka) -> Result<Summary> {
+pub fn files_altered(kafka: &Kafka, s3: Option<&S3>) -> Result<Summary> {
     let mut bench = Workbench::new(kafka, Line::Plain, "files-altered", RATE)?;
+    let mut place = bench.checkpoints();
+    if let Some(s3) = s3 {
+        bench.use_s3(s3);
+        place = s3.file("checkpoints");
+    }
+    // State is put into a file of its own beyond 20 KiB. One handle of a transaction makes that with
+    // an id as long as this.
+    bench.job.transactional_id_prefix += &"-long".repeat(4200);
     let mut run = bench.start(&RunOptions::parallel(2))?;
     bench.wait_for_progress(&mut run, LIMIT)?;
     bench.summary.add(&run.stop()?);
     type Choice = fn(&Path) -> bool;
-    let is_metadata: Choice = |file| file.file_name().is_some_and(|name| name == "_metadata");
-    let is_head: Choice = |file| file.parent().is_some_and(|folder| folder.ends_with("head"));
-    type Damage = fn(&[u8]) -> Vec<u8>;
-    let truncated: Damage = |bytes| bytes[..bytes.len() / 2].to_vec();
-    let emptied: Damage = |_| Vec::new();
+    let is_metadata: Choice = |file| file.ends_with("_metadata");
+    let is_state: Choice = |file| !file.ends_with("_metadata") && checkpoint_of(file).is_some();
+    // A file in a file system, the only one of its name in a bucket.
+    let is_head: Choice =
+        |file| file.ends_with("head") || file.parent().is_some_and(|folder| folder.ends_with("head"));
+    type Damage = fn(&[u8]) -> Option<Vec<u8>>;
+    let truncated: Damage = |bytes| Some(bytes[..bytes.len() / 2].to_vec());
+    let emptied: Damage = |_| Some(Vec::new());
     let altered: Damage = |bytes| {
         let mut bytes = bytes.to_vec();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 0x10;
-        bytes
+        Some(bytes)
     };
-    for choice in [is_metadata, is_head] {
-        for (what, damage) in [
-            ("truncated", truncated),
-            ("emptied", emptied),
-            ("altered", altered),
-        ] {
-            // Every start writes a head of its own, so the newest is looked for each time.
-            let files = files_below(&bench.checkpoints())?;
-            let newest = files
-                .iter()
-                .filter(|file| choice(file))
-                .max_by_key(|file| number_in(file));
-            let file = newest.with_context(|| format!("not among {files:?}"))?;
-            let good = fs::read(file)?;
-            fs::write(file, damage(&good))?;
-            let mut run = bench.start(&RunOptions::parallel(2))?;
-            let status = run.ended_within(LIMIT)?.with_context(|| {
-                format!(
-                    "the job goes on from {} {what}:\n{}",
-                    file.display(),
-                    run.process.log_tail()
-                )
-            })?;
-            ensure!(!status.success(), "the job ended as if nothing had happened");
-            says(&run, "hint:").with_context(|| format!("{} {what}", file.display()))?;
-            fs::write(file, &good)?;
+    let missing: Damage = |_| None;
+    // (That the newest of several heads is missing nobody can see.)
+    for (choice, what, damage) in [
+        (is_metadata, "truncated", truncated),
+        (is_metadata, "emptied", emptied),
+        (is_metadata, "altered", altered),
+        (is_metadata, "missing", missing),
+        (is_state, "truncated", truncated),
+        (is_state, "emptied", emptied),
+        (is_state, "altered", altered),
+        (is_state, "missing", missing),
+        (is_head, "truncated", truncated),
+        (is_head, "emptied", emptied),
+        (is_head, "altered", altered),
+    ] {
+        // Every start writes a head of its own, so the newest is looked for each time.
+        let files = files_below(&place)?;
+        let newest = files
+            .iter()
+            .filter(|file| choice(file))
+            .max_by_key(|file| number_in(file));
+        let file = newest.with_context(|| format!("not among {files:?}"))?;
+        let good = fs::read(file)?;
+        match damage(&good) {
+            Some(bytes) => fs::write(file, bytes)?,
+            None => fs::rename(file, file.with_extension("away"))?,
+        }
+        let mut run = bench.start(&RunOptions::parallel(2))?;
+        let status = run.ended_within(LIMIT)?.with_context(|| {
+            format!(
+                "the job goes on from {} {what}:\n{}",
+                file.display(),
+                run.process.log_tail()
+            )
+        })?;
+        ensure!(!status.success(), "the job ended as if nothing had happened");
+        says(&run, "hint:").with_context(|| format!("{} {what}", file.display()))?;
+        match damage(&good) {
+            Some(_) => fs::write(file, &good)?,
+            None => fs::rename(file.with_extension("away"), file)?,
         }
     }
     let run = bench.start(&RunOptions::parallel(1))?;
@@ -330,19 +358,16 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The number in the name of the file or of its folder: `chk-12/_metadata`, `head/7`.
+/// The checkpoint that a file belongs to: `chk-12/_metadata`, `chk-12/<uuid>`.
+fn checkpoint_of(path: &Path) -> Option<u64> {
+    let folder = path.parent()?.file_name()?.to_str()?;
+    folder.strip_prefix("chk-")?.split('-').next()?.parse().ok()
+}
+
+/// The number of the checkpoint or of the head: `head/7`.
 fn number_in(path: &Path) -> u64 {
-    let digits = |name: Option<&std::ffi::OsStr>| {
-        let text: String = name?
-            .to_string_lossy()
-            .chars()
-            .filter(char::is_ascii_digit)
-            .collect();
-        text.parse().ok()
-    };
-    digits(path.file_name())
-        .or_else(|| digits(path.parent()?.file_name()))
-        .unwrap_or(0)
+    let own = || path.file_name()?.to_str()?.parse().ok();
+    checkpoint_of(path).or_else(own).unwrap_or(0)
 }
 
 /// The engine's log holds the text.

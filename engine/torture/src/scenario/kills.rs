@@ -63,12 +63,7 @@ pub fn run(kafka: &Kafka, line: Line, s3: Option<&S3>, kills: &Kills) -> Result<
         .option("execution.checkpointing.tolerable-failed-checkpoints", "1000000");
     let mut place = bench.checkpoints();
     if let Some(s3) = s3 {
-        for (key, value) in s3.options() {
-            bench.job.option(key, value);
-        }
-        bench
-            .job
-            .option("execution.checkpointing.dir", s3.url("checkpoints"));
+        bench.use_s3(s3);
         place = s3.bucket();
     }
     let points = failpoint::ALL

@@ -18,18 +18,17 @@ fn secure() -> (&'static Kafka, &'static Secure) {
     (kafka, kafka.secure().unwrap())
 }
 
-fn login(mechanism: &str, user: &str, password: &str) -> SourceSpec {
+fn login(mechanism: &str) -> SourceSpec {
+    login_by(mechanism, &secure().1.login(mechanism))
+}
+
+fn login_by(mechanism: &str, jaas: &str) -> SourceSpec {
     let (kafka, secure) = secure();
-    let module = match mechanism {
-        "PLAIN" => "org.apache.kafka.common.security.plain.PlainLoginModule",
-        _ => "org.apache.kafka.common.security.scram.ScramLoginModule",
-    };
-    let jaas = format!("{module} required username=\"{user}\" password=\"{password}\";");
     let options = [
         ("scan.bounded.mode", "latest-offset"),
         ("properties.security.protocol", "SASL_SSL"),
         ("properties.sasl.mechanism", mechanism),
-        ("properties.sasl.jaas.config", jaas.as_str()),
+        ("properties.sasl.jaas.config", jaas),
         (
             "properties.ssl.truststore.location",
             secure.truststore.to_str().unwrap(),
@@ -47,9 +46,8 @@ fn login(mechanism: &str, user: &str, password: &str) -> SourceSpec {
 
 #[test]
 fn every_mechanism_logs_in() {
-    let (_, secure) = secure();
-    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
-        let mut job = Job::open(&login(mechanism, secure.user, secure.password), 1, None).unwrap();
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] {
+        let mut job = Job::open(&login(mechanism), 1, None).unwrap();
         job.run_to_end().unwrap();
         assert_eq!(job.ids(), (0..10).collect::<Vec<_>>(), "{mechanism}");
     }
@@ -58,7 +56,7 @@ fn every_mechanism_logs_in() {
 #[test]
 fn pem_trust_stores_too() {
     let (_, secure) = secure();
-    let mut spec = login("PLAIN", secure.user, secure.password);
+    let mut spec = login("PLAIN");
     let pem = std::fs::read_to_string(&secure.ca_pem).unwrap();
     for (name, value) in [
         ("location", Some(secure.ca_pem.to_str().unwrap())),
@@ -87,12 +85,15 @@ fn pem_trust_stores_too() {
 #[test]
 fn a_refused_login_is_said_and_its_secrets_are_not() {
     let (_, secure) = secure();
-    let e = refused(&login("SCRAM-SHA-256", secure.user, "wr0ng-s3cret"));
-    assert!(e.contains("refuse"), "{e}");
-    assert!(!e.contains("wr0ng-s3cret"), "{e}");
+    for (mechanism, right) in [("SCRAM-SHA-256", secure.password), ("OAUTHBEARER", secure.scope)] {
+        let jaas = secure.login(mechanism).replace(right, "wr0ng-s3cret");
+        let e = refused(&login_by(mechanism, &jaas));
+        assert!(e.contains("refuse"), "{e}");
+        assert!(!e.contains("wr0ng-s3cret"), "{e}");
+    }
 
     // No trust in the broker's certificate: the machine's own roots do not know it.
-    let mut spec = login("PLAIN", secure.user, secure.password);
+    let mut spec = login("PLAIN");
     for name in ["location", "type", "password"] {
         spec.table
             .options

@@ -86,7 +86,7 @@ mod tests {
     fn the_command_line_is_sound_and_every_benchmark_has_defaults() {
         Arguments::command().debug_assert();
         assert_eq!(defaults::<passthrough::Options>().messages, 30_000_000);
-        assert_eq!(defaults::<passthrough::TuneOptions>().messages, 10_000_000);
+        assert_eq!(defaults::<passthrough::TuneOptions>().messages, 20_000_000);
         assert!(defaults::<latency::Options>().seconds >= 30);
         assert!(defaults::<startup::Options>().tries >= 10);
     }

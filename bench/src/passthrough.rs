@@ -116,10 +116,10 @@ pub fn run(options: &Options, folder: &Folder) -> Result<()> {
 #[derive(Debug, Args, Clone)]
 pub struct TuneOptions {
     /// Messages in the input topic
-    #[arg(long, default_value_t = 10_000_000)]
+    #[arg(long, default_value_t = 20_000_000)]
     pub messages: u64,
     /// Passes with each settings that count
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 2)]
     pub rounds: usize,
     /// Passes before, which do not count
     #[arg(long, default_value_t = 1)]

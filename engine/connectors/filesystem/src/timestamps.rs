@@ -194,7 +194,7 @@ mod tests {
     /// Expected values are those of `java.sql.Timestamp` (JDK 17).
     #[test]
     fn local_times_and_instants_are_those_of_java_sql() {
-        let seconds = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().timestamp();
+        let seconds = |text: &str| chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp();
         for (zone, local, instant, back) in [
             (
                 "America/New_York",

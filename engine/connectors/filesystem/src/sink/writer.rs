@@ -501,6 +501,7 @@ mod tests {
             subtask: 0,
             parallelism: 1,
             attempt: 1,
+            gated: false,
             waker: Waker::default(),
             runtime: runtime.handle().clone(),
         };

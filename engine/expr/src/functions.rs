@@ -15,7 +15,7 @@ mod hash;
 mod interval;
 mod logic;
 mod math;
-mod regexp;
+pub(crate) mod regexp;
 mod string;
 mod support;
 mod temporal;

@@ -10,13 +10,15 @@
 //! Layout: `types` Flink's logical types and their Arrow form, `scalar` literal values, `ir` the
 //! expression tree, `function` signatures and implicit casts, `functions` the functions, one
 //! file a family, `cast` CAST and TRY_CAST, `compile` the IR made executable, `value` evaluated
-//! arguments, `text` dates, times and numbers as text, shared with the formats.
+//! arguments, `text` dates, times and numbers as text, shared with the formats, `java_regex` regular
+//! expressions of options.
 
 pub mod cast;
 pub mod compile;
 pub mod function;
 pub(crate) mod functions;
 pub mod ir;
+pub mod java_regex;
 pub mod scalar;
 pub mod text;
 pub mod types;

@@ -8,6 +8,7 @@ use millrace_connector_api::{OptionSpec, Options, Registry};
 use millrace_core::config::MemorySize;
 use millrace_core::{Error, Result};
 use millrace_dataflow::TableSpec;
+use millrace_expr::java_regex;
 use regex::Regex;
 
 use crate::timestamps::Zone;
@@ -195,7 +196,7 @@ impl Settings {
         let path = local_path(&options, &options.require::<String>("path")?)?;
         let path_pattern = match options.raw("source.path.regex-pattern") {
             None => None,
-            Some(text) => Some(Regex::new(&format!("^(?:{text})$")).map_err(|e| {
+            Some(text) => Some(java_regex::whole(text).map_err(|e| {
                 options
                     .wrong("source.path.regex-pattern", "a regular expression")
                     .with_source(e)

@@ -212,6 +212,15 @@ impl Compiled {
     }
 }
 
+/// A pattern of Java that must match a whole text, as `Pattern.matches` has it.
+pub(crate) fn whole(pattern: &str) -> Result<Regex> {
+    let java = Java::translate(pattern).map_err(|what| {
+        Error::unsupported(format!("the regular expression '{pattern}'")).with_detail(what)
+    })?;
+    Regex::new(&format!("^(?:{})$", java.out))
+        .map_err(|e| Error::user(format!("'{pattern}' is no regular expression")).with_source(e))
+}
+
 /// A compiled pattern, matched as Java's `Matcher` does.
 #[derive(Clone)]
 struct Pattern {

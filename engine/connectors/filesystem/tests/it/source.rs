@@ -181,6 +181,11 @@ fn what_cannot_be_is_refused_before_anything_is_read() {
         "'source.monitor-interval'",
     );
     refused(&with(&[("auto-compaction", "true")]), "not supported");
+    refused(&with(&[("source.path.regex-pattern", ".*(?!x)")]), "look");
+    refused(
+        &with(&[("source.path.regex-pattern", "(")]),
+        "'source.path.regex-pattern' = '('",
+    );
     refused(
         &with(&[("json.ignore-errors", "true")]),
         "unknown option 'json.ignore-errors'",

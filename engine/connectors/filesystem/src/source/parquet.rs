@@ -8,6 +8,7 @@ mod int96;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use arrow::array::new_null_array;
 use arrow::datatypes::Schema;
 use millrace_core::{Error, Result};
 use millrace_expr::RowType;
@@ -26,8 +27,8 @@ pub struct ParquetFile {
     path: PathBuf,
     reader: ParquetRecordBatchReader,
     fields: RowType,
-    /// For each field its column of a batch.
-    columns: Vec<usize>,
+    /// For each field its column of a batch, if the file has it.
+    columns: Vec<Option<usize>>,
     /// Where INT96 timestamps are read in nanoseconds.
     range: Option<RangeCheck>,
     zone: Zone,
@@ -49,16 +50,21 @@ fn damaged(path: &Path, e: impl std::error::Error + Send + Sync + 'static) -> Er
         .with_source(e)
 }
 
-/// The place of each field in the file's schema; clear errors for what is missing or of another type.
-fn places(path: &Path, file: &Schema, fields: &RowType) -> Result<Vec<usize>> {
+/// The place of each field in the file's schema; a clear error for what is of another type. `None`
+/// for a column that the file does not have: as with Flink it is NULL, files of an older schema have it so.
+fn places(path: &Path, file: &Schema, fields: &RowType) -> Result<Vec<Option<usize>>> {
     let place = |field: &millrace_expr::Field| {
         let declared = field.data_type.to_arrow();
         let Some((at, found)) = file.column_with_name(&field.name) else {
+            if field.data_type.nullable {
+                return Ok(None);
+            }
             let names: Vec<_> = file.fields().iter().map(|f| f.name().as_str()).collect();
-            return Err(
-                Error::user(format!("a Parquet file lacks the column '{}'", field.name))
-                    .with_detail(format!("{}: has {}", path.display(), names.join(", "))),
-            );
+            return Err(Error::user(format!(
+                "a Parquet file lacks the column '{}', which is NOT NULL",
+                field.name
+            ))
+            .with_detail(format!("{}: has {}", path.display(), names.join(", "))));
         };
         if !schema::readable(found.data_type(), &declared) {
             return Err(Error::user(format!(
@@ -68,7 +74,7 @@ fn places(path: &Path, file: &Schema, fields: &RowType) -> Result<Vec<usize>> {
             .with_detail(format!("{}: {} in the file", path.display(), found.data_type()))
             .with_hint(format!("the table declares {}", field.data_type)));
         }
-        Ok(at)
+        Ok(Some(at))
     };
     fields.fields.iter().map(place).collect()
 }
@@ -80,7 +86,19 @@ pub fn check(path: &Path, fields: &RowType) -> Result<()> {
 impl ParquetFile {
     pub fn open(path: &Path, position: u64, fields: &RowType, max_rows: usize, zone: Zone) -> Result<Self> {
         let found = metadata(path)?;
-        let roots = places(path, found.schema(), fields)?;
+        let places = places(path, found.schema(), fields)?;
+        for (field, _) in fields
+            .fields
+            .iter()
+            .zip(&places)
+            .filter(|(_, place)| place.is_none())
+        {
+            tracing::warn!(file = %path.display(), column = field.name, "a Parquet file lacks a column: it is NULL");
+        }
+        // A batch has the masked columns in the file's order.
+        let mut roots: Vec<usize> = places.iter().copied().flatten().collect();
+        roots.sort_unstable();
+        roots.dedup();
         let offset = usize::try_from(position).map_err(|e| damaged(path, e))?;
         // With INT96 in the units that the table declares.
         let reader = |schema: Schema, roots: &[usize]| -> Result<ParquetRecordBatchReader> {
@@ -95,25 +113,21 @@ impl ParquetFile {
                 .build()
                 .map_err(|e| damaged(path, e))
         };
-        let declared = int96::declared(&found, &roots, fields);
+        let declared = int96::declared(&found, &places, fields);
         let range = match int96::in_nanoseconds(&found, &declared) {
             None => None,
             Some((schema, checked)) => Some(RangeCheck::new(reader(schema, &checked)?, checked)),
         };
-        // A batch has the masked columns in the file's order.
-        let mut sorted = roots.clone();
-        sorted.sort_unstable();
-        sorted.dedup();
-        let columns = roots
+        let columns = places
             .iter()
-            .filter_map(|r| sorted.iter().position(|s| s == r))
+            .map(|place| place.and_then(|p| roots.iter().position(|r| *r == p)))
             .collect();
         Ok(ParquetFile {
             path: path.to_owned(),
             reader: reader(declared, &roots)?,
             fields: fields.clone(),
             columns,
-            range: range.map(|check: RangeCheck| check.among(&sorted)),
+            range: range.map(|check: RangeCheck| check.among(&roots)),
             zone,
             position,
         })
@@ -136,7 +150,10 @@ impl FileReader for ParquetFile {
             .fields
             .iter()
             .zip(&self.columns)
-            .map(|(field, &at)| schema::convert(batch.column(at), field, self.zone))
+            .map(|(field, at)| match at {
+                Some(at) => schema::convert(batch.column(*at), field, self.zone),
+                None => Ok(new_null_array(&field.data_type.to_arrow(), batch.num_rows())),
+            })
             .collect::<Result<Vec<_>>>()
             .map_err(|e| located(e, &self.path, self.position, "row"))?;
         self.position += batch.num_rows() as u64;

@@ -286,7 +286,15 @@ fn parquet_keeps_every_type_and_resumes_at_a_row() {
         e.contains("column 'price'") && e.contains("Decimal128(20, 3)"),
         "{e}"
     );
-    wrong.columns[1].name = "cost".to_owned();
+    // A column that is not there is NULL, if it may be.
+    wrong.columns[1] = Field::new("cost", DataType::decimal(20, 3));
+    let rows = read_all(&wrong).unwrap();
+    assert!(rows[7].starts_with("7|NULL|"), "{}", rows[7]);
+    let mut only = all_columns(&wrong);
+    only.projection = vec![1];
+    let rows = drain(reader(&only, 0, 1, 64, None).unwrap().as_mut()).unwrap();
+    assert_eq!(rows, vec!["NULL"; 100]);
+    wrong.columns[1].data_type.nullable = false;
     let e = connector
         .source()
         .unwrap()

@@ -15,12 +15,12 @@ use parquet::basic::Type as PhysicalType;
 
 use crate::timestamps::{out_of_range, values};
 
-/// The file's schema with INT96 in the units that `fields`, at `roots`, declare; in others
-/// microseconds.
-pub fn declared(file: &ArrowReaderMetadata, roots: &[usize], fields: &RowType) -> Schema {
+/// The file's schema with INT96 in the units that `fields`, at root columns `places`, declare; in
+/// others microseconds.
+pub fn declared(file: &ArrowReaderMetadata, places: &[Option<usize>], fields: &RowType) -> Schema {
     let declared: Vec<ArrowType> = fields.fields.iter().map(|f| f.data_type.to_arrow()).collect();
     with_units(file, &|root, path_unit| {
-        let at = roots.iter().position(|r| *r == root);
+        let at = places.iter().position(|p| *p == Some(root));
         at.and_then(|at| path_unit(&declared[at]))
             .unwrap_or(TimeUnit::Microsecond)
     })

@@ -1,6 +1,6 @@
-//! Records a second, on one core, of reading and writing the JSON of the benchmarks.
+//! Records a second, on one core, of reading and writing what the benchmarks do.
 //!
-//! `cargo run --release -p millrace-formats --example json_speed`
+//! `cargo run --release -p millrace-formats --example format_speed`
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -61,7 +61,14 @@ fn main() -> Result<()> {
             i % 90
         )
     };
-    measure("decimals, doubles, nested", format.as_ref(), &wide, record)
+    measure("decimals, doubles, nested", format.as_ref(), &wide, record)?;
+    let raw = registry.format("speed", "raw")?;
+    let record = |i: usize| format!("{i:064}");
+    for data_type in [DataType::bytes(), DataType::string()] {
+        let fields = RowType::new(vec![Field::new("value", data_type.clone())]);
+        measure(&format!("raw {data_type}"), raw.as_ref(), &fields, record)?;
+    }
+    Ok(())
 }
 
 fn measure(
@@ -82,8 +89,9 @@ fn measure(
     for i in 0..RECORDS {
         payloads.push(Some(record(i).as_bytes()));
     }
-    let mut decoder = format.decoder(&table, "json.", fields)?;
-    let mut encoder = format.encoder(&table, "json.", fields)?;
+    let prefix = format!("{}.", format.identifier());
+    let mut decoder = format.decoder(&table, &prefix, fields)?;
+    let mut encoder = format.encoder(&table, &prefix, fields)?;
     let decoded = decoder.decode(&payloads).map_err(|e| e.error)?;
     let batch = RecordBatch::try_new(fields.to_arrow(), decoded.columns)
         .map_err(|e| millrace_core::Error::internal("columns do not fit").with_source(e))?;

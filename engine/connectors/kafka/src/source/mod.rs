@@ -118,7 +118,8 @@ impl SourceFactory for KafkaSource {
     fn open(&self, spec: &SourceSpec, context: SourceContext) -> Result<Box<dyn SourceReader>> {
         let options = self.options(&spec.table)?;
         // Connects while the offsets are asked for.
-        let partitions = LibrdkafkaReader::open(&options.properties, context.waker.clone())?;
+        let partitions =
+            LibrdkafkaReader::open(&options.properties, &options.startup, context.waker.clone())?;
         let cluster = Cluster::connect(&options.properties, options.properties.call_timeout())?;
         Ok(Box::new(reader::KafkaReader::open(
             spec,

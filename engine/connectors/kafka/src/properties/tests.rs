@@ -103,6 +103,31 @@ fn values_are_translated() {
         ),
         ("linger.ms", "7", Producer, "linger.ms", "7"),
         ("acks", "1", Producer, "acks", "1"),
+        // Bounds of librdkafka's that are narrower than Java's.
+        (
+            "request.timeout.ms",
+            "400000",
+            Consumer,
+            "socket.timeout.ms",
+            "300000",
+        ),
+        (
+            "request.timeout.ms",
+            "1000000",
+            Producer,
+            "request.timeout.ms",
+            "900000",
+        ),
+        ("fetch.max.bytes", "65536", Consumer, "fetch.max.bytes", "65536"),
+        ("fetch.max.bytes", "65536", Admin, "message.max.bytes", "65536"),
+        ("fetch.max.bytes", "1", Consumer, "fetch.max.bytes", "1000"),
+        (
+            "fetch.max.bytes",
+            "2147483647",
+            Consumer,
+            "fetch.max.bytes",
+            "2147483135",
+        ),
         ("client.id", "me", Admin, "client.id", "me"),
         (
             "isolation.level",
@@ -177,12 +202,14 @@ fn unknown_refused_and_wrong_properties_are_errors() {
             "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
         ),
         (("bootstrap.servers", " , "), "host:port"),
+        (("fetch.max.bytes", "-1"), "'properties.fetch.max.bytes' = '-1'"),
     ] {
         let e = parse(&[given]).err().unwrap().to_string();
         assert!(e.contains(expected), "{given:?}: {e}");
     }
     // Without effect, yet valid.
     parse(&[
+        ("max.block.ms", "5"),
         ("max.poll.records", "5"),
         ("group.instance.id", "x"),
         ("sasl.login.refresh.window.factor", "1"),
@@ -351,4 +378,15 @@ fn tls_for_both_clients() {
     assert!(e.contains("/no/such/store") && e.contains("table 't'"), "{e}");
     let old = parse(&[("security.protocol", "SSL"), ("ssl.enabled.protocols", "TLSv1.1")]);
     assert!(old.err().unwrap().to_string().contains("TLSv1.2"));
+    // What would leave a weaker protocol open than was asked for.
+    let new = parse(&[("security.protocol", "SSL"), ("ssl.enabled.protocols", "TLSv1.3")]);
+    assert!(new.err().unwrap().to_string().contains("TLS 1.3 alone"));
+    // Java's own defaults, and a stronger one than was asked for.
+    for (name, value) in [
+        ("ssl.protocol", "TLSv1.3"),
+        ("ssl.enabled.protocols", "TLSv1.2,TLSv1.3"),
+        ("ssl.enabled.protocols", "TLSv1.2"),
+    ] {
+        parse(&[("security.protocol", "SSL"), (name, value)]).unwrap();
+    }
 }

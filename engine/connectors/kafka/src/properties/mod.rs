@@ -139,6 +139,37 @@ impl Properties {
             .map(Duration::from_millis)
     }
 
+    /// Whether the producer is idempotent. As in Java it is unless a property speaks against it, and
+    /// that is an error only where idempotence was asked for.
+    pub fn idempotence(&self) -> Result<bool> {
+        let is_wanted = self
+            .get("enable.idempotence")
+            .map(|v| v.trim().eq_ignore_ascii_case("true"));
+        match (is_wanted, self.against_idempotence()) {
+            (Some(true), Some((name, expected))) => Err(self.wrong(name, expected).with_hint(format!(
+                "with 'properties.enable.idempotence' = 'true' it takes {expected}"
+            ))),
+            (Some(wanted), _) => Ok(wanted),
+            (None, against) => Ok(against.is_none()),
+        }
+    }
+
+    /// The property that no idempotent producer can have as it is, and what it could be.
+    pub fn against_idempotence(&self) -> Option<(&'static str, &'static str)> {
+        let number = |name: &str| self.get(name).and_then(|v| v.trim().parse::<i64>().ok());
+        let in_flight = "max.in.flight.requests.per.connection";
+        if self
+            .get("acks")
+            .is_some_and(|v| !["all", "-1"].contains(&v.trim()))
+        {
+            return Some(("acks", "'all'"));
+        }
+        if number("retries") == Some(0) {
+            return Some(("retries", "a number from 1"));
+        }
+        (number(in_flight) > Some(5)).then_some((in_flight, "a number up to 5"))
+    }
+
     /// Says once which properties have no effect.
     pub fn warn(&self, role: Role) {
         for name in self.given.keys() {
@@ -171,6 +202,9 @@ impl Properties {
         };
         for (name, value) in self.defaults(role) {
             config.set(name, value);
+        }
+        if role == Role::Producer {
+            config.set("enable.idempotence", self.idempotence()?.to_string());
         }
         for (name, value) in &self.given {
             let Some(property) = table::find(name) else {
@@ -245,7 +279,8 @@ impl Properties {
                 ]);
             }
             Role::Producer => {
-                defaults.extend([("enable.idempotence", "true"), ("acks", "all")]);
+                // librdkafka's is a million for a producer that is not idempotent.
+                defaults.extend([("acks", "all"), ("max.in.flight.requests.per.connection", "5")]);
             }
         }
         defaults

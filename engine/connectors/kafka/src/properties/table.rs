@@ -126,7 +126,7 @@ pub const PROPERTIES: &[Property] = &[
         Consumer,
         NoEffect("offsets are committed when a checkpoint completes"),
     ),
-    p("enable.idempotence", Producer, Option("enable.idempotence")),
+    p("enable.idempotence", Producer, Engine),
     p("enable.metrics.push", Both, Option("enable.metrics.push")),
     p(
         "exclude.internal.topics",

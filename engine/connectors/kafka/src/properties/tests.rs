@@ -180,6 +180,60 @@ fn every_translated_configuration_makes_a_client() {
     }
 }
 
+/// What librdkafka checks only when a client is made.
+#[test]
+fn properties_at_the_bounds_make_clients() {
+    for (given, role) in [
+        (("fetch.max.bytes", "1"), Role::Consumer),
+        (("fetch.max.bytes", "65536"), Role::Consumer),
+        (("fetch.max.bytes", "2147483647"), Role::Admin),
+        (("request.timeout.ms", "2147483647"), Role::Consumer),
+        (("request.timeout.ms", "1"), Role::Producer),
+        (("acks", "1"), Role::Producer),
+        (("acks", "0"), Role::Producer),
+        (("retries", "0"), Role::Producer),
+        (("max.in.flight.requests.per.connection", "10"), Role::Producer),
+    ] {
+        let config = parse(&[given]).unwrap().rdkafka(role).unwrap().config();
+        let made = match role {
+            Role::Producer => config
+                .create::<rdkafka::producer::BaseProducer>()
+                .map(|_| ())
+                .map_err(|e| e.to_string()),
+            _ => config
+                .create::<rdkafka::consumer::BaseConsumer>()
+                .map(|_| ())
+                .map_err(|e| e.to_string()),
+        };
+        assert_eq!(made, Ok(()), "{given:?}");
+    }
+}
+
+#[test]
+fn idempotence_gives_way_as_in_java_unless_it_was_asked_for() {
+    let is_idempotent = |given: &[(&str, &str)]| parse(given).unwrap().idempotence();
+    assert!(is_idempotent(&[]).unwrap());
+    for given in [("acks", "-1"), ("retries", "3"), ("enable.idempotence", "TRUE")] {
+        assert!(is_idempotent(&[given]).unwrap(), "{given:?}");
+    }
+    assert!(!is_idempotent(&[("enable.idempotence", "false")]).unwrap());
+    for given in [
+        ("acks", "1"),
+        ("acks", "0"),
+        ("retries", "0"),
+        ("max.in.flight.requests.per.connection", "6"),
+    ] {
+        assert!(!is_idempotent(&[given]).unwrap(), "{given:?}");
+        let e = is_idempotent(&[given, ("enable.idempotence", "true")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            e.contains(&format!("'properties.{}' = '{}'", given.0, given.1)),
+            "{e}"
+        );
+    }
+}
+
 #[test]
 fn unknown_refused_and_wrong_properties_are_errors() {
     for (given, expected) in [

@@ -65,6 +65,7 @@ impl SinkFactory for Sink {
         let options = self.options(table)?;
         options::topic(&table.name, &options.topics)?;
         options::transaction_timeout(&options)?;
+        options::check_idempotence(&options)?;
         let spec = SinkSpec {
             table: table.clone(),
             metadata: Vec::new(),

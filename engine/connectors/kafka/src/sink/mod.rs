@@ -57,7 +57,9 @@ impl Sink {
 }
 
 impl SinkFactory for Sink {
-    fn metadata(&self, _table: &TableSpec) -> Result<Vec<Field>> {
+    fn metadata(&self, table: &TableSpec) -> Result<Vec<Field>> {
+        // Flink's table of several topics has a column that says which; ours says that it cannot be.
+        options::topic(&table.name, &self.options(table)?.topics)?;
         Ok(encode::metadata())
     }
 

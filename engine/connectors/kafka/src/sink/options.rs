@@ -22,8 +22,8 @@ pub fn topic<'a>(table: &str, topics: &'a Topics) -> Result<&'a str> {
             Error::unsupported(format!("writing to several topics (table '{table}')"))
                 .with_hint("a table that is written needs 'topic' with exactly one topic"),
         ),
-        _ => Err(Error::user(format!(
-            "table '{table}' cannot be written: it has a 'topic-pattern'"
+        Topics::Pattern(_) => Err(Error::unsupported(format!(
+            "writing to topics of a 'topic-pattern' (table '{table}')"
         ))
         .with_hint("a table that is written needs 'topic' with exactly one topic")),
     }

@@ -83,11 +83,15 @@ impl SinkFactory for Sink {
         let options = self.options(&spec.table)?;
         let topic = options::topic(&spec.table.name, &options.topics)?;
         options.properties.warn(Role::Producer);
-        options::properties(&options)?;
+        let client_properties = options::properties(&options)?;
+        let is_transactional = options.guarantee == DeliveryGuarantee::ExactlyOnce;
+        let timeout = options::transaction_timeout(&options)?;
+        librdkafka::check(&client_properties, topic, is_transactional.then_some(timeout))
+            .map_err(|e| in_table(e, &spec.table.name))?;
         let admin = Admin::new(options.properties.wire()?)?;
         blocking(async {
             partitions(&admin, &spec.table.name, topic).await?;
-            if options.guarantee == DeliveryGuarantee::ExactlyOnce {
+            if is_transactional {
                 options::check_transaction_timeout(&admin, &options).await?;
             }
             Ok(())
@@ -194,6 +198,14 @@ impl SinkFactory for Sink {
             }
         }
     }
+}
+
+fn in_table(e: Error, table: &str) -> Error {
+    let detail = match e.detail() {
+        Some(detail) => format!("table '{table}': {detail}"),
+        None => format!("table '{table}'"),
+    };
+    e.with_detail(detail)
 }
 
 /// What transactional ids begin with; nothing where there are no transactions.

@@ -21,6 +21,7 @@ use millrace_kafka_wire::{
 
 use self::native::{Failure, Native, Record};
 pub use self::task::Task;
+use super::options::ClientProperties;
 use crate::writer::{Block, Client, Committed, Handle, Protocol, TransactionalWriter, Writer};
 
 /// librdkafka's "any partition": its partitioner decides.
@@ -59,6 +60,20 @@ impl Librdkafka {
             runtime: self.runtime.clone(),
         })
     }
+}
+
+/// Whether librdkafka makes a producer of these properties. Takes no transactional id over.
+pub fn check(client: &ClientProperties, topic: &str, transaction_timeout: Option<Duration>) -> Result<()> {
+    let mut properties = client.properties.clone();
+    if let Some(timeout) = transaction_timeout {
+        let timeout = timeout.as_millis().to_string();
+        properties.push(("transactional.id".to_owned(), "check".to_owned()));
+        properties.push(("transaction.timeout.ms".to_owned(), timeout));
+    }
+    let native = Native::new(&properties, topic, client.tokens.clone(), Waker::default())?;
+    // It joins threads, for which nobody has to wait.
+    std::thread::spawn(move || drop(native));
+    Ok(())
 }
 
 impl Client for Librdkafka {

@@ -95,7 +95,8 @@ pub fn properties(options: &TableOptions) -> Result<ClientProperties> {
     }
     let delivery_timeout = delivery_timeout.as_millis().to_string();
     let own = [
-        ("partitioner", "murmur2_random"),
+        // Our partitioner is asked for records without keys too.
+        ("sticky.partitioning.linger.ms", "0"),
         ("message.timeout.ms", delivery_timeout.as_str()),
         // Visible only with a checkpoint, so a few milliseconds buy full batches for nothing.
         ("linger.ms", if is_transactional { "10" } else { "1" }),

@@ -29,6 +29,8 @@ use crate::writer::{Block, Client, Committed, Handle, Protocol, TransactionalWri
 
 /// One blocking call of librdkafka; between two of them it is seen whether anybody still waits.
 const CALL_MS: i32 = 5_000;
+/// One call of librdkafka's flush; between two of them it is seen whether a record failed.
+const FLUSH_MS: i32 = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -49,14 +51,16 @@ impl Librdkafka {
     fn producer(&self, own: &[(&str, &str)], waker: Waker) -> Result<Producer> {
         let mut properties = self.properties.clone();
         properties.extend(own.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
-        let native = Native::new(&properties, &self.topic, self.tokens.clone(), waker)?;
+        let native = Native::new(&properties, &self.topic, self.tokens.clone(), waker.clone())?;
         Ok(Producer {
             native: Some(Arc::new(native)),
             topic: self.topic.clone(),
             spread: Spread::new(self.partition),
             room_at: None,
+            flushing: None,
             transaction: None,
             runtime: self.runtime.clone(),
+            waker,
         })
     }
 }
@@ -123,8 +127,11 @@ struct Producer {
     spread: Spread,
     /// The queue was full: there is room again once no more than so many records are in flight.
     room_at: Option<u64>,
+    /// Sends what lingers, and wakes the subtask when it is acknowledged.
+    flushing: Option<Task<()>>,
     transaction: Option<TransactionLimits>,
     runtime: Runtime,
+    waker: Waker,
 }
 
 struct TransactionLimits {
@@ -153,6 +160,30 @@ impl Producer {
         match native.failure() {
             None => Ok(()),
             Some(failure) => Err(self.error("a record could not be written to Kafka", &failure)),
+        }
+    }
+
+    /// Has a thread that may block tell librdkafka not to linger, which it does as long as a call of
+    /// its flush lasts; `Ready` when everything is acknowledged.
+    fn keep_flushing(&mut self) -> Result<Poll<()>> {
+        loop {
+            if let Some(flushing) = &mut self.flushing {
+                if flushing.poll()?.is_pending() {
+                    return Ok(Poll::Pending);
+                }
+                self.flushing = None;
+            }
+            // A failed record is never acknowledged.
+            self.drive()?;
+            let native = self.native()?.clone();
+            if native.in_flight() == 0 {
+                return Ok(Poll::Ready(()));
+            }
+            let flush = task::blocking(move || {
+                native.flush(FLUSH_MS);
+                Ok(())
+            });
+            self.flushing = Some(Task::spawn(&self.runtime, self.waker.clone(), flush));
         }
     }
 
@@ -199,14 +230,11 @@ impl Writer for Producer {
     }
 
     fn poll_flush(&mut self) -> Result<Poll<()>> {
-        self.native()?.await_events();
         self.drive()?;
-        let native = self.native()?;
-        if native.in_flight() > 0 {
+        if self.native()?.in_flight() > 0 && self.keep_flushing()?.is_pending() {
             return Ok(Poll::Pending);
         }
-        native.stop_awaiting();
-        match native.fatal() {
+        match self.native()?.fatal() {
             None => Ok(Poll::Ready(())),
             Some(failure) => Err(self.error("the Kafka producer failed", &failure)),
         }

@@ -207,6 +207,13 @@ impl Native {
         unsafe { sys::rd_kafka_poll(self.client, 0) };
     }
 
+    /// Sends what lingers and runs callbacks until all is acknowledged, for at most `timeout_ms`.
+    /// Blocks.
+    pub fn flush(&self, timeout_ms: i32) {
+        // SAFETY: as above. What is not acknowledged after it is seen by `in_flight`.
+        unsafe { sys::rd_kafka_flush(self.client, timeout_ms) };
+    }
+
     /// From now on delivery reports wake the subtask. Poll after it, not before.
     pub fn await_events(&self) {
         self.shared.is_awaited.store(true, Ordering::SeqCst);

@@ -759,6 +759,79 @@ fn what_cannot_be_is_said_before_anything_starts() {
 }
 
 #[test]
+fn a_configuration_that_the_client_refuses_is_said_before_anything_starts() {
+    let kafka = Kafka::shared(Version::Kafka39);
+    let lingers = Job::new(kafka)
+        .with("properties.linger.ms", "5000")
+        .with("properties.delivery.timeout.ms", "2000");
+    let e = lingers.sink.check(&lingers.spec()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::User, "{e}");
+    assert!(
+        e.to_string().contains("table 't'") && e.to_string().contains("linger.ms"),
+        "{e}"
+    );
+    // What Java takes is taken: nothing is waited for beyond the transaction's timeout.
+    let mut patient = Job::new(kafka)
+        .with("properties.delivery.timeout.ms", "900000")
+        .with("properties.request.timeout.ms", "2147483647");
+    patient
+        .options
+        .retain(|(key, _)| *key != "properties.transaction.timeout.ms");
+    patient = patient.with("properties.transaction.timeout.ms", "60000");
+    patient.sink.check(&patient.spec()).unwrap();
+    let mut w = patient.open(1);
+    w.write(&["a"]);
+    w.snapshot(1);
+    w.complete(1);
+    assert_eq!(patient.committed(), ["a"]);
+}
+
+#[test]
+fn a_producer_without_idempotence_writes_but_not_exactly_once() {
+    let kafka = Kafka::shared(Version::Kafka41);
+    for (key, value) in [
+        ("properties.acks", "1"),
+        ("properties.acks", "0"),
+        ("properties.retries", "0"),
+        ("properties.max.in.flight.requests.per.connection", "10"),
+        ("properties.enable.idempotence", "false"),
+    ] {
+        let job = Job::new(kafka).with(key, value);
+        let e = job.sink.validate(&job.spec().table).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::User, "{e}");
+        assert!(e.to_string().contains(&format!("'{key}' = '{value}'")), "{e}");
+        let mut job = job.with("sink.delivery-guarantee", "at-least-once");
+        job.sink.validate(&job.spec().table).unwrap();
+        job.sink.check(&job.spec()).unwrap();
+        let mut w = job.open(1);
+        w.write(&["a", "b"]);
+        w.snapshot(1);
+        assert_eq!(job.committed(), ["a", "b"], "{key}");
+    }
+}
+
+#[test]
+fn several_topics_are_refused_by_name() {
+    let kafka = Kafka::shared(Version::Kafka39);
+    let job = Job::on(kafka.bootstrap(), "one;two".to_owned(), "p".to_owned());
+    let mut pattern = job.spec().table;
+    pattern.options.remove("topic");
+    pattern
+        .options
+        .insert("topic-pattern".to_owned(), "o.*".to_owned());
+    for (table, part) in [(job.spec().table, "several topics"), (pattern, "topic-pattern")] {
+        // Of the metadata first: a column 'topic' is what such a table has in Flink.
+        for e in [
+            job.sink.metadata(&table).unwrap_err(),
+            job.sink.validate(&table).unwrap_err(),
+        ] {
+            let said = e.to_string();
+            assert!(said.contains(part) && said.contains("not supported"), "{said}");
+        }
+    }
+}
+
+#[test]
 fn over_tls_and_sasl_both_clients_log_in() {
     let kafka = Kafka::start(Version::Kafka39, Options::default().secure()).unwrap();
     let secure = kafka.secure().unwrap();

@@ -12,14 +12,17 @@ pub fn load(common: &Common) -> Result<Configuration> {
     let mut config = Configuration::default();
     if let Some(folder) = &common.config_dir {
         let file = folder.join("config.yaml");
-        if file.is_file() {
-            let values: Dict = Figment::from(Yaml::file_exact(&file)).extract().map_err(|e| {
-                Error::user("config.yaml cannot be read")
-                    .with_detail(file.display().to_string())
-                    .with_source(e)
-            })?;
-            flatten("", &Value::from(values), &mut config);
+        if !file.is_file() {
+            return Err(Error::user("config.yaml is not there")
+                .with_detail(file.display().to_string())
+                .with_hint("correct --config-dir, or FLINK_CONF_DIR where that is set"));
         }
+        let values: Dict = Figment::from(Yaml::file_exact(&file)).extract().map_err(|e| {
+            Error::user("config.yaml cannot be read")
+                .with_detail(file.display().to_string())
+                .with_source(e)
+        })?;
+        flatten("", &Value::from(values), &mut config);
     }
     for (key, value) in &common.options {
         config.set(key, value);
@@ -94,6 +97,21 @@ mod tests {
     #[test]
     fn an_unknown_option_of_our_own_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(load(&common(folder.path(), &[("millrace.nothing", "1")])).is_err());
+        std::fs::write(folder.path().join("config.yaml"), "").unwrap();
+        let e = load(&common(folder.path(), &[("millrace.nothing", "1")])).unwrap_err();
+        assert!(e.to_string().contains("millrace.nothing"), "{e}");
+    }
+
+    #[test]
+    fn a_folder_without_the_file_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for folder in [folder.path(), "/no/such/folder".as_ref()] {
+            let e = load(&common(folder, &[])).unwrap_err().to_string();
+            let file = folder.join("config.yaml");
+            assert!(
+                e.contains(&file.display().to_string()) && e.contains("--config-dir"),
+                "{e}"
+            );
+        }
     }
 }

@@ -5,6 +5,7 @@ mod config;
 mod logging;
 mod progress;
 mod run;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -19,13 +20,9 @@ fn main() -> ExitCode {
         Command::Run(run) => run::run(&run),
         Command::Explain(explain) => run::explain(&explain),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "millrace",
-                &mut std::io::stdout(),
-            );
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "millrace", &mut script);
+            terminal::print(&String::from_utf8_lossy(&script))
         }
     };
     report(outcome)
@@ -35,8 +32,7 @@ fn report(outcome: Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            logging::clear_line();
-            eprintln!("error: {error}");
+            terminal::say(&format!("error: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -1,12 +1,11 @@
 //! The live line of a running job.
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use millrace_cluster::status::{State, Totals};
 use millrace_cluster::{JobHandle, JobStatus};
 
-use crate::logging;
+use crate::terminal;
 
 /// On a terminal the line is drawn over itself; elsewhere a line is written each second.
 const REDRAW: Duration = Duration::from_millis(250);
@@ -22,7 +21,7 @@ pub struct Progress {
 impl Progress {
     pub fn new() -> Self {
         Progress {
-            terminal: std::io::stderr().is_terminal(),
+            terminal: terminal::is_terminal(),
             last: Instant::now(),
             before: Totals::default(),
             attempt: 0,
@@ -46,8 +45,8 @@ impl Progress {
         self.last = Instant::now();
         self.before = totals;
         match self.terminal {
-            true => logging::draw_line(&line),
-            false => eprintln!("{line}"),
+            true => terminal::draw_line(&line),
+            false => terminal::say(&line),
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Explain, Run};
 use crate::progress::Progress;
-use crate::{config, logging};
+use crate::{config, logging, terminal};
 
 fn read(file: &Path) -> Result<String> {
     let mut text = String::new();
@@ -36,8 +36,11 @@ pub fn explain(arguments: &Explain) -> Result<()> {
     let mut session = Session::new(config, millrace_connectors::registry());
     for outcome in session.execute(&read(&arguments.common.file)?)? {
         match outcome {
-            SqlOutcome::Job(job) => println!("{}", millrace_dataflow::explain::explain(&job.graph)),
-            SqlOutcome::Text(text) => println!("{text}"),
+            SqlOutcome::Job(job) => {
+                let plan = millrace_dataflow::explain::explain(&job.graph);
+                terminal::print(&format!("{plan}\n"))?;
+            }
+            SqlOutcome::Text(text) => terminal::print(&format!("{text}\n"))?,
             SqlOutcome::Done => {}
         }
     }
@@ -58,7 +61,7 @@ pub fn run(arguments: &Run) -> Result<()> {
     let mut specs = Vec::new();
     for outcome in session.execute(&read(&arguments.common.file)?)? {
         match outcome {
-            SqlOutcome::Text(text) => println!("{text}"),
+            SqlOutcome::Text(text) => terminal::print(&format!("{text}\n"))?,
             SqlOutcome::Done => {}
             SqlOutcome::Job(job) => {
                 for key in options::check(&job.config)? {
@@ -142,7 +145,7 @@ fn execute(specs: Vec<JobSpec>, quiet: bool) -> Result<()> {
     let mut progress: Vec<_> = jobs.iter().map(|_| Progress::new()).collect();
     while !jobs.iter().all(JobHandle::is_done) {
         if signals.recv_timeout(Duration::from_millis(50)).is_ok() {
-            logging::clear_line();
+            terminal::clear_line();
             tracing::info!("stopping with a checkpoint; the next run resumes (once more: at once, without)");
             jobs.iter().for_each(|job| job.stopper().stop());
         }
@@ -152,7 +155,7 @@ fn execute(specs: Vec<JobSpec>, quiet: bool) -> Result<()> {
                 .for_each(|(job, progress)| progress.show(job));
         }
     }
-    logging::clear_line();
+    terminal::clear_line();
     let mut first_error = None;
     for job in jobs {
         let status = job.status();

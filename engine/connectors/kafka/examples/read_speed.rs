@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use millrace_connector_api::{Options, Waker};
+use millrace_connector_kafka::options::Startup;
 use millrace_connector_kafka::properties::Properties;
 use millrace_connector_kafka::source::librdkafka::LibrdkafkaReader;
 use millrace_connector_kafka::source::partition_reader::{Block, PartitionReader, Start, Wanted};
@@ -29,7 +30,7 @@ fn main() -> Result<()> {
     let options = BTreeMap::from([("properties.bootstrap.servers".to_owned(), bootstrap.clone())]);
     let properties = Properties::parse(&Options::new("read_speed", &options))?;
     let waker = Waker::default();
-    let mut reader = LibrdkafkaReader::open(&properties, waker.clone())?;
+    let mut reader = LibrdkafkaReader::open(&properties, &Startup::Earliest, waker.clone())?;
     let starts: Vec<Start> = (0..partitions)
         .map(|p| Start {
             split: p as u32,

@@ -41,6 +41,13 @@ pub struct Headers {
     pub entries: Vec<(String, Option<Vec<u8>>)>,
 }
 
+impl Headers {
+    /// Those of record i.
+    pub fn of(&self, i: usize) -> &[(String, Option<Vec<u8>>)] {
+        &self.entries[self.offsets[i] as usize..self.offsets[i + 1] as usize]
+    }
+}
+
 /// How a transaction's epochs behave, and so in which versions of EndTxn it is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Protocol {
@@ -82,7 +89,9 @@ pub trait Writer: Send {
     /// Whether there is room. An error is final: a record was not written.
     fn poll_ready(&mut self) -> Result<Poll<()>>;
 
-    /// Takes records from the `from`-th on, as many as there is room for; gives how many.
+    /// Takes as many records as there is room for, of a block of which `from` were taken before; gives
+    /// how many. Which of them is the writer's choice (it may go by partition), so a block that was
+    /// not taken whole is given again before another one.
     fn produce(&mut self, block: &Block, from: usize) -> Result<usize>;
 
     /// `Ready` once every record taken so far is acknowledged. An error is final.

@@ -286,3 +286,83 @@ fn a_checkpoint_that_is_not_there_is_a_clear_error() {
     let said = refused(ENDLESS, &["--from", &missing]);
     assert!(said.contains("execution.checkpointing.dir"), "{said}");
 }
+
+/// A pipe that nobody reads.
+fn closed() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+#[test]
+fn whoever_stops_reading_standard_output_makes_no_error() {
+    let folder = Folder::new();
+    let file = folder.write("job.sql", ENDLESS);
+    for arguments in [&["completions", "bash"][..], &["explain", &file], &["--help"]] {
+        let output = millrace(arguments).stdout(closed()).output().unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn a_job_whose_log_nobody_reads_goes_on_and_stops_with_a_checkpoint() {
+    let folder = Folder::new();
+    let file = folder.write("job.sql", ENDLESS);
+    let checkpoints = folder.path("checkpoints");
+    let option = format!("execution.checkpointing.dir={}", checkpoints.display());
+    let interval = "execution.checkpointing.interval=50 ms";
+    let mut child = millrace(&["run", &file, "-D", interval, "-D", &option])
+        .env("RUST_LOG", "info")
+        .stderr(closed())
+        .spawn()
+        .unwrap();
+    // More than a second of them, so that progress was shown too.
+    let newest = || newest_checkpoint(&checkpoints);
+    while newest() < Some(40) {
+        assert_eq!(child.try_wait().unwrap(), None, "the job ended");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let before = newest();
+    let id = child.id().to_string();
+    let kill = Command::new("kill").args(["-s", "TERM", &id]).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(newest() >= before);
+
+    let error = millrace(&["run", "/no/such/file.sql"])
+        .stderr(closed())
+        .status()
+        .unwrap();
+    assert_eq!(error.code(), Some(1));
+}
+
+/// The number of the newest checkpoint in a folder of one job.
+fn newest_checkpoint(folder: &Path) -> Option<u64> {
+    let job = std::fs::read_dir(folder).ok()?.next()?.ok()?.path();
+    std::fs::read_dir(job)
+        .ok()?
+        .filter_map(|entry| {
+            entry
+                .ok()?
+                .file_name()
+                .to_str()?
+                .strip_prefix("chk-")?
+                .parse()
+                .ok()
+        })
+        .max()
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_an_error() {
+    let said = refused(ENDLESS, &["--config-dir", "/no/such/folder"]);
+    assert!(
+        said.contains("/no/such/folder/config.yaml") && said.contains("--config-dir"),
+        "{said}"
+    );
+}

@@ -139,6 +139,37 @@ impl Properties {
             .map(Duration::from_millis)
     }
 
+    /// Whether the producer is idempotent. As in Java it is unless a property speaks against it, and
+    /// that is an error only where idempotence was asked for.
+    pub fn idempotence(&self) -> Result<bool> {
+        let is_wanted = self
+            .get("enable.idempotence")
+            .map(|v| v.trim().eq_ignore_ascii_case("true"));
+        match (is_wanted, self.against_idempotence()) {
+            (Some(true), Some((name, expected))) => Err(self.wrong(name, expected).with_hint(format!(
+                "with 'properties.enable.idempotence' = 'true' it takes {expected}"
+            ))),
+            (Some(wanted), _) => Ok(wanted),
+            (None, against) => Ok(against.is_none()),
+        }
+    }
+
+    /// The property that no idempotent producer can have as it is, and what it could be.
+    pub fn against_idempotence(&self) -> Option<(&'static str, &'static str)> {
+        let number = |name: &str| self.get(name).and_then(|v| v.trim().parse::<i64>().ok());
+        let in_flight = "max.in.flight.requests.per.connection";
+        if self
+            .get("acks")
+            .is_some_and(|v| !["all", "-1"].contains(&v.trim()))
+        {
+            return Some(("acks", "'all'"));
+        }
+        if number("retries") == Some(0) {
+            return Some(("retries", "a number from 1"));
+        }
+        (number(in_flight) > Some(5)).then_some((in_flight, "a number up to 5"))
+    }
+
     /// Says once which properties have no effect.
     pub fn warn(&self, role: Role) {
         for name in self.given.keys() {
@@ -152,6 +183,15 @@ impl Properties {
                 tracing::warn!(table = %self.table, property = %name, "property without effect: {reason}");
             }
         }
+        if let Some(name) = self.security.without_tls13(&self.given) {
+            tracing::warn!(table = %self.table, property = %name, "TLS 1.3 is spoken all the same where a broker does");
+        }
+        if role == Role::Producer
+            && self.get("enable.idempotence").is_none()
+            && let Some((name, _)) = self.against_idempotence()
+        {
+            tracing::warn!(table = %self.table, property = %name, "the producer is not idempotent because of this property: retries can write records twice or out of order");
+        }
     }
 
     /// librdkafka's configuration for a client. Reads trust stores and key stores.
@@ -162,6 +202,9 @@ impl Properties {
         };
         for (name, value) in self.defaults(role) {
             config.set(name, value);
+        }
+        if role == Role::Producer {
+            config.set("enable.idempotence", self.idempotence()?.to_string());
         }
         for (name, value) in &self.given {
             let Some(property) = table::find(name) else {
@@ -236,7 +279,8 @@ impl Properties {
                 ]);
             }
             Role::Producer => {
-                defaults.extend([("enable.idempotence", "true"), ("acks", "all")]);
+                // librdkafka's is a million for a producer that is not idempotent.
+                defaults.extend([("acks", "all"), ("max.in.flight.requests.per.connection", "5")]);
             }
         }
         defaults
@@ -251,10 +295,20 @@ impl Properties {
                 config.set("client.id", value);
             }
             "request.timeout.ms" => {
-                config.set("socket.timeout.ms", value.trim());
+                // Checked when the table was read; librdkafka's bounds are narrower than Java's.
+                let millis = value.trim().parse::<u32>().unwrap_or(u32::MAX);
+                config.set("socket.timeout.ms", millis.clamp(10, 300_000).to_string());
                 if role == Role::Producer {
-                    config.set("request.timeout.ms", value.trim());
+                    config.set("request.timeout.ms", millis.clamp(1, 900_000).to_string());
                 }
+            }
+            "fetch.max.bytes" => {
+                // librdkafka wants room for the largest request, which a consumer never sends, and for
+                // what stands around a response. A larger batch is fetched whole all the same (KIP-74).
+                let bytes = value.trim().parse::<i32>().unwrap_or(i32::MAX);
+                let bytes = bytes.clamp(1000, i32::MAX - 512);
+                config.set("fetch.max.bytes", bytes.to_string());
+                config.set("message.max.bytes", bytes.min(1_000_000).to_string());
             }
             "compression.gzip.level" | "compression.lz4.level" | "compression.zstd.level" => {
                 let kind = name.split('.').nth(1).unwrap_or_default();
@@ -296,6 +350,10 @@ impl Properties {
             if self.get(name).is_some_and(|v| v.trim().parse::<u32>().is_err()) {
                 return Err(self.wrong(name, "milliseconds"));
             }
+        }
+        let is_size = |v: &str| v.trim().parse::<i32>().is_ok_and(|n| n >= 0);
+        if self.get("fetch.max.bytes").is_some_and(|v| !is_size(v)) {
+            return Err(self.wrong("fetch.max.bytes", "a number of bytes"));
         }
         for name in [
             "commit.offsets.on.checkpoint",

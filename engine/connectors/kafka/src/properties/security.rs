@@ -48,6 +48,14 @@ impl Settings {
         })
     }
 
+    /// The property that leaves TLS 1.3 out, which is not kept to.
+    pub fn without_tls13(&self, given: &BTreeMap<String, String>) -> Option<&'static str> {
+        let leaves_out = |value: &String| names(value).all(|v| v == "TLSv1.2");
+        PROTOCOLS
+            .into_iter()
+            .find(|name| self.tls && given.get(*name).is_some_and(leaves_out))
+    }
+
     /// Reads the files that TLS needs.
     pub fn load(&self, given: &BTreeMap<String, String>) -> Result<Security> {
         let tls = if self.tls { Some(tls(given)?) } else { None };
@@ -67,14 +75,12 @@ fn wrong(given: &BTreeMap<String, String>, name: &str, expected: &str) -> Error 
         .with_hint(format!("it takes {expected}"))
 }
 
-/// Both libraries speak TLS 1.2 and 1.3 and agree on the newest; a narrower choice cannot be kept.
+/// Both libraries speak TLS 1.2 and 1.3 and agree on the newest that the broker speaks, as Java does.
+/// librdkafka has no option for less, so TLS 1.2 cannot be ruled out.
 fn check_protocols(given: &BTreeMap<String, String>) -> Result<()> {
-    for name in ["ssl.protocol", "ssl.enabled.protocols"] {
+    for name in PROTOCOLS {
         let Some(value) = given.get(name) else { continue };
-        if !value
-            .split(',')
-            .any(|v| matches!(v.trim(), "TLS" | "TLSv1.2" | "TLSv1.3"))
-        {
+        if !names(value).any(|v| matches!(v, "TLS" | "TLSv1.2" | "TLSv1.3")) {
             return Err(wrong(
                 given,
                 name,
@@ -82,7 +88,22 @@ fn check_protocols(given: &BTreeMap<String, String>) -> Result<()> {
             ));
         }
     }
+    let enabled = given.get("ssl.enabled.protocols");
+    if enabled.is_some_and(|v| names(v).all(|v| v == "TLSv1.3")) {
+        return Err(Error::unsupported(
+            "TLS 1.3 alone ('properties.ssl.enabled.protocols' = 'TLSv1.3')",
+        )
+        .with_hint(
+            "TLS 1.2 can be ruled out at the brokers; here it takes 'TLSv1.2,TLSv1.3', and the newest wins",
+        ));
+    }
     Ok(())
+}
+
+const PROTOCOLS: [&str; 2] = ["ssl.protocol", "ssl.enabled.protocols"];
+
+fn names(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|v| !v.is_empty())
 }
 
 fn sasl(given: &BTreeMap<String, String>) -> Result<Sasl> {

@@ -73,7 +73,8 @@ const KERBEROS: &str = "Kerberos is not built in: use PLAIN, SCRAM-SHA-256, SCRA
 const METRICS: &str = "metrics are the engine's own";
 const TOKEN_LOGIN: &str = "a token is read again before it expires";
 const BROKER_SIDE: &str = "brokers check tokens, not clients";
-const MILLION_SECONDS: Scale = Scale::AtMost(3_600_000);
+/// In milliseconds.
+const AN_HOUR: Scale = Scale::AtMost(3_600_000);
 
 /// In the order of names.
 pub const PROPERTIES: &[Property] = &[
@@ -125,14 +126,14 @@ pub const PROPERTIES: &[Property] = &[
         Consumer,
         NoEffect("offsets are committed when a checkpoint completes"),
     ),
-    p("enable.idempotence", Producer, Option("enable.idempotence")),
+    p("enable.idempotence", Producer, Engine),
     p("enable.metrics.push", Both, Option("enable.metrics.push")),
     p(
         "exclude.internal.topics",
         Consumer,
         NoEffect("a topic pattern never takes internal topics"),
     ),
-    p("fetch.max.bytes", Consumer, Option("fetch.max.bytes")),
+    p("fetch.max.bytes", Consumer, Engine),
     p("fetch.max.wait.ms", Consumer, Option("fetch.wait.max.ms")),
     p("fetch.min.bytes", Consumer, Option("fetch.min.bytes")),
     p("flink.disable-metrics", Both, NoEffect(METRICS)),
@@ -151,7 +152,11 @@ pub const PROPERTIES: &[Property] = &[
     p("key.deserializer", Consumer, NoEffect(BYTES)),
     p("key.serializer", Producer, NoEffect(BYTES)),
     p("linger.ms", Producer, Option("linger.ms")),
-    p("max.block.ms", Producer, Engine),
+    p(
+        "max.block.ms",
+        Producer,
+        NoEffect("a sink whose client is full holds its input back for as long as it takes"),
+    ),
     p(
         "max.in.flight.requests.per.connection",
         Producer,
@@ -168,7 +173,7 @@ pub const PROPERTIES: &[Property] = &[
     p(
         "metadata.max.age.ms",
         Both,
-        Scaled("topic.metadata.refresh.interval.ms", MILLION_SECONDS),
+        Scaled("topic.metadata.refresh.interval.ms", AN_HOUR),
     ),
     p(
         "metadata.max.idle.ms",

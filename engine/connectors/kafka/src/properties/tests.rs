@@ -103,6 +103,31 @@ fn values_are_translated() {
         ),
         ("linger.ms", "7", Producer, "linger.ms", "7"),
         ("acks", "1", Producer, "acks", "1"),
+        // Bounds of librdkafka's that are narrower than Java's.
+        (
+            "request.timeout.ms",
+            "400000",
+            Consumer,
+            "socket.timeout.ms",
+            "300000",
+        ),
+        (
+            "request.timeout.ms",
+            "1000000",
+            Producer,
+            "request.timeout.ms",
+            "900000",
+        ),
+        ("fetch.max.bytes", "65536", Consumer, "fetch.max.bytes", "65536"),
+        ("fetch.max.bytes", "65536", Admin, "message.max.bytes", "65536"),
+        ("fetch.max.bytes", "1", Consumer, "fetch.max.bytes", "1000"),
+        (
+            "fetch.max.bytes",
+            "2147483647",
+            Consumer,
+            "fetch.max.bytes",
+            "2147483135",
+        ),
         ("client.id", "me", Admin, "client.id", "me"),
         (
             "isolation.level",
@@ -155,6 +180,60 @@ fn every_translated_configuration_makes_a_client() {
     }
 }
 
+/// What librdkafka checks only when a client is made.
+#[test]
+fn properties_at_the_bounds_make_clients() {
+    for (given, role) in [
+        (("fetch.max.bytes", "1"), Role::Consumer),
+        (("fetch.max.bytes", "65536"), Role::Consumer),
+        (("fetch.max.bytes", "2147483647"), Role::Admin),
+        (("request.timeout.ms", "2147483647"), Role::Consumer),
+        (("request.timeout.ms", "1"), Role::Producer),
+        (("acks", "1"), Role::Producer),
+        (("acks", "0"), Role::Producer),
+        (("retries", "0"), Role::Producer),
+        (("max.in.flight.requests.per.connection", "10"), Role::Producer),
+    ] {
+        let config = parse(&[given]).unwrap().rdkafka(role).unwrap().config();
+        let made = match role {
+            Role::Producer => config
+                .create::<rdkafka::producer::BaseProducer>()
+                .map(|_| ())
+                .map_err(|e| e.to_string()),
+            _ => config
+                .create::<rdkafka::consumer::BaseConsumer>()
+                .map(|_| ())
+                .map_err(|e| e.to_string()),
+        };
+        assert_eq!(made, Ok(()), "{given:?}");
+    }
+}
+
+#[test]
+fn idempotence_gives_way_as_in_java_unless_it_was_asked_for() {
+    let is_idempotent = |given: &[(&str, &str)]| parse(given).unwrap().idempotence();
+    assert!(is_idempotent(&[]).unwrap());
+    for given in [("acks", "-1"), ("retries", "3"), ("enable.idempotence", "TRUE")] {
+        assert!(is_idempotent(&[given]).unwrap(), "{given:?}");
+    }
+    assert!(!is_idempotent(&[("enable.idempotence", "false")]).unwrap());
+    for given in [
+        ("acks", "1"),
+        ("acks", "0"),
+        ("retries", "0"),
+        ("max.in.flight.requests.per.connection", "6"),
+    ] {
+        assert!(!is_idempotent(&[given]).unwrap(), "{given:?}");
+        let e = is_idempotent(&[given, ("enable.idempotence", "true")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            e.contains(&format!("'properties.{}' = '{}'", given.0, given.1)),
+            "{e}"
+        );
+    }
+}
+
 #[test]
 fn unknown_refused_and_wrong_properties_are_errors() {
     for (given, expected) in [
@@ -177,12 +256,14 @@ fn unknown_refused_and_wrong_properties_are_errors() {
             "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
         ),
         (("bootstrap.servers", " , "), "host:port"),
+        (("fetch.max.bytes", "-1"), "'properties.fetch.max.bytes' = '-1'"),
     ] {
         let e = parse(&[given]).err().unwrap().to_string();
         assert!(e.contains(expected), "{given:?}: {e}");
     }
     // Without effect, yet valid.
     parse(&[
+        ("max.block.ms", "5"),
         ("max.poll.records", "5"),
         ("group.instance.id", "x"),
         ("sasl.login.refresh.window.factor", "1"),
@@ -351,4 +432,15 @@ fn tls_for_both_clients() {
     assert!(e.contains("/no/such/store") && e.contains("table 't'"), "{e}");
     let old = parse(&[("security.protocol", "SSL"), ("ssl.enabled.protocols", "TLSv1.1")]);
     assert!(old.err().unwrap().to_string().contains("TLSv1.2"));
+    // What would leave a weaker protocol open than was asked for.
+    let new = parse(&[("security.protocol", "SSL"), ("ssl.enabled.protocols", "TLSv1.3")]);
+    assert!(new.err().unwrap().to_string().contains("TLS 1.3 alone"));
+    // Java's own defaults, and a stronger one than was asked for.
+    for (name, value) in [
+        ("ssl.protocol", "TLSv1.3"),
+        ("ssl.enabled.protocols", "TLSv1.2,TLSv1.3"),
+        ("ssl.enabled.protocols", "TLSv1.2"),
+    ] {
+        parse(&[("security.protocol", "SSL"), (name, value)]).unwrap();
+    }
 }

@@ -137,10 +137,14 @@ fn timestamps(column: &ArrayRef) -> Result<Vec<i64>> {
     for i in 0..millis.len() {
         if millis.is_null(i) {
             out.push(0);
-        } else if millis.value(i) < 0 {
-            // The Java client refuses it too; librdkafka would take it for something else.
-            return Err(Error::user("a Kafka record's timestamp cannot be before 1970")
-                .with_detail(format!("{} ms", millis.value(i))));
+        } else if millis.value(i) <= 0 {
+            // The Java client refuses what is before 1970 too, and writes 0, which to librdkafka is the
+            // time of sending: a silently wrong time.
+            return Err(
+                Error::user("a Kafka record's timestamp must be after 1970-01-01 00:00 UTC")
+                    .with_detail(format!("metadata 'timestamp' is {} ms", millis.value(i)))
+                    .with_hint("write NULL for the time of sending, or leave such rows out"),
+            );
         } else {
             out.push(millis.value(i));
         }
@@ -216,7 +220,14 @@ mod tests {
     fn a_null_timestamp_is_the_time_of_sending() {
         let column: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![Some(5), None]));
         assert_eq!(timestamps(&column).unwrap(), [5, 0]);
-        let column: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![-5]));
-        assert!(timestamps(&column).is_err());
+    }
+
+    #[test]
+    fn a_timestamp_that_would_become_another_one_is_refused() {
+        for millis in [-5, 0] {
+            let column: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![5, millis]));
+            let e = timestamps(&column).unwrap_err().to_string();
+            assert!(e.contains(&format!("{millis} ms")) && e.contains("NULL"), "{e}");
+        }
     }
 }

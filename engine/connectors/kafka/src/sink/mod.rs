@@ -57,7 +57,9 @@ impl Sink {
 }
 
 impl SinkFactory for Sink {
-    fn metadata(&self, _table: &TableSpec) -> Result<Vec<Field>> {
+    fn metadata(&self, table: &TableSpec) -> Result<Vec<Field>> {
+        // Flink's table of several topics has a column that says which; ours says that it cannot be.
+        options::topic(&table.name, &self.options(table)?.topics)?;
         Ok(encode::metadata())
     }
 
@@ -65,6 +67,7 @@ impl SinkFactory for Sink {
         let options = self.options(table)?;
         options::topic(&table.name, &options.topics)?;
         options::transaction_timeout(&options)?;
+        options::check_idempotence(&options)?;
         let spec = SinkSpec {
             table: table.clone(),
             metadata: Vec::new(),
@@ -80,11 +83,15 @@ impl SinkFactory for Sink {
         let options = self.options(&spec.table)?;
         let topic = options::topic(&spec.table.name, &options.topics)?;
         options.properties.warn(Role::Producer);
-        options::properties(&options)?;
+        let client_properties = options::properties(&options)?;
+        let is_transactional = options.guarantee == DeliveryGuarantee::ExactlyOnce;
+        let timeout = options::transaction_timeout(&options)?;
+        librdkafka::check(&client_properties, topic, is_transactional.then_some(timeout))
+            .map_err(|e| in_table(e, &spec.table.name))?;
         let admin = Admin::new(options.properties.wire()?)?;
         blocking(async {
             partitions(&admin, &spec.table.name, topic).await?;
-            if options.guarantee == DeliveryGuarantee::ExactlyOnce {
+            if is_transactional {
                 options::check_transaction_timeout(&admin, &options).await?;
             }
             Ok(())
@@ -191,6 +198,14 @@ impl SinkFactory for Sink {
             }
         }
     }
+}
+
+fn in_table(e: Error, table: &str) -> Error {
+    let detail = match e.detail() {
+        Some(detail) => format!("table '{table}': {detail}"),
+        None => format!("table '{table}'"),
+    };
+    e.with_detail(detail)
 }
 
 /// What transactional ids begin with; nothing where there are no transactions.

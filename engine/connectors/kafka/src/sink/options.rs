@@ -22,8 +22,8 @@ pub fn topic<'a>(table: &str, topics: &'a Topics) -> Result<&'a str> {
             Error::unsupported(format!("writing to several topics (table '{table}')"))
                 .with_hint("a table that is written needs 'topic' with exactly one topic"),
         ),
-        _ => Err(Error::user(format!(
-            "table '{table}' cannot be written: it has a 'topic-pattern'"
+        Topics::Pattern(_) => Err(Error::unsupported(format!(
+            "writing to topics of a 'topic-pattern' (table '{table}')"
         ))
         .with_hint("a table that is written needs 'topic' with exactly one topic")),
     }
@@ -44,6 +44,27 @@ pub fn transaction_timeout(options: &TableOptions) -> Result<Duration> {
     }
 }
 
+/// Transactions need an idempotent producer.
+pub fn check_idempotence(options: &TableOptions) -> Result<()> {
+    let properties = &options.properties;
+    let is_idempotent = properties.idempotence()?;
+    if options.guarantee != DeliveryGuarantee::ExactlyOnce || is_idempotent {
+        return Ok(());
+    }
+    let name = properties
+        .against_idempotence()
+        .map_or("enable.idempotence", |(name, _)| name);
+    Err(Error::user(format!(
+        "table '{}' cannot be exactly-once with a producer that is not idempotent",
+        properties.table()
+    ))
+    .with_detail(format!(
+        "'properties.{name}' = '{}'",
+        properties.get(name).unwrap_or_default()
+    ))
+    .with_hint(format!("take 'properties.{name}' away")))
+}
+
 /// librdkafka's properties, without ids: the user's, then ours where the user gave none.
 pub fn properties(options: &TableOptions) -> Result<ClientProperties> {
     let given = options.properties.rdkafka(Role::Producer)?;
@@ -56,23 +77,26 @@ pub fn properties(options: &TableOptions) -> Result<ClientProperties> {
     let is_transactional = options.guarantee == DeliveryGuarantee::ExactlyOnce;
     let mut delivery_timeout = DELIVERY_TIMEOUT;
     if is_transactional {
-        // librdkafka refuses to wait for a record for longer than its transaction can be open.
-        delivery_timeout = delivery_timeout.min(transaction_timeout(options)?);
-        if options
-            .properties
-            .get("enable.idempotence")
-            .is_some_and(|v| v.trim().eq_ignore_ascii_case("false"))
+        check_idempotence(options)?;
+        // librdkafka refuses to wait for a record, or an answer, for longer than its transaction can
+        // be open; a longer wait could only end in an aborted transaction.
+        let most = transaction_timeout(options)?;
+        delivery_timeout = delivery_timeout.min(most);
+        for (_, value) in properties
+            .iter_mut()
+            .filter(|(key, _)| ["delivery.timeout.ms", "socket.timeout.ms"].contains(&key.as_str()))
         {
-            return Err(Error::user(format!(
-                "table '{}' cannot be exactly-once without idempotence",
-                options.properties.table()
-            ))
-            .with_hint("take 'properties.enable.idempotence' = 'false' away"));
+            // 0 is "for ever" to librdkafka.
+            match value.parse::<u64>() {
+                Ok(millis) if millis > 0 && u128::from(millis) <= most.as_millis() => {}
+                _ => *value = most.as_millis().to_string(),
+            }
         }
     }
     let delivery_timeout = delivery_timeout.as_millis().to_string();
     let own = [
-        ("partitioner", "murmur2_random"),
+        // Our partitioner is asked for records without keys too.
+        ("sticky.partitioning.linger.ms", "0"),
         ("message.timeout.ms", delivery_timeout.as_str()),
         // Visible only with a checkpoint, so a few milliseconds buy full batches for nothing.
         ("linger.ms", if is_transactional { "10" } else { "1" }),

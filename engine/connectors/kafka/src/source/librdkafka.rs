@@ -24,6 +24,7 @@ use rdkafka_sys as rd;
 
 use super::partition_reader::{Block, PartitionReader, Start, TimestampType};
 use crate::client;
+use crate::options::Startup;
 use crate::properties::{Properties, Role};
 
 /// Messages taken from the queue at once.
@@ -34,6 +35,23 @@ const BLOCK_BYTES: usize = 8 << 20;
 const SERVE: Duration = Duration::from_millis(100);
 /// A repeated error of a partition is logged so often at most.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
+
+/// Where a partition is read on whose records are gone. Flink always reads on, in silence; here it
+/// is a loss that ends the job unless `auto.offset.reset` was given. The place is Flink's: outside
+/// of group mode the startup mode overrides the property.
+fn reset(properties: &Properties, startup: &Startup) -> Option<&'static str> {
+    let given = properties.get("auto.offset.reset")?.trim();
+    let given = match given.to_ascii_lowercase().as_str() {
+        "earliest" => "earliest",
+        "latest" => "latest",
+        _ => return None,
+    };
+    Some(match startup {
+        Startup::Group => given,
+        Startup::Earliest | Startup::Specific(_) => "earliest",
+        Startup::Latest | Startup::Timestamp(_) => "latest",
+    })
+}
 
 /// What librdkafka's callbacks see. It outlives the client.
 struct Shared {
@@ -64,7 +82,7 @@ pub struct LibrdkafkaReader {
     partitions: Vec<Option<Assigned>>,
     /// By topic handle, as messages carry it, and partition.
     splits: HashMap<(usize, i32), u32>,
-    /// Whether an out-of-range offset moves to the earliest or latest record by the user's wish.
+    /// Whether an out-of-range offset moves to the earliest or latest record, by the user's wish.
     resets: bool,
     messages: Vec<*mut RDKafkaMessage>,
     served: Instant,
@@ -76,7 +94,7 @@ pub struct LibrdkafkaReader {
 unsafe impl Send for LibrdkafkaReader {}
 
 impl LibrdkafkaReader {
-    pub fn open(properties: &Properties, waker: Waker) -> Result<Self> {
+    pub fn open(properties: &Properties, startup: &Startup, waker: Waker) -> Result<Self> {
         let mut rd = properties.rdkafka(Role::Consumer)?;
         // What waits in the client, all partitions together: some tenths of a second of work.
         rd.default("queued.max.messages.kbytes", "16384");
@@ -91,14 +109,8 @@ impl LibrdkafkaReader {
         // A lost leader is looked for quickly.
         rd.default("topic.metadata.refresh.fast.interval.ms", "50");
         rd.default("auto.commit.enable", "false");
-        let reset = properties
-            .get("auto.offset.reset")
-            .map(|r| r.trim().to_ascii_lowercase());
-        let resets = matches!(reset.as_deref(), Some("earliest" | "latest"));
-        rd.set(
-            "auto.offset.reset",
-            reset.as_deref().filter(|_| resets).unwrap_or("error"),
-        );
+        let reset = reset(properties, startup);
+        rd.set("auto.offset.reset", reset.unwrap_or("error"));
 
         let shared = Box::new(Shared {
             table: properties.table().to_owned(),
@@ -132,7 +144,7 @@ impl LibrdkafkaReader {
                 // Not taken over when the client was not made.
                 rd::rd_kafka_conf_destroy(conf);
                 let reason = CStr::from_ptr(message.as_ptr()).to_string_lossy().into_owned();
-                Error::external("cannot make a Kafka client")
+                Error::user("a Kafka consumer cannot be made of the table's properties")
                     .with_detail(format!("table '{}': {reason}", properties.table()))
             })
         };
@@ -162,7 +174,7 @@ impl LibrdkafkaReader {
             topics: HashMap::new(),
             partitions: Vec::new(),
             splits: HashMap::new(),
-            resets,
+            resets: reset.is_some(),
             messages: vec![ptr::null_mut(); CHUNK],
             served: Instant::now(),
             logged: HashMap::new(),
@@ -322,8 +334,10 @@ impl LibrdkafkaReader {
             ))
             .with_detail(reason)
             .with_hint(
-                "the topic was cut by retention, or made anew; to go on from what is there, \
-                 set 'properties.auto.offset.reset' to earliest or latest",
+                "the topic was cut by retention, or made anew; with 'properties.auto.offset.reset' the read \
+                 goes on: where it says with 'scan.startup.mode' = 'group-offsets', from the first record \
+                 that is there with 'earliest-offset' and 'specific-offsets', from the end with \
+                 'latest-offset' and 'timestamp'",
             )),
             C::AutoOffsetReset | C::OffsetOutOfRange => {
                 tracing::warn!(table = %self.shared.table, reason, "records are gone: going on by auto.offset.reset");
@@ -592,5 +606,40 @@ unsafe extern "C" fn on_token(client: *mut RDKafka, _config: *const c_char, opaq
         tracing::warn!(table = %shared.table, %error, "no new token for SASL/OAUTHBEARER");
         // SAFETY: the client lives, the text ends in zero; librdkafka asks again in some seconds.
         unsafe { rd::rd_kafka_oauthbearer_set_token_failure(client, c"no token".as_ptr()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use millrace_connector_api::Options;
+
+    use super::*;
+
+    #[test]
+    fn records_that_are_gone_are_a_loss_unless_the_user_says_where_to_go_on() {
+        let of = |given: Option<&str>, startup: &Startup| {
+            let mut options = BTreeMap::from([("properties.bootstrap.servers".to_owned(), "a:1".to_owned())]);
+            options.extend(given.map(|v| ("properties.auto.offset.reset".to_owned(), v.to_owned())));
+            reset(&Properties::parse(&Options::new("t", &options)).unwrap(), startup)
+        };
+        let specific = Startup::Specific(BTreeMap::new());
+        for startup in [
+            Startup::Earliest,
+            Startup::Latest,
+            Startup::Group,
+            specific.clone(),
+        ] {
+            assert_eq!(of(None, &startup), None);
+            assert_eq!(of(Some("none"), &startup), None);
+        }
+        assert_eq!(of(Some("Latest"), &Startup::Group), Some("latest"));
+        assert_eq!(of(Some("earliest"), &Startup::Group), Some("earliest"));
+        // What is there is not skipped.
+        assert_eq!(of(Some("latest"), &Startup::Earliest), Some("earliest"));
+        assert_eq!(of(Some("latest"), &specific), Some("earliest"));
+        assert_eq!(of(Some("earliest"), &Startup::Latest), Some("latest"));
+        assert_eq!(of(Some("earliest"), &Startup::Timestamp(5)), Some("latest"));
     }
 }

@@ -15,8 +15,8 @@ pub mod split;
 
 use std::time::Duration;
 
-use millrace_connector_api::Registry;
 use millrace_connector_api::source::{SourceContext, SourceFactory, SourceReader, SourceTraits};
+use millrace_connector_api::{Registry, Waker};
 use millrace_core::{Error, Result};
 use millrace_dataflow::{SourceSpec, TableSpec};
 use millrace_expr::Field;
@@ -99,6 +99,9 @@ impl SourceFactory for KafkaSource {
     fn check(&self, spec: &SourceSpec) -> Result<()> {
         let options = self.options(&spec.table)?;
         options.properties.warn(Role::Consumer);
+        let reader = LibrdkafkaReader::open(&options.properties, &options.startup, Waker::default())?;
+        // It joins threads, for which nobody has to wait.
+        std::thread::spawn(move || drop(reader));
         let cluster = Cluster::without_group(&options.properties, CHECK)?;
         let partitions = cluster.partitions(&options.topics)?;
         if partitions.is_empty()
@@ -118,7 +121,8 @@ impl SourceFactory for KafkaSource {
     fn open(&self, spec: &SourceSpec, context: SourceContext) -> Result<Box<dyn SourceReader>> {
         let options = self.options(&spec.table)?;
         // Connects while the offsets are asked for.
-        let partitions = LibrdkafkaReader::open(&options.properties, context.waker.clone())?;
+        let partitions =
+            LibrdkafkaReader::open(&options.properties, &options.startup, context.waker.clone())?;
         let cluster = Cluster::connect(&options.properties, options.properties.call_timeout())?;
         Ok(Box::new(reader::KafkaReader::open(
             spec,

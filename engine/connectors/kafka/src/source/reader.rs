@@ -18,6 +18,10 @@ use crate::options::{Bounded, TableOptions};
 /// Blocks without a row that one poll goes through before it lets others run.
 const EMPTY_BLOCKS: usize = 16;
 
+/// Checkpoints whose completion may still come. Of more than so many in a row that failed the oldest
+/// are forgotten, and with them only a commit to the group.
+const SNAPSHOTS: usize = 64;
+
 pub struct KafkaReader {
     splits: Vec<Split>,
     /// By split: its partition's end when it was last read to the end. Behind what a reader of
@@ -258,6 +262,9 @@ impl SourceReader for KafkaReader {
                 .iter()
                 .map(|s| ((s.topic.clone(), s.partition), s.next))
                 .collect();
+            if self.snapshots.len() == SNAPSHOTS {
+                self.snapshots.pop_front();
+            }
             self.snapshots.push_back((checkpoint, offsets));
         }
         Ok(self.splits.iter().map(Split::encode).collect())

@@ -1,5 +1,6 @@
 //! The sink against real brokers: what a checkpoint holds becomes visible once, what it does not never.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ use millrace_dataflow::{SinkSpec, TableSpec};
 use millrace_expr::{DataType, Field, RowType};
 use millrace_testkit::kafka::{Kafka, Options, Version};
 use millrace_testkit::records::{self, Isolation};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Transactional ids of a subtask.
@@ -756,6 +759,79 @@ fn what_cannot_be_is_said_before_anything_starts() {
 }
 
 #[test]
+fn a_configuration_that_the_client_refuses_is_said_before_anything_starts() {
+    let kafka = Kafka::shared(Version::Kafka39);
+    let lingers = Job::new(kafka)
+        .with("properties.linger.ms", "5000")
+        .with("properties.delivery.timeout.ms", "2000");
+    let e = lingers.sink.check(&lingers.spec()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::User, "{e}");
+    assert!(
+        e.to_string().contains("table 't'") && e.to_string().contains("linger.ms"),
+        "{e}"
+    );
+    // What Java takes is taken: nothing is waited for beyond the transaction's timeout.
+    let mut patient = Job::new(kafka)
+        .with("properties.delivery.timeout.ms", "900000")
+        .with("properties.request.timeout.ms", "2147483647");
+    patient
+        .options
+        .retain(|(key, _)| *key != "properties.transaction.timeout.ms");
+    patient = patient.with("properties.transaction.timeout.ms", "60000");
+    patient.sink.check(&patient.spec()).unwrap();
+    let mut w = patient.open(1);
+    w.write(&["a"]);
+    w.snapshot(1);
+    w.complete(1);
+    assert_eq!(patient.committed(), ["a"]);
+}
+
+#[test]
+fn a_producer_without_idempotence_writes_but_not_exactly_once() {
+    let kafka = Kafka::shared(Version::Kafka41);
+    for (key, value) in [
+        ("properties.acks", "1"),
+        ("properties.acks", "0"),
+        ("properties.retries", "0"),
+        ("properties.max.in.flight.requests.per.connection", "10"),
+        ("properties.enable.idempotence", "false"),
+    ] {
+        let job = Job::new(kafka).with(key, value);
+        let e = job.sink.validate(&job.spec().table).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::User, "{e}");
+        assert!(e.to_string().contains(&format!("'{key}' = '{value}'")), "{e}");
+        let mut job = job.with("sink.delivery-guarantee", "at-least-once");
+        job.sink.validate(&job.spec().table).unwrap();
+        job.sink.check(&job.spec()).unwrap();
+        let mut w = job.open(1);
+        w.write(&["a", "b"]);
+        w.snapshot(1);
+        assert_eq!(job.committed(), ["a", "b"], "{key}");
+    }
+}
+
+#[test]
+fn several_topics_are_refused_by_name() {
+    let kafka = Kafka::shared(Version::Kafka39);
+    let job = Job::on(kafka.bootstrap(), "one;two".to_owned(), "p".to_owned());
+    let mut pattern = job.spec().table;
+    pattern.options.remove("topic");
+    pattern
+        .options
+        .insert("topic-pattern".to_owned(), "o.*".to_owned());
+    for (table, part) in [(job.spec().table, "several topics"), (pattern, "topic-pattern")] {
+        // Of the metadata first: a column 'topic' is what such a table has in Flink.
+        for e in [
+            job.sink.metadata(&table).unwrap_err(),
+            job.sink.validate(&table).unwrap_err(),
+        ] {
+            let said = e.to_string();
+            assert!(said.contains(part) && said.contains("not supported"), "{said}");
+        }
+    }
+}
+
+#[test]
 fn over_tls_and_sasl_both_clients_log_in() {
     let kafka = Kafka::start(Version::Kafka39, Options::default().secure()).unwrap();
     let secure = kafka.secure().unwrap();
@@ -935,6 +1011,113 @@ fn keys_choose_partitions_as_in_java_and_metadata_is_written() {
             ("none".to_owned(), None),
         ];
         assert_eq!(record.headers, headers);
+    }
+}
+
+/// A table with a key `k` before its value `line`.
+fn keyed_spec(job: &Job) -> SinkSpec {
+    let mut spec = job.spec();
+    spec.table.options.remove("format");
+    for (key, value) in [
+        ("value.format", "text"),
+        ("key.format", "text"),
+        ("key.fields", "k"),
+        ("value.fields-include", "EXCEPT_KEY"),
+    ] {
+        spec.table.options.insert(key.to_owned(), value.to_owned());
+    }
+    spec.table.columns.insert(0, Field::new("k", DataType::string()));
+    spec
+}
+
+#[test]
+fn records_of_a_key_keep_their_order_though_the_queue_is_often_full() {
+    const RECORDS: usize = 100_000;
+    let kafka = Kafka::shared(Version::Kafka39);
+    // At most some hundred records are in the client's queue.
+    let mut job = Job::new(kafka)
+        .with("sink.delivery-guarantee", "at-least-once")
+        .with("properties.buffer.memory", "16384");
+    let spec = keyed_spec(&job);
+    let mut w = job.open_spec(&spec, 1, 0, 1);
+    // An empty key is a key, a null is none.
+    let key = |i: usize| match i % 50 {
+        0 => None,
+        1 => Some(String::new()),
+        n => Some(format!("key {n}")),
+    };
+    let numbers: Vec<usize> = (0..RECORDS).collect();
+    for chunk in numbers.chunks(20_000) {
+        let keys: StringArray = chunk.iter().map(|&i| key(i)).collect();
+        let values = StringArray::from_iter_values(chunk.iter().map(|i| format!("{i:020}")));
+        let columns: Vec<ArrayRef> = vec![Arc::new(keys), Arc::new(values)];
+        let batch = RecordBatch::try_new(spec.input().to_arrow(), columns).unwrap();
+        w.wait(|w| w.poll_ready()).unwrap();
+        w.writer.write(&ChangeBatch::inserts(batch)).unwrap();
+    }
+    w.snapshot(1);
+    let mut read = records::read(&kafka.client(), &job.topic, Isolation::ReadCommitted).unwrap();
+    assert_eq!(read.len(), RECORDS);
+    read.sort_by_key(|r| (r.partition, r.offset));
+    let mut last: HashMap<Vec<u8>, (i32, usize)> = HashMap::new();
+    for record in read {
+        let number: usize = record.text().parse().unwrap();
+        assert_eq!(record.key.as_deref(), key(number).as_ref().map(|k| k.as_bytes()));
+        let Some(key) = record.key else { continue };
+        if let Some((partition, before)) = last.insert(key, (record.partition, number)) {
+            assert_eq!(partition, record.partition, "a key has one partition");
+            assert!(before < number, "{before} before {number}");
+        }
+    }
+}
+
+#[test]
+fn records_without_a_key_are_spread_over_all_partitions() {
+    let kafka = Kafka::shared(Version::Kafka41);
+    let mut job = Job::new(kafka);
+    let mut w = job.open(1);
+    let lines: Vec<String> = (0..100_000).map(|i| format!("{i:0200}")).collect();
+    for chunk in lines.chunks(8192) {
+        let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
+        w.write(&chunk);
+    }
+    w.snapshot(1);
+    w.complete(1);
+    let mut read = records::read(&kafka.client(), &job.topic, Isolation::ReadCommitted).unwrap();
+    read.sort_by_key(|r| (r.partition, r.offset));
+    assert_eq!(read.len(), lines.len());
+    let mut shares = [0; 3];
+    for pair in read.windows(2).filter(|p| p[0].partition == p[1].partition) {
+        assert!(pair[0].text() < pair[1].text(), "in order within a partition");
+    }
+    read.iter().for_each(|r| shares[r.partition as usize] += 1);
+    assert!(shares.iter().all(|s| *s > lines.len() / 6), "{shares:?}");
+}
+
+#[test]
+fn partitions_that_are_new_are_written() {
+    let kafka = Kafka::shared(Version::Kafka39);
+    let mut job = Job::new(kafka)
+        .with("sink.delivery-guarantee", "at-least-once")
+        .with("properties.metadata.max.age.ms", "100");
+    let mut w = job.open(1);
+    w.write(&["a"]);
+    w.snapshot(1);
+    let admin: AdminClient<DefaultClientContext> = kafka.client().create().unwrap();
+    let more = NewPartitions::new(&job.topic, 6);
+    job.runtime
+        .block_on(admin.create_partitions([&more], &AdminOptions::new()))
+        .unwrap();
+    let started = Instant::now();
+    loop {
+        w.write(&["b"]);
+        w.snapshot(2);
+        let read = records::read(&kafka.client(), &job.topic, Isolation::ReadCommitted).unwrap();
+        if read.iter().any(|r| r.partition >= 3) {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "no new partition was written");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -1,10 +1,12 @@
 //! The seam's first implementation: librdkafka. Its transactions are of version 1 on every broker.
 //!
-//! `native` is one C producer; `task` runs what blocks, or waits for a broker, beside the subtask.
-//! Deliveries are counted by callbacks, which run on the subtask's thread whenever it polls; a
-//! callback that fires while nobody polls only wakes the subtask.
+//! `native` is one C producer; `partitions` chooses where records go; `task` runs what blocks, or
+//! waits for a broker, beside the subtask. Deliveries are counted by callbacks, which run on the
+//! subtask's thread whenever it polls, and on a flush's; a callback that fires while nobody polls
+//! only wakes the subtask.
 
 mod native;
+mod partitions;
 mod task;
 
 use std::sync::Arc;
@@ -19,23 +21,23 @@ use millrace_kafka_wire::{
     Admin, END_TXN_V1, EndTxn, TokenSource, Transaction, TransactionDescription, TransactionState,
 };
 
-use self::native::{Failure, Native, Record};
+use self::native::{Failure, Native};
+use self::partitions::Spread;
 pub use self::task::Task;
+use super::options::ClientProperties;
 use crate::writer::{Block, Client, Committed, Handle, Protocol, TransactionalWriter, Writer};
 
-/// librdkafka's "any partition": its partitioner decides.
-const ANY_PARTITION: i32 = -1;
-/// Records that are handed to librdkafka in one call.
-const BATCH: usize = 1024;
 /// One blocking call of librdkafka; between two of them it is seen whether anybody still waits.
 const CALL_MS: i32 = 5_000;
+/// One call of librdkafka's flush; between two of them it is seen whether a record failed.
+const FLUSH_MS: i32 = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What every producer of a subtask is made with.
 pub struct Librdkafka {
     pub topic: String,
-    /// A fixed partition; else librdkafka's partitioner is asked.
+    /// The one partition to write to; else records are spread as the Java client does it.
     pub partition: Option<i32>,
     /// In librdkafka's names, without ids.
     pub properties: Vec<(String, String)>,
@@ -49,16 +51,32 @@ impl Librdkafka {
     fn producer(&self, own: &[(&str, &str)], waker: Waker) -> Result<Producer> {
         let mut properties = self.properties.clone();
         properties.extend(own.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
-        let native = Native::new(&properties, &self.topic, self.tokens.clone(), waker)?;
+        let native = Native::new(&properties, &self.topic, self.tokens.clone(), waker.clone())?;
         Ok(Producer {
             native: Some(Arc::new(native)),
             topic: self.topic.clone(),
-            partition: self.partition.unwrap_or(ANY_PARTITION),
+            spread: Spread::new(self.partition),
             room_at: None,
+            flushing: None,
             transaction: None,
             runtime: self.runtime.clone(),
+            waker,
         })
     }
+}
+
+/// Whether librdkafka makes a producer of these properties. Takes no transactional id over.
+pub fn check(client: &ClientProperties, topic: &str, transaction_timeout: Option<Duration>) -> Result<()> {
+    let mut properties = client.properties.clone();
+    if let Some(timeout) = transaction_timeout {
+        let timeout = timeout.as_millis().to_string();
+        properties.push(("transactional.id".to_owned(), "check".to_owned()));
+        properties.push(("transaction.timeout.ms".to_owned(), timeout));
+    }
+    let native = Native::new(&properties, topic, client.tokens.clone(), Waker::default())?;
+    // It joins threads, for which nobody has to wait.
+    std::thread::spawn(move || drop(native));
+    Ok(())
 }
 
 impl Client for Librdkafka {
@@ -106,11 +124,14 @@ struct Producer {
     /// There until it is closed.
     native: Option<Arc<Native>>,
     topic: String,
-    partition: i32,
+    spread: Spread,
     /// The queue was full: there is room again once no more than so many records are in flight.
     room_at: Option<u64>,
+    /// Sends what lingers, and wakes the subtask when it is acknowledged.
+    flushing: Option<Task<()>>,
     transaction: Option<TransactionLimits>,
     runtime: Runtime,
+    waker: Waker,
 }
 
 struct TransactionLimits {
@@ -139,6 +160,30 @@ impl Producer {
         match native.failure() {
             None => Ok(()),
             Some(failure) => Err(self.error("a record could not be written to Kafka", &failure)),
+        }
+    }
+
+    /// Has a thread that may block tell librdkafka not to linger, which it does as long as a call of
+    /// its flush lasts; `Ready` when everything is acknowledged.
+    fn keep_flushing(&mut self) -> Result<Poll<()>> {
+        loop {
+            if let Some(flushing) = &mut self.flushing {
+                if flushing.poll()?.is_pending() {
+                    return Ok(Poll::Pending);
+                }
+                self.flushing = None;
+            }
+            // A failed record is never acknowledged.
+            self.drive()?;
+            let native = self.native()?.clone();
+            if native.in_flight() == 0 {
+                return Ok(Poll::Ready(()));
+            }
+            let flush = task::blocking(move || {
+                native.flush(FLUSH_MS);
+                Ok(())
+            });
+            self.flushing = Some(Task::spawn(&self.runtime, self.waker.clone(), flush));
         }
     }
 
@@ -173,56 +218,23 @@ impl Writer for Producer {
 
     fn produce(&mut self, block: &Block, from: usize) -> Result<usize> {
         let native = self.native()?.clone();
-        let failed = |f: &Failure| self.error("a record could not be written to Kafka", f);
-        let key = |i: usize| block.keys.as_ref().and_then(|keys| keys.get(i));
-        let mut next = from;
-        if block.timestamps.is_none() && block.headers.is_none() {
-            let mut messages = Vec::with_capacity(BATCH.min(block.len() - from));
-            while next < block.len() {
-                let end = block.len().min(next + BATCH);
-                messages.clear();
-                messages.extend((next..end).map(|i| native::message(key(i), block.values.get(i))));
-                let taken = native
-                    .produce_batch(self.partition, &mut messages)
-                    .map_err(|f| failed(&f))?;
-                next += taken;
-                if taken < messages.len() {
-                    break;
-                }
-            }
-        } else {
-            while next < block.len() {
-                let headers = block.headers.as_ref().map_or(&[][..], |h| {
-                    &h.entries[h.offsets[next] as usize..h.offsets[next + 1] as usize]
-                });
-                let record = Record {
-                    key: key(next),
-                    value: block.values.get(next),
-                    timestamp: block.timestamps.as_ref().map_or(0, |t| t[next]),
-                    headers,
-                };
-                if !native.produce(self.partition, &record).map_err(|f| failed(&f))? {
-                    break;
-                }
-                next += 1;
-            }
-        }
-        if next < block.len() {
+        let taken = self
+            .spread
+            .produce(&native, block, from)
+            .map_err(|f| self.error("a record could not be written to Kafka", &f))?;
+        if from + taken < block.len() {
             self.room_at = Some(native.in_flight() / 2);
         }
         native.poll();
-        Ok(next - from)
+        Ok(taken)
     }
 
     fn poll_flush(&mut self) -> Result<Poll<()>> {
-        self.native()?.await_events();
         self.drive()?;
-        let native = self.native()?;
-        if native.in_flight() > 0 {
+        if self.native()?.in_flight() > 0 && self.keep_flushing()?.is_pending() {
             return Ok(Poll::Pending);
         }
-        native.stop_awaiting();
-        match native.fatal() {
+        match self.native()?.fatal() {
             None => Ok(Poll::Ready(())),
             Some(failure) => Err(self.error("the Kafka producer failed", &failure)),
         }

@@ -11,6 +11,8 @@ use millrace_kafka_wire::TokenSource;
 use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 
+use super::partitions::{Partitions, on_partition};
+
 /// An error of librdkafka with its code.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -78,6 +80,7 @@ struct Shared {
     first_failure: Mutex<Option<Failure>>,
     /// Whether the writer sleeps until there are delivery reports.
     is_awaited: AtomicBool,
+    partitions: Partitions,
     waker: Waker,
     tokens: Option<Arc<dyn TokenSource>>,
 }
@@ -120,6 +123,7 @@ impl Native {
             has_failed: AtomicBool::new(false),
             first_failure: Mutex::new(None),
             is_awaited: AtomicBool::new(false),
+            partitions: Partitions::new(),
             waker,
             tokens,
         });
@@ -178,7 +182,11 @@ impl Native {
                     Error::internal("tokens cannot be refreshed in the background").with_detail(e.to_string())
                 })?;
             }
-            native.topic = sys::rd_kafka_topic_new(client, topic.as_ptr(), ptr::null_mut());
+            let topic_conf = sys::rd_kafka_default_topic_conf_dup(client);
+            sys::rd_kafka_topic_conf_set_partitioner_cb(topic_conf, Some(on_partition));
+            let partitions = ptr::from_ref(&native.shared.partitions);
+            sys::rd_kafka_topic_conf_set_opaque(topic_conf, partitions.cast_mut().cast());
+            native.topic = sys::rd_kafka_topic_new(client, topic.as_ptr(), topic_conf);
             if native.topic.is_null() {
                 let failure = Failure::from_code(sys::rd_kafka_last_error());
                 return Err(Error::user("the topic cannot be written").with_detail(failure.to_string()));
@@ -189,10 +197,21 @@ impl Native {
         }
     }
 
+    pub fn partitions(&self) -> &Partitions {
+        &self.shared.partitions
+    }
+
     /// Runs the callbacks that are due.
     pub fn poll(&self) {
         // SAFETY: the client lives as long as `self`.
         unsafe { sys::rd_kafka_poll(self.client, 0) };
+    }
+
+    /// Sends what lingers and runs callbacks until all is acknowledged, for at most `timeout_ms`.
+    /// Blocks.
+    pub fn flush(&self, timeout_ms: i32) {
+        // SAFETY: as above. What is not acknowledged after it is seen by `in_flight`.
+        unsafe { sys::rd_kafka_flush(self.client, timeout_ms) };
     }
 
     /// From now on delivery reports wake the subtask. Poll after it, not before.

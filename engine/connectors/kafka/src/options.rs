@@ -57,7 +57,8 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::optional(
         "scan.startup.mode",
         Some("group-offsets"),
-        "earliest-offset, latest-offset, group-offsets, timestamp or specific-offsets",
+        "earliest-offset, latest-offset, group-offsets, timestamp or specific-offsets; \
+         but for group-offsets 'properties.auto.offset.reset' only says that the read may go on where records are gone",
     ),
     OptionSpec::optional(
         "scan.startup.specific-offsets",

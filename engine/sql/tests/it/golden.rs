@@ -18,11 +18,11 @@ fn planned(sql: &str) -> Result<Expr, String> {
     );
     session.execute(&script).map_err(|e| e.to_string())?;
     let graph = graph(&mut session, "INSERT INTO o SELECT x IS NULL FROM v");
-    let calcs = graph.nodes.iter().filter_map(|n| match &n.operator {
+    let mut calcs = graph.nodes.iter().filter_map(|n| match &n.operator {
         Operator::Calc { projection, .. } => projection.first(),
         _ => None,
     });
-    match calcs.last() {
+    match calcs.next_back() {
         Some(Expr::Call { args, .. }) => Ok(args[0].clone()),
         other => Err(format!("the plan has {other:?}")),
     }

@@ -32,7 +32,9 @@ impl Default for Session {
 /// The circumstances of one evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Evaluation {
-    /// What NOW() and its like give, in milliseconds since the epoch.
+    /// What NOW() and its like give, in milliseconds since the epoch. They are never folded: a
+    /// batch takes the clock when it is evaluated, once, so that its rows have one moment where
+    /// Flink's may differ by what evaluation takes.
     pub now_millis: i64,
 }
 

@@ -13,6 +13,7 @@ mod conditional;
 mod equality;
 mod hash;
 mod interval;
+mod json;
 mod logic;
 mod math;
 pub(crate) mod regexp;
@@ -27,6 +28,7 @@ pub(crate) const FAMILIES: &[&[Function]] = &[
     comparison::FUNCTIONS,
     conditional::FUNCTIONS,
     hash::FUNCTIONS,
+    json::FUNCTIONS,
     logic::FUNCTIONS,
     math::FUNCTIONS,
     regexp::FUNCTIONS,

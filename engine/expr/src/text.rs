@@ -5,6 +5,8 @@
 
 pub mod date;
 pub mod decimal;
+pub mod json;
+pub mod json_path;
 pub mod number;
 pub mod pattern;
 pub mod time;

@@ -10,6 +10,7 @@ use crate::error::{Result, SqlError, nearest};
 use crate::parser::check_path;
 use crate::parser::source::Source;
 use crate::parser::statement::{Name, Written};
+use crate::plan::TimeAttribute;
 
 pub(crate) const CATALOG: &str = "default_catalog";
 pub(crate) const DATABASE: &str = "default_database";
@@ -66,6 +67,8 @@ pub(crate) struct View {
     pub name: String,
     pub temporary: bool,
     pub row_type: RowType,
+    /// Of each column.
+    pub time_attributes: Vec<Option<TimeAttribute>>,
     pub comment: Option<String>,
     pub query: Box<Query>,
     /// The query's text.

@@ -116,6 +116,38 @@ impl Rel {
         }
     }
 
+    /// Whether a column still is the time attribute of a table that it was read as.
+    pub fn time_attribute(&self, column: usize) -> Option<TimeAttribute> {
+        match self {
+            Rel::Table { table, columns } => {
+                let index = *columns.get(column)?;
+                if table
+                    .watermark
+                    .as_ref()
+                    .is_some_and(|(rowtime, _)| *rowtime == index)
+                {
+                    return Some(TimeAttribute::Rowtime);
+                }
+                match &table.columns[index].origin {
+                    Origin::Computed(expr) => TimeAttribute::of(expr),
+                    _ => None,
+                }
+            }
+            Rel::Calc {
+                input, projection, ..
+            } => match projection.get(column)? {
+                Expr::Column { index, .. } => input.time_attribute(*index),
+                expr => TimeAttribute::of(expr),
+            },
+            Rel::Union { inputs, .. } => {
+                let first = inputs.first()?.time_attribute(column)?;
+                let same = inputs.iter().all(|i| i.time_attribute(column) == Some(first));
+                same.then_some(first)
+            }
+            Rel::Watermark { .. } | Rel::Scan { .. } | Rel::Values { .. } => None,
+        }
+    }
+
     /// Rewrites the inputs of this operator.
     pub fn map_inputs(self, f: &mut impl FnMut(Rel) -> Rel) -> Rel {
         match self {
@@ -154,6 +186,23 @@ impl Rel {
             .enumerate()
             .map(|(i, f)| Expr::column(i, f.data_type.clone()))
             .collect()
+    }
+}
+
+/// What makes a column a clock of its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimeAttribute {
+    Rowtime,
+    Proctime,
+}
+
+impl TimeAttribute {
+    /// That of a computed column.
+    pub fn of(expr: &Expr) -> Option<Self> {
+        match expr {
+            Expr::Call { function, .. } if function == "PROCTIME" => Some(TimeAttribute::Proctime),
+            _ => None,
+        }
     }
 }
 

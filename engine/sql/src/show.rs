@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
-use millrace_expr::function;
+use millrace_expr::{DataType, function};
 
 use crate::catalog::{CATALOG, Catalog, DATABASE, Object, Table, TableColumnKind, View};
 use crate::error::{Result, SqlError};
 use crate::parser::statement::{Name, Pattern, Show};
+use crate::plan::TimeAttribute;
 
 pub(crate) fn show(show: &Show, catalog: &Catalog) -> Result<String> {
     Ok(match show {
@@ -98,18 +99,12 @@ fn like(pattern: &str, text: &str) -> bool {
 
 /// The columns of a table or a view, as Flink's DESCRIBE shows them.
 pub(crate) fn describe(name: &Name, catalog: &Catalog) -> Result<String> {
-    const TITLES: [&str; 6] = ["name", "type", "null", "key", "extras", "watermark"];
+    const TITLES: [&str; 7] = ["name", "type", "null", "key", "extras", "watermark", "comment"];
     let mut rows = Vec::new();
     match catalog.get(name)? {
         Object::View(view) => {
-            for field in &view.row_type.fields {
-                rows.push(row(
-                    &field.name,
-                    &field.data_type,
-                    String::new(),
-                    String::new(),
-                    String::new(),
-                ));
+            for (field, time) in view.row_type.fields.iter().zip(&view.time_attributes) {
+                rows.push(row(&field.name, &field.data_type, *time, Default::default()));
             }
         }
         Object::Table(table) => {
@@ -118,38 +113,43 @@ pub(crate) fn describe(name: &Name, catalog: &Catalog) -> Result<String> {
                     true => format!("PRI({})", table.primary_key.join(", ")),
                     false => String::new(),
                 };
-                let extras = match &column.kind {
-                    TableColumnKind::Physical => String::new(),
-                    TableColumnKind::Metadata { key, is_virtual } => metadata(key, *is_virtual),
-                    TableColumnKind::Computed { written, .. } => format!("AS {}", written.text),
+                let (extras, mut time) = match &column.kind {
+                    TableColumnKind::Physical => (String::new(), None),
+                    TableColumnKind::Metadata { key, is_virtual } => (metadata(key, *is_virtual), None),
+                    TableColumnKind::Computed { written, expr } => {
+                        (format!("AS {}", written.text), TimeAttribute::of(expr))
+                    }
                 };
-                let watermark = match &table.watermark {
-                    Some(w) if w.column == i => w.written.text.clone(),
-                    _ => String::new(),
-                };
-                rows.push(row(&column.name, &column.data_type, key, extras, watermark));
+                let mut watermark = String::new();
+                if let Some(declared) = table.watermark.as_ref().filter(|w| w.column == i) {
+                    watermark.clone_from(&declared.written.text);
+                    time = Some(TimeAttribute::Rowtime);
+                }
+                let comment = column.comment.clone().unwrap_or_default();
+                let more = [key, extras, watermark, comment];
+                rows.push(row(&column.name, &column.data_type, time, more));
             }
         }
     }
-    Ok(self::table(&TITLES, &rows))
+    // Comments have a column if there are any.
+    let width = match rows.iter().any(|r| !r[6].is_empty()) {
+        true => 7,
+        false => 6,
+    };
+    rows.iter_mut().for_each(|r| r.truncate(width));
+    Ok(self::table(&TITLES[..width], &rows))
 }
 
-fn row(
-    name: &str,
-    data_type: &millrace_expr::DataType,
-    key: String,
-    extras: String,
-    watermark: String,
-) -> Vec<String> {
+fn row(name: &str, data_type: &DataType, time: Option<TimeAttribute>, more: [String; 4]) -> Vec<String> {
     let null = if data_type.nullable { "TRUE" } else { "FALSE" };
-    vec![
-        name.to_owned(),
-        data_type.kind.to_string(),
-        null.to_owned(),
-        key,
-        extras,
-        watermark,
-    ]
+    let kind = match time {
+        None => data_type.kind.to_string(),
+        Some(TimeAttribute::Rowtime) => format!("{} *ROWTIME*", data_type.kind),
+        Some(TimeAttribute::Proctime) => format!("{} *PROCTIME*", data_type.kind),
+    };
+    let mut row = vec![name.to_owned(), kind, null.to_owned()];
+    row.extend(more);
+    row
 }
 
 fn metadata(key: &Option<String>, is_virtual: bool) -> String {

@@ -7,6 +7,7 @@ use arrow::array::{
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType as ArrowType;
+use arrow::error::ArrowError;
 use millrace_core::{Error, Result};
 
 use super::evaluate;
@@ -45,7 +46,7 @@ fn cast_all(array: &ArrayRef, from: &DataType, to: &DataType, session: &Session)
             let list = array.as_list::<i32>();
             let values = element(list.values(), f, t)?;
             let list = ListArray::try_new(field, list.offsets().clone(), values, list.nulls().cloned());
-            Ok(Arc::new(list.map_err(arrow_error)?))
+            Ok(Arc::new(list.map_err(|e| not_null(e, &[t]))?))
         }
         (TypeKind::Map(fk, fv), TypeKind::Map(tk, tv), ArrowType::Map(field, sorted)) => {
             let map = array.as_map();
@@ -53,7 +54,8 @@ fn cast_all(array: &ArrayRef, from: &DataType, to: &DataType, session: &Session)
             let ArrowType::Struct(fields) = field.data_type() else {
                 return Err(Error::internal("a map without entries"));
             };
-            let entries = StructArray::try_new(fields.clone(), columns, None).map_err(arrow_error)?;
+            let entries =
+                StructArray::try_new(fields.clone(), columns, None).map_err(|e| not_null(e, &[tk, tv]))?;
             let map = MapArray::try_new(
                 field.clone(),
                 map.offsets().clone(),
@@ -71,11 +73,23 @@ fn cast_all(array: &ArrayRef, from: &DataType, to: &DataType, session: &Session)
                 .zip(f.iter().zip(t))
                 .map(|(column, (f, t))| element(&masked(column, row.nulls())?, &f.data_type, &t.data_type))
                 .collect::<Result<Vec<_>>>()?;
-            let columns = StructArray::try_new(fields, columns, row.nulls().cloned()).map_err(arrow_error)?;
-            Ok(Arc::new(columns))
+            let types: Vec<&DataType> = t.iter().map(|f| &f.data_type).collect();
+            let columns = StructArray::try_new(fields, columns, row.nulls().cloned());
+            Ok(Arc::new(columns.map_err(|e| not_null(e, &types))?))
         }
         _ => Err(Error::internal(format!("no cast from {from} to {to}"))),
     }
+}
+
+/// Flink lets a null through into elements and fields that are declared NOT NULL, as it does not
+/// check them; Arrow's arrays do.
+fn not_null(error: ArrowError, declared: &[&DataType]) -> Error {
+    if declared.iter().all(|t| t.nullable) {
+        return arrow_error(error);
+    }
+    Error::user("a NULL where an element or field is declared NOT NULL")
+        .with_detail(error.to_string())
+        .with_hint("declare it without NOT NULL, or replace NULLs by COALESCE")
 }
 
 /// The fields of a null row hold arbitrary values, which must not be cast.

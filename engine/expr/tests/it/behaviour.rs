@@ -127,6 +127,21 @@ fn integers_wrap_and_decimals_become_null() {
 }
 
 #[test]
+fn a_null_in_an_element_that_is_not_null_is_the_users_error() {
+    let array = call("ARRAY", vec![column()]);
+    let element = DataType::not_null(TypeKind::Int);
+    let strict = DataType::not_null(TypeKind::Array(Box::new(element)));
+    let stored = cast::implicit(array, strict).unwrap();
+    assert!(evaluate(&stored, &batch(vec![Some(1)])).is_ok());
+    let error = evaluate(&stored, &batch(vec![Some(1), None])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::User);
+    assert_eq!(
+        error.message(),
+        "a NULL where an element or field is declared NOT NULL"
+    );
+}
+
+#[test]
 fn errors_say_what_to_do() {
     let unknown = function::call("UPER", vec![]).unwrap_err();
     assert_eq!(unknown.message(), "unknown function UPER");
@@ -139,8 +154,8 @@ fn errors_say_what_to_do() {
         Some("given: UPPER(INT NOT NULL)\naccepted: UPPER(STRING)")
     );
 
-    let refused = function::call("JSON_VALUE", vec![]).unwrap_err();
-    assert_eq!(refused.message(), "the function JSON_VALUE is not supported yet");
+    let refused = function::call("PRINTF", vec![]).unwrap_err();
+    assert_eq!(refused.message(), "the function PRINTF is not supported yet");
     assert!(function::exists("json_value") && function::is_aggregate("sum"));
     assert!(
         function::call("SUM", vec![column()])

@@ -78,6 +78,11 @@ fn into_columns(expr: &Expr, columns: &mut Vec<ArrayRef>, middle: Middle, sessio
                 "FIELD" | "$FLOOR" | "$CEIL" | "LIKE" | "NOT LIKE" => index == 1,
                 "ROUND" | "TRUNCATE" => index == 1,
                 "STR_TO_MAP" => index > 0,
+                "$JSON_VALUE" => matches!(index, 2 | 3 | 5),
+                "$JSON_QUERY" | "$JSON_EXISTS" => index > 1,
+                "$JSON_OBJECT" => index % 3 != 2,
+                "$JSON_ARRAY" => index.is_multiple_of(2),
+                "JSON_STRING" => index == 1,
                 "MAP" => index.is_multiple_of(2),
                 _ => false,
             };

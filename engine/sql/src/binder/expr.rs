@@ -12,6 +12,7 @@ use super::scope::{Scope, check_name, row_fields};
 use super::{function as functions, literal};
 use crate::error::{Result, SqlError, nearest};
 use crate::parser::dialect::FLINK_TYPE;
+use crate::parser::json::INTERNAL;
 
 /// How deep expressions may be nested: the engine walks them by recursion.
 const MAX_DEPTH: usize = 300;
@@ -60,6 +61,10 @@ impl ExprBinder<'_> {
         let bind = |e: &Ast| self.bind(e, depth + 1);
         let one = |name: &str, e: &Ast| call(name, vec![bind(e)?], at);
         match ast {
+            // RETURNING that is not written.
+            Ast::Identifier(name) if name.quote_style == Some(INTERNAL) => {
+                Ok(Expr::literal(Scalar::Null, DataType::string()))
+            }
             Ast::Identifier(name) if self.is_pi(name)? => call("PI", vec![], at),
             Ast::Identifier(name) => self.scope.resolve(name),
             Ast::CompoundIdentifier(parts) => self.scope.resolve_path(parts),

@@ -10,6 +10,7 @@ use super::expr::{ExprBinder, call};
 use super::literal;
 use crate::catalog::{CATALOG, DATABASE};
 use crate::error::{Result, SqlError};
+use crate::parser::json::INTERNAL;
 
 /// Units that TIMESTAMPADD and TIMESTAMPDIFF take as a bare word.
 const UNITS: &[&str] = &[
@@ -72,6 +73,14 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
     const OPERATORS: &[&str] = &[
         "AND", "BETWEEN", "CASE", "FIELD", "IN", "ITEM", "LIKE", "NOT", "OR", "OVERLAPS",
     ];
+    // What the dialect made of special syntax is no name.
+    if name.quote_style == Some(INTERNAL) {
+        let args = asts
+            .iter()
+            .map(|ast| binder.bind(ast, depth + 1))
+            .collect::<Result<_>>()?;
+        return call(&name.value, args, at);
+    }
     let is_name = canonical.chars().all(|c| c.is_alphanumeric() || c == '_');
     if !is_name || OPERATORS.contains(&canonical.as_str()) {
         return Err(SqlError::new(format!("unknown function {}", name.value), at));

@@ -550,7 +550,8 @@ fn select_item(
             exprs.push(typed(expr::bind(ast, scope)?, ast.span())?);
         }
         SelectItem::ExprWithAlias { expr: ast, alias } => {
-            check_name(alias)?;
+            // A text in an alias's place has no place of its own: it stands behind the expression.
+            check_name(alias).map_err(|e| e.or_at(ast.span()))?;
             names.push(alias.value.clone());
             exprs.push(typed(expr::bind(ast, scope)?, ast.span())?);
         }

@@ -268,7 +268,11 @@ fn bind_watermark(watermark: &Watermark, columns: &[Field]) -> Result<TableWater
 /// Binds a CREATE VIEW.
 pub(crate) fn bind_view(create: &CreateView, binder: &mut Binder, source: &Arc<Source>) -> Result<View> {
     let name = object_name(&create.name)?.to_owned();
-    let output = binder.bind_query(&create.query)?.output();
+    let query = binder.bind_query(&create.query)?;
+    let output = query.output();
+    let time_attributes = (0..output.fields.len())
+        .map(|i| query.time_attribute(i))
+        .collect();
     if !create.columns.is_empty() && create.columns.len() != output.fields.len() {
         return Err(SqlError::new(
             format!(
@@ -301,6 +305,7 @@ pub(crate) fn bind_view(create: &CreateView, binder: &mut Binder, source: &Arc<S
         name,
         temporary: create.temporary,
         row_type: RowType::new(fields),
+        time_attributes,
         comment: create.comment.clone(),
         query: create.query.clone(),
         text: source.slice(create.query_span).to_owned(),

@@ -10,8 +10,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
-use super::cursor;
-use super::types;
+use super::{cursor, json, types};
 
 /// The name of the type that carries one of Flink's types through sqlparser's tree, as JSON in
 /// its only modifier. Nobody can write it: it is no identifier.
@@ -135,11 +134,15 @@ impl Dialect for Flink {
             ("ARRAY", '[') => Some(bracketed(parser, "ARRAY")),
             // A plain function: sqlparser would read ROW as a type or FLOOR's arguments otherwise.
             ("ROW", '(') => Some(row(parser)),
+            ("JSON_VALUE" | "JSON_QUERY" | "JSON_EXISTS" | "JSON_OBJECT" | "JSON_ARRAY", '(') => {
+                Some(json::call(parser))
+            }
             _ => None,
         }
     }
 
-    /// `IS [NOT] DISTINCT FROM`: sqlparser takes all that follows for its right side.
+    /// `IS [NOT] DISTINCT FROM`, of which sqlparser takes all that follows for its right side, and
+    /// `IS [NOT] JSON`.
     fn parse_infix(
         &self,
         parser: &mut Parser,
@@ -151,7 +154,7 @@ impl Dialect for Flink {
         } else if cursor::at_words(parser, &["IS", "NOT", "DISTINCT", "FROM"]) {
             true
         } else {
-            return None;
+            return json::is(parser, expr);
         };
         for _ in 0..if negated { 4 } else { 3 } {
             parser.advance_token();
@@ -169,11 +172,8 @@ fn cast(parser: &mut Parser, kind: CastKind) -> Result<Expr, ParserError> {
     parser.expect_token(&Token::LParen)?;
     let expr = parser.parse_expr()?;
     parser.expect_keyword_is(Keyword::AS)?;
-    let parsed = types::parse(parser).map_err(cursor::to_parser_error)?;
+    let data_type = flink_type(parser)?;
     parser.expect_token(&Token::RParen)?;
-    let json = serde_json::to_string(&parsed)
-        .map_err(|e| ParserError::ParserError(format!("a type cannot be carried on: {e}")))?;
-    let data_type = DataType::Custom(ObjectName::from(vec![Ident::new(FLINK_TYPE)]), vec![json]);
     Ok(Expr::Cast {
         kind,
         expr: Box::new(expr),
@@ -181,6 +181,17 @@ fn cast(parser: &mut Parser, kind: CastKind) -> Result<Expr, ParserError> {
         array: false,
         format: None,
     })
+}
+
+/// A type of Flink in sqlparser's tree.
+pub(super) fn flink_type(parser: &mut Parser) -> Result<DataType, ParserError> {
+    let parsed = types::parse_bare(parser).map_err(cursor::to_parser_error)?;
+    let json = serde_json::to_string(&parsed)
+        .map_err(|e| ParserError::ParserError(format!("a type cannot be carried on: {e}")))?;
+    Ok(DataType::Custom(
+        ObjectName::from(vec![Ident::new(FLINK_TYPE)]),
+        vec![json],
+    ))
 }
 
 fn bracketed(parser: &mut Parser, name: &str) -> Result<Expr, ParserError> {
@@ -205,12 +216,18 @@ fn arguments(parser: &mut Parser, name: &str, open: Token, close: Token) -> Resu
         }
         parser.expect_token(&close)?;
     }
-    Ok(Expr::Function(Function {
-        name: ObjectName::from(vec![Ident {
-            value: name.to_owned(),
-            quote_style: None,
-            span,
-        }]),
+    let name = Ident {
+        value: name.to_owned(),
+        quote_style: None,
+        span,
+    };
+    Ok(function(name, args))
+}
+
+/// A call as sqlparser's tree has it.
+pub(super) fn function(name: Ident, args: Vec<FunctionArg>) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName::from(vec![name]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {
@@ -222,5 +239,5 @@ fn arguments(parser: &mut Parser, name: &str, open: Token, close: Token) -> Resu
         null_treatment: None,
         over: None,
         within_group: vec![],
-    }))
+    })
 }

@@ -7,6 +7,7 @@ pub(crate) mod cursor;
 mod ddl;
 pub(crate) mod dialect;
 mod hints;
+pub(crate) mod json;
 mod refused;
 pub(crate) mod source;
 pub(crate) mod statement;
@@ -308,6 +309,9 @@ fn explain(parser: &mut Parser) -> Result<Statement> {
         });
     }
     refused::statement(parser)?;
+    if at_words(parser, &["CREATE", "TABLE"]) {
+        return Err(SqlError::unsupported("EXPLAIN CREATE TABLE ... AS", here(parser)));
+    }
     Err(expected(parser, "INSERT, a query or STATEMENT SET"))
 }
 

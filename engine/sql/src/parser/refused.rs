@@ -116,8 +116,6 @@ const PHRASES: &[(&[&str], &str)] = &[
     ),
     (&["BETWEEN", "SYMMETRIC"], "BETWEEN SYMMETRIC"),
     (&["BETWEEN", "ASYMMETRIC"], "BETWEEN ASYMMETRIC"),
-    (&["IS", "JSON"], "IS JSON"),
-    (&["IS", "NOT", "JSON"], "IS NOT JSON"),
     (&["MATCH_RECOGNIZE"], "MATCH_RECOGNIZE"),
     (&["GROUPING", "SETS"], "GROUPING SETS"),
     (&["TABLESAMPLE"], "TABLESAMPLE"),
@@ -154,20 +152,31 @@ pub(super) fn anywhere(tokens: &[TokenWithSpan]) -> Result<()> {
                 return Err(SqlError::unsupported(what, token.span));
             }
         }
+        // `FROM f(TABLE t, ...)`, `FROM f(data => TABLE t)`: the same without TABLE(...) around it.
+        let of_a_table = |n: usize| next(n).is_some_and(|t| is_word(t, "TABLE"));
+        let takes_a_table = next(1) == Some(&Token::LParen)
+            && !is_word(&token.token, "TABLE")
+            && (of_a_table(2) || (next(3) == Some(&Token::RArrow) && of_a_table(4)));
+        if takes_a_table {
+            return Err(SqlError::unsupported(table_function(&word.value), token.span));
+        }
         // `FROM TABLE(f(...))`: a window or process table function.
         if is_word(&token.token, "TABLE")
             && next(1) == Some(&Token::LParen)
             && let Some(Token::Word(function)) = next(2)
         {
-            let name = function.value.to_uppercase();
-            let what = match name.as_str() {
-                "TUMBLE" | "HOP" | "CUMULATE" | "SESSION" => format!("the window table function {name}"),
-                _ => format!("the table function {name}"),
-            };
-            return Err(SqlError::unsupported(what, token.span));
+            return Err(SqlError::unsupported(table_function(&function.value), token.span));
         }
     }
     Ok(())
+}
+
+fn table_function(name: &str) -> String {
+    let name = name.to_uppercase();
+    match name.as_str() {
+        "TUMBLE" | "HOP" | "CUMULATE" | "SESSION" => format!("the window table function {name}"),
+        _ => format!("the table function {name}"),
+    }
 }
 
 /// What stopped the parser, if it is a clause of Flink.

@@ -28,15 +28,24 @@ pub(crate) fn parse_text(text: &str) -> Result<DataType> {
     }
 }
 
+/// Reads the type of a CAST, which says nothing about its own nullability.
+pub(crate) fn parse_bare(parser: &mut Parser) -> Result<DataType> {
+    read(parser, 0, false)
+}
+
 fn nested(parser: &mut Parser, depth: usize) -> Result<DataType> {
+    read(parser, depth, true)
+}
+
+fn read(parser: &mut Parser, depth: usize, nullability: bool) -> Result<DataType> {
     if depth > MAX_DEPTH {
         return Err(SqlError::new("the type is nested too deeply", here(parser)));
     }
     let mut data_type = DataType::nullable(kind(parser, depth)?);
     loop {
-        if accept(parser, &["NOT", "NULL"]) {
+        if nullability && accept(parser, &["NOT", "NULL"]) {
             data_type.nullable = false;
-        } else if accept(parser, &["NULL"]) {
+        } else if nullability && accept(parser, &["NULL"]) {
             data_type.nullable = true;
         } else if accept(parser, &["ARRAY"]) {
             data_type = DataType::nullable(TypeKind::Array(Box::new(data_type)));

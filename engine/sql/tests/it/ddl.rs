@@ -49,15 +49,33 @@ WITH (
     let mut session = session();
     session.execute(BASE).unwrap_or_else(|e| panic!("{e}"));
     assert_snapshot!(text(&mut session, "DESCRIBE base"), @r#"
-+------------+------------------+-------+---------+-----------------------------------+--------------------------+
-|       name |             type |  null |     key |                            extras |                watermark |
-+------------+------------------+-------+---------+-----------------------------------+--------------------------+
-|         id |           BIGINT | FALSE | PRI(id) |                                   |                          |
-|       name |           STRING |  TRUE |         |                                   |                          |
-|         at |     TIMESTAMP(3) |  TRUE |         |                                   | at - INTERVAL '5' SECOND |
-| upper_name |           STRING |  TRUE |         |                    AS UPPER(name) |                          |
-|    written | TIMESTAMP_LTZ(3) |  TRUE |         | METADATA FROM 'timestamp' VIRTUAL |                          |
-+------------+------------------+-------+---------+-----------------------------------+--------------------------+
++------------+------------------------+-------+---------+-----------------------------------+--------------------------+---------+
+|       name |                   type |  null |     key |                            extras |                watermark | comment |
++------------+------------------------+-------+---------+-----------------------------------+--------------------------+---------+
+|         id |                 BIGINT | FALSE | PRI(id) |                                   |                          | the key |
+|       name |                 STRING |  TRUE |         |                                   |                          |         |
+|         at | TIMESTAMP(3) *ROWTIME* |  TRUE |         |                                   | at - INTERVAL '5' SECOND |         |
+| upper_name |                 STRING |  TRUE |         |                    AS UPPER(name) |                          |         |
+|    written |       TIMESTAMP_LTZ(3) |  TRUE |         | METADATA FROM 'timestamp' VIRTUAL |                          |         |
++------------+------------------------+-------+---------+-----------------------------------+--------------------------+---------+
+"#);
+}
+
+#[test]
+fn time_attributes_are_shown_where_views_pass_them_on() {
+    let mut session = session();
+    assert_snapshot!(text(&mut session, "
+        CREATE TABLE t (a INT, ts TIMESTAMP(3), p AS PROCTIME(), WATERMARK FOR ts AS ts)
+          WITH ('connector' = 'test', 'topic' = 't');
+        CREATE VIEW v AS SELECT ts AS t1, p, CAST(ts AS STRING) AS s FROM (SELECT * FROM t WHERE a > 1);
+        DESCRIBE v"), @r#"
++------+-----------------------------+-------+-----+--------+-----------+
+| name |                        type |  null | key | extras | watermark |
++------+-----------------------------+-------+-----+--------+-----------+
+|   t1 |      TIMESTAMP(3) *ROWTIME* |  TRUE |     |        |           |
+|    p | TIMESTAMP_LTZ(3) *PROCTIME* | FALSE |     |        |           |
+|    s |                      STRING |  TRUE |     |        |           |
++------+-----------------------------+-------+-----+--------+-----------+
 "#);
 }
 

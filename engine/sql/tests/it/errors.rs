@@ -119,9 +119,9 @@ two texts stand side by side on a line
 "#);
     assert_snapshot!(error("INSERT INTO late SELECT carrier 'x', 1 FROM flights"), @r#"
 expected a name, found the text 'x'
-  line 1, column 1:
+  line 1, column 25:
   1 | INSERT INTO late SELECT carrier 'x', 1 FROM flights
-    | ^^^^^^
+    |                         ^^^^^^^
   hint: names stand in `backquotes`
 "#);
     assert_snapshot!(error("FROBNICATE"), @r#"

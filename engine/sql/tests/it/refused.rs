@@ -103,6 +103,10 @@ const REFUSED: &[(&str, &str)] = &[
         "'execution.runtime-mode'",
     ),
     (
+        "SET 'table.column-expansion-strategy' = 'EXCLUDE_ALIASED_VIRTUAL_METADATA_COLUMNS'",
+        "'table.column-expansion-strategy'",
+    ),
+    (
         "SET 'table.exec.sink.type-length-enforcer' = 'TRIM_PAD'",
         "'table.exec.sink.type-length-enforcer'",
     ),
@@ -250,8 +254,32 @@ const REFUSED: &[(&str, &str)] = &[
         "BETWEEN SYMMETRIC",
     ),
     (
-        "INSERT INTO late SELECT carrier, delay FROM flights WHERE carrier IS JSON",
-        "IS JSON",
+        "INSERT INTO late SELECT JSON_VALUE(carrier, '$.a[?(@.b > 1)]'), delay FROM flights",
+        "a filter in a JSON path",
+    ),
+    (
+        "INSERT INTO late SELECT PRINTF('%d', delay), delay FROM flights",
+        "PRINTF",
+    ),
+    (
+        "INSERT INTO late SELECT REGEXP_REPLACE(carrier, 'a*+', ''), delay FROM flights",
+        "the regular expression",
+    ),
+    (
+        "EXPLAIN CREATE TABLE t WITH ('connector' = 'test') AS SELECT carrier FROM flights",
+        "EXPLAIN CREATE TABLE ... AS",
+    ),
+    (
+        "INSERT INTO late SELECT carrier, 1 FROM TUMBLE(TABLE flights, DESCRIPTOR(at), INTERVAL '1' MINUTE)",
+        "the window table function TUMBLE",
+    ),
+    (
+        "INSERT INTO late SELECT carrier, 1 FROM HOP(DATA => TABLE flights, TIMECOL => DESCRIPTOR(at))",
+        "the window table function HOP",
+    ),
+    (
+        "INSERT INTO late SELECT carrier, 1 FROM my_ptf(TABLE flights)",
+        "the table function MY_PTF",
     ),
     (
         "INSERT INTO late SELECT my.f(carrier), delay FROM flights",

@@ -16,6 +16,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::process::Process;
@@ -492,12 +493,23 @@ impl Kafka {
             .operation_timeout(Some(ANSWER))
             .request_timeout(Some(ANSWER));
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        for result in runtime.block_on(admin.create_topics([&topic], &options))? {
-            if let Err((topic, code)) = result {
-                if code == RDKafkaErrorCode::TopicAlreadyExists {
-                    bail!("topic {topic} exists already");
+        let mut is_repeated = false;
+        let results = loop {
+            match runtime.block_on(admin.create_topics([&topic], &options)) {
+                // The client gave up its bootstrap connection for those to the brokers themselves: whether
+                // they have heard the request is not known.
+                Err(KafkaError::AdminOp(RDKafkaErrorCode::DestroyBroker)) if !is_repeated => {
+                    is_repeated = true;
                 }
-                bail!("topic {topic} cannot be created: {code}");
+                other => break other?,
+            }
+        };
+        for result in results {
+            match result {
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) if is_repeated => {}
+                Err((topic, RDKafkaErrorCode::TopicAlreadyExists)) => bail!("topic {topic} exists already"),
+                Err((topic, code)) => bail!("topic {topic} cannot be created: {code}"),
+                Ok(_) => {}
             }
         }
         let client: BaseConsumer = self.client().create()?;

@@ -21,7 +21,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use crate::process::Process;
 use crate::scratch::Scratch;
-use crate::{cache, ports, process, wait};
+use crate::{cache, ports, wait};
 
 pub use tools::Transaction;
 
@@ -569,7 +569,7 @@ fn run_tool(command: Command, folder: &std::path::Path) -> Result<String> {
     let out = folder.join(format!("tool-{}.log", ports::free()?));
     let mut tool = Process::start(command, &out)?;
     let status = tool.wait(READY)?;
-    let text = process::tail(&out, 10_000_000);
+    let text = String::from_utf8_lossy(&std::fs::read(&out)?).into_owned();
     std::fs::remove_file(&out)?;
     if !status.success() {
         bail!("a tool of Kafka failed ({status}):\n{text}");

@@ -512,17 +512,24 @@ impl Kafka {
                 Ok(_) => {}
             }
         }
-        let client: BaseConsumer = self.client().create()?;
-        wait::until(&format!("leaders of topic {name}"), ANSWER, || {
-            let metadata = client.fetch_metadata(Some(name), Duration::from_secs(5))?;
-            let ready = metadata.topics().iter().any(|t| {
-                t.partitions().len() == partitions as usize
-                    && t.partitions()
-                        .iter()
-                        .all(|p| p.error().is_none() && p.leader() > 0)
-            });
-            Ok(ready.then_some(()))
-        })
+        // Each broker by itself: one may know of it before another.
+        for broker in self.brokers.iter().filter(|b| b.process.is_some()) {
+            let client: BaseConsumer = self
+                .client()
+                .set("bootstrap.servers", format!("127.0.0.1:{}", broker.port))
+                .create()?;
+            wait::until(&format!("leaders of topic {name}"), ANSWER, || {
+                let metadata = client.fetch_metadata(Some(name), Duration::from_secs(5))?;
+                let ready = metadata.topics().iter().any(|t| {
+                    t.partitions().len() == partitions as usize
+                        && t.partitions()
+                            .iter()
+                            .all(|p| p.error().is_none() && p.leader() > 0)
+                });
+                Ok(ready.then_some(()))
+            })?;
+        }
+        Ok(())
     }
 
     pub fn delete_topic(&self, name: &str) -> Result<()> {

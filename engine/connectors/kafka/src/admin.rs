@@ -16,6 +16,8 @@ use crate::topics::Topics;
 /// The first try of a question; each next one takes longer, until the caller's limit. Between
 /// tries the client is asked whether the brokers refuse us.
 const FIRST_TRY: Duration = Duration::from_secs(1);
+/// How long a broker may not know of a topic that is there.
+const NEWS: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(50);
 
 pub type TopicPartition = (String, i32);
@@ -111,7 +113,10 @@ impl Cluster {
             let error = found.and_then(|t| t.error()).map(RDKafkaErrorCode::from);
             match (found, error) {
                 (Some(t), None) if !t.partitions().is_empty() => return Ok(t.partitions().len() as i32),
-                (_, Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {
+                // A broker may not have heard yet of a topic that was made a moment ago.
+                (_, Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic))
+                    if started.elapsed() > NEWS.min(self.limit) =>
+                {
                     return Err(self.unknown_topic(topic));
                 }
                 (_, Some(code)) if client::is_refusal(code) || code == RDKafkaErrorCode::InvalidTopic => {

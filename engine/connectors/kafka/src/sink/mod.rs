@@ -19,6 +19,7 @@ mod state;
 mod stragglers;
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use millrace_connector_api::Registry;
 use millrace_connector_api::sink::{
@@ -27,7 +28,7 @@ use millrace_connector_api::sink::{
 use millrace_core::{Error, Result};
 use millrace_dataflow::{SinkSpec, TableSpec};
 use millrace_expr::Field;
-use millrace_kafka_wire::{Admin, ResponseError};
+use millrace_kafka_wire::{Admin, ResponseError, Topic};
 
 use self::at_least_once::AtLeastOnce;
 use self::claim::Claim;
@@ -217,10 +218,21 @@ fn prefix(options: &TableOptions) -> Option<&str> {
         .filter(|_| is_transactional)
 }
 
+/// How long a broker may not have heard yet of a topic that was made a moment ago.
+const NEWS: Duration = Duration::from_secs(2);
+
 /// The number of a topic's partitions, at least one.
 async fn partitions(admin: &Admin, table: &str, topic: &str) -> Result<usize> {
-    let metadata = admin.metadata(Some(&[topic.to_owned()])).await?;
-    let found = metadata.topics.into_iter().find(|t| t.name == topic);
+    let asked = Instant::now();
+    let found = loop {
+        let metadata = admin.metadata(Some(&[topic.to_owned()])).await?;
+        let found = metadata.topics.into_iter().find(|t| t.name == topic);
+        let is_unknown = |t: &Topic| t.error == Some(ResponseError::UnknownTopicOrPartition);
+        if !found.as_ref().is_some_and(is_unknown) || asked.elapsed() > NEWS {
+            break found;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
     let detail = format!("table '{table}': topic '{topic}'");
     match found {
         Some(t) if t.error == Some(ResponseError::UnknownTopicOrPartition) => {

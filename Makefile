@@ -19,7 +19,7 @@ run: ## a real Kafka broker, the flights of 2013, and examples/flights.sql betwe
 test: ## everything that a change must pass
 	@scripts/test short
 
-test-long: ## the same, with the whole torture test and the dependencies' licences
+test-long: ## the same, with the whole torture test, planted bugs, a comparison with Flink, licences
 	@scripts/test long
 
 bench: ## Millrace, Apache Flink and a bare copy loop; writes bench/RESULTS.md

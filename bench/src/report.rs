@@ -192,7 +192,7 @@ pub fn markdown(measured: &Measured) -> String {
 const HOW: &str = "\
 - One broker (KRaft, 1 GiB of heap), on the same machine and cores as all that is measured; every engine reads the same
   topic of 4 partitions and writes a new topic of 4 partitions, which is deleted afterwards. Parallelism is 2.
-- Both engines run the same SQL text (jobs/); for Apache Flink the options of its fastest settings are added. Its cluster
+- Both engines run the same SQL text (jobs/); for Apache Flink the options are added that are named there. Its cluster
   (a JobManager, a TaskManager with two slots, in the memory sizes of Flink's default configuration) is started once and
   kept warm; the first round does not count. Millrace and the copy loop are started anew for every pass.
 - The copy loop reads with librdkafka's batch call, and hands every record to a transactional producer, which copies it;

@@ -14,7 +14,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use super::refusal::Refusal;
-use crate::job::{CHECKPOINT_FAILED, RECOVERED, RunOptions, Shape};
+use crate::job::{CHECKPOINT_FAILED, RECOVERED, Run, RunOptions, Shape};
 use crate::workbench::{Line, Summary, Workbench};
 
 /// A run that does not reach its fail point within this is killed and counts as a random kill.
@@ -228,6 +228,15 @@ impl Killer {
         self.bench.run_to(name, passage, options, REACH)
     }
 
+    /// Two in a row.
+    fn checkpoints_fail(&self, run: &mut Run) -> Result<()> {
+        self.bench.wait_for_progress(run, LIMIT)?;
+        let refusal = Refusal::begin(&self.place)?;
+        let failed = run.wait_for_logs(CHECKPOINT_FAILED, 2, LIMIT);
+        refusal.end()?;
+        failed
+    }
+
     /// The next recovery must find what the death has left: a part of it committed, the rest open.
     fn between_commits(&mut self) -> Result<bool> {
         let options = RunOptions {
@@ -235,10 +244,11 @@ impl Killer {
             ..self.options(1..=4)
         };
         let mut run = self.bench.start(&options)?;
-        self.bench.wait_for_progress(&mut run, LIMIT)?;
-        let refusal = Refusal::begin(&self.place)?;
-        run.wait_for_logs(CHECKPOINT_FAILED, 2, LIMIT)?;
-        refusal.end()?;
+        let failed = self.checkpoints_fail(&mut run);
+        // Where commits are slow, those of two checkpoints meet: then it is dead by now.
+        if run.process.ended()?.is_none() {
+            failed?;
+        }
         if !self.bench.died_at(&mut run, BETWEEN_COMMITS, REACH)? {
             return Ok(false);
         }

@@ -175,8 +175,8 @@ fn kills_union(context: &Context) -> Result<Summary> {
     let kills = Kills {
         shape: Shape::Union,
         hits: 1,
-        random: 6,
-        failing: 3,
+        random: 4,
+        failing: 2,
         committed_at_least: 5,
         fenced_at_least: 5,
         records_per_second: 2000,

@@ -20,6 +20,8 @@ const RATE: u64 = 1000;
 const LIMIT: Duration = Duration::from_secs(120);
 const WHOLE: Duration = Duration::from_secs(600);
 const PAGE: u64 = 4096;
+/// Enough for handles to fill more than a page.
+const FAILURES: usize = 12;
 const NO_ROOM: &str = "No space left on device";
 
 /// Set in the process that may mount: where its summary goes.
@@ -111,7 +113,7 @@ fn full(kafka: &Kafka) -> Result<Summary> {
         .option("execution.checkpointing.tolerable-failed-checkpoints", "1000000");
     let ballast = Ballast::on(&disk);
     let mut run = bench.start(&RunOptions::parallel(3))?;
-    for failures in [20, 40] {
+    for failures in [FAILURES, 2 * FAILURES] {
         bench.wait_for_progress(&mut run, LIMIT)?;
         // A checkpoint that was under way may have made room; each failure adds handles to the next
         // one's description, so that it is longer than a page soon.
@@ -129,7 +131,7 @@ fn full(kafka: &Kafka) -> Result<Summary> {
             Ok((bench.written()? > before).then_some(()))
         })
         .with_context(|| run.process.log_tail())?;
-        if failures == 20 {
+        if failures == FAILURES {
             run.expect_running()?;
             ballast.remove()?;
         }

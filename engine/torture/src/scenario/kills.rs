@@ -14,7 +14,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use super::refusal::Refusal;
-use crate::job::{CHECKPOINT_FAILED, RECOVERED, RunOptions, Shape};
+use crate::job::{CHECKPOINT_FAILED, RECOVERED, Run, RunOptions, Shape};
 use crate::workbench::{Line, Summary, Workbench};
 
 /// A run that does not reach its fail point within this is killed and counts as a random kill.
@@ -24,6 +24,9 @@ const ATTEMPTS: u32 = 8;
 
 /// Between two commits of one writer: it has two only when a checkpoint failed before.
 const BETWEEN_COMMITS: &str = "sink.between-commits";
+/// A death here leaves all of a checkpoint's transactions to the recovery, if there are records by
+/// then: the first checkpoints of a run may be over before its first ones come.
+const BEFORE_COMMITS: &str = "checkpoint.after-head";
 
 #[derive(Debug, Clone)]
 pub struct Kills {
@@ -39,6 +42,9 @@ pub struct Kills {
     pub records_per_second: u64,
     pub seed: u64,
 }
+
+/// Further deaths there, so that recovery has enough to commit.
+const MORE_BEFORE_COMMITS: u32 = 3;
 
 enum Step {
     Point(&'static str),
@@ -70,6 +76,7 @@ pub fn run(kafka: &Kafka, line: Line, s3: Option<&S3>, kills: &Kills) -> Result<
         .iter()
         .flat_map(|name| (0..kills.hits).map(|_| Step::Point(name)));
     let mut steps: Vec<Step> = points
+        .chain((0..MORE_BEFORE_COMMITS).map(|_| Step::Point(BEFORE_COMMITS)))
         .chain((0..kills.random).map(|_| Step::Random))
         .chain((0..kills.failing).map(|_| Step::Failing))
         .collect();
@@ -203,21 +210,31 @@ impl Killer {
     fn point(&mut self, name: &'static str, attempt: u32) -> Result<bool> {
         let is_recovery = name.starts_with("recovery.");
         if is_recovery {
-            // Recovery has something to commit only after a death between a checkpoint and its
-            // commits, and two things only with two subtasks. The first checkpoints of a run may
-            // be over before its first records are there.
-            let before = "checkpoint.after-head";
+            // It has something to commit only after such a death, and two things only with two subtasks.
             let options = self.options(2..=4);
-            let passage = self.rng.random_range(3..=5) + attempt;
-            if self.bench.run_to(before, passage, options, REACH)? {
-                *self.hits.entry(before).or_default() += 1;
+            let passage = self.rng.random_range(5..=8) + attempt;
+            if self.bench.run_to(BEFORE_COMMITS, passage, options, REACH)? {
+                *self.hits.entry(BEFORE_COMMITS).or_default() += 1;
             }
         }
-        // Recovery passes its points a few times at most.
-        let passages = if attempt > 0 || is_recovery { 1 } else { 4 };
+        let passages = match name {
+            BEFORE_COMMITS => 5..=8,
+            // Recovery passes its points a few times at most.
+            _ if is_recovery || attempt > 0 => 1..=1,
+            _ => 1..=4,
+        };
         let options = self.options(1..=4);
-        let passage = self.rng.random_range(1..=passages);
+        let passage = self.rng.random_range(passages);
         self.bench.run_to(name, passage, options, REACH)
+    }
+
+    /// Two in a row.
+    fn checkpoints_fail(&self, run: &mut Run) -> Result<()> {
+        self.bench.wait_for_progress(run, LIMIT)?;
+        let refusal = Refusal::begin(&self.place)?;
+        let failed = run.wait_for_logs(CHECKPOINT_FAILED, 2, LIMIT);
+        refusal.end()?;
+        failed
     }
 
     /// The next recovery must find what the death has left: a part of it committed, the rest open.
@@ -227,10 +244,11 @@ impl Killer {
             ..self.options(1..=4)
         };
         let mut run = self.bench.start(&options)?;
-        self.bench.wait_for_progress(&mut run, LIMIT)?;
-        let refusal = Refusal::begin(&self.place)?;
-        run.wait_for_logs(CHECKPOINT_FAILED, 2, LIMIT)?;
-        refusal.end()?;
+        let failed = self.checkpoints_fail(&mut run);
+        // Where commits are slow, those of two checkpoints meet: then it is dead by now.
+        if run.process.ended()?.is_none() {
+            failed?;
+        }
         if !self.bench.died_at(&mut run, BETWEEN_COMMITS, REACH)? {
             return Ok(false);
         }

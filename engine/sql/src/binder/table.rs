@@ -27,7 +27,7 @@ pub(crate) fn bind_table(create: &CreateTable, catalog: &Catalog, source: &Arc<S
             let base = match catalog.get(&like.table)? {
                 Object::Table(table) => table.clone(),
                 Object::View(_) => {
-                    return Err(SqlError::unsupported("LIKE of a view", like.table.span()));
+                    return Err(SqlError::new("LIKE takes a table, not a view", like.table.span()));
                 }
             };
             like::merge(&base, own, &like.options)?

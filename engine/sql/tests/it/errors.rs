@@ -71,6 +71,16 @@ there is no catalog or database 'nowhere'
 }
 
 #[test]
+fn a_view_has_nothing_to_be_like() {
+    assert_snapshot!(error("CREATE VIEW v AS SELECT carrier FROM flights; CREATE TABLE x LIKE v"), @r#"
+LIKE takes a table, not a view
+  line 1, column 67:
+  1 | CREATE VIEW v AS SELECT carrier FROM flights; CREATE TABLE x LIKE v
+    |                                                                   ^
+"#);
+}
+
+#[test]
 fn syntax() {
     assert_snapshot!(error("INSERT INTO late SELECT carrier delay flights FROM x"), @r#"
 expected ';', found 'flights'

@@ -5,15 +5,18 @@
 //!
 //! Layout: `error` the one error type that a person reads, `config` Flink's options with their
 //! types, `duration`/`memory` Flink's notations for both, `ids` identifiers, `row_kind` the
-//! changelog's row kinds, `failpoint` named points at which a test kills the process.
+//! changelog's row kinds, `row` rows as bytes, `key_group` who has which key, `failpoint` named
+//! points at which a test kills the process.
 
 pub mod config;
 pub mod duration;
 pub mod error;
 pub mod failpoint;
 pub mod ids;
+pub mod key_group;
 pub mod memory;
 pub mod options;
+pub mod row;
 pub mod row_kind;
 
 pub use config::{ConfigOption, Configuration};

@@ -48,6 +48,7 @@ impl PendingCheckpoint {
             operator.subtasks.push(SubtaskState {
                 subtask: subtask as u32,
                 entries: snapshot.entries,
+                keyed: None,
             });
         }
         self.missing.is_empty()

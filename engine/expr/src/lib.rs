@@ -13,6 +13,7 @@
 //! arguments, `text` dates, times and numbers as text, shared with the formats, `java_regex` regular
 //! expressions of options.
 
+pub mod aggregate;
 pub mod cast;
 pub mod compile;
 pub mod function;

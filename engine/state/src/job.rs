@@ -386,6 +386,11 @@ impl StateWriter {
         if bytes.len() <= INLINE_BYTES {
             return Ok(StateBlob::inline(bytes));
         }
+        self.put_file(checkpoint, &bytes)
+    }
+
+    /// Puts bytes away as a file, which later checkpoints can name too.
+    pub fn put_file(&self, checkpoint: CheckpointId, bytes: &[u8]) -> Result<StateBlob> {
         let path = format!(
             "{}/{}",
             self.job.checkpoint_folder(checkpoint),
@@ -393,9 +398,9 @@ impl StateWriter {
         );
         self.job
             .store
-            .create(&path, &bytes)
+            .create(&path, bytes)
             .map_err(|e| e.into_error("writing a state file"))?;
-        Ok(StateBlob::file(path, &bytes))
+        Ok(StateBlob::file(path, bytes))
     }
 }
 
@@ -428,6 +433,7 @@ mod tests {
                 subtasks: vec![SubtaskState {
                     subtask: 0,
                     entries: vec![blob],
+                    keyed: None,
                 }],
             }],
             is_final: false,

@@ -13,10 +13,11 @@
 //!
 //! Layout: `store` the few operations that a checkpoint folder must have, `local` and `object`
 //! the two kinds of it, `location` which one a path means, `head` the head's body, `metadata` a
-//! checkpoint's own description, `job` all of it together for one job.
+//! checkpoint's own description, `job` all of it together for one job, `keyed` the state of keys.
 
 pub mod head;
 pub mod job;
+pub mod keyed;
 pub mod local;
 pub mod location;
 pub mod metadata;

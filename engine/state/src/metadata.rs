@@ -8,6 +8,7 @@ use millrace_core::{Error, Result};
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::keyed::KeyedFiles;
 use crate::store::Store;
 
 const MAGIC: &[u8; 6] = b"MRCKPT";
@@ -44,13 +45,15 @@ pub struct OperatorState {
     pub subtasks: Vec<SubtaskState>,
 }
 
-/// The operator state of one subtask: entries that can be handed to any other subtask.
+/// The state of one subtask: entries that can be handed to any other subtask, and keyed state.
 #[derive(Clone, PartialEq, Message)]
 pub struct SubtaskState {
     #[prost(uint32, tag = "1")]
     pub subtask: u32,
     #[prost(message, repeated, tag = "2")]
     pub entries: Vec<StateBlob>,
+    #[prost(message, optional, tag = "3")]
+    pub keyed: Option<KeyedFiles>,
 }
 
 /// State bytes: small ones stand in `_metadata` itself, large ones in a file.
@@ -183,10 +186,12 @@ impl Metadata {
         self.operators
             .iter()
             .flat_map(|o| &o.subtasks)
-            .flat_map(|s| &s.entries)
-            .filter_map(|e| match &e.blob {
-                Some(Blob::File(file)) => Some(file),
-                _ => None,
+            .flat_map(|s| {
+                let entries = s.entries.iter().filter_map(|e| match &e.blob {
+                    Some(Blob::File(file)) => Some(file),
+                    _ => None,
+                });
+                entries.chain(s.keyed.iter().flat_map(KeyedFiles::file_refs))
             })
     }
 }
@@ -207,6 +212,7 @@ mod tests {
                 subtasks: vec![SubtaskState {
                     subtask: 0,
                     entries: vec![StateBlob::inline(vec![1, 2, 3])],
+                    keyed: None,
                 }],
             }],
             is_final: false,

@@ -1,0 +1,169 @@
+//! A store's files in checkpoints. Table files never change once they are written, so a file that
+//! a complete checkpoint holds already is named again, not written again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use millrace_core::{CheckpointId, Error, Result};
+use prost::Message;
+
+use crate::job::StateWriter;
+use crate::metadata::{Blob, FileRef, StateBlob};
+use crate::store::Store;
+
+/// The keyed state of one subtask in a checkpoint.
+#[derive(Clone, PartialEq, Message)]
+pub struct KeyedFiles {
+    /// Key groups that it holds, from the first to before the last.
+    #[prost(uint32, tag = "1")]
+    pub first_group: u32,
+    #[prost(uint32, tag = "2")]
+    pub end_group: u32,
+    #[prost(message, repeated, tag = "3")]
+    pub files: Vec<NamedFile>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct NamedFile {
+    /// In the store's folder.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(message, optional, tag = "2")]
+    pub blob: Option<StateBlob>,
+}
+
+/// Which of a store's files checkpoints hold already.
+#[derive(Debug, Default)]
+pub struct Uploads {
+    /// Table files of the newest complete checkpoint that is known, by name.
+    complete: HashMap<String, FileRef>,
+    /// Of checkpoints that may complete yet.
+    pending: BTreeMap<CheckpointId, HashMap<String, FileRef>>,
+}
+
+impl Uploads {
+    /// A store that was opened with a checkpoint's files goes on numbering where they end.
+    pub fn restored(files: &KeyedFiles) -> Self {
+        Uploads {
+            complete: table_files(files),
+            pending: BTreeMap::new(),
+        }
+    }
+
+    /// Only what a complete checkpoint holds is safe: other files may be deleted at any time.
+    pub fn checkpoint_complete(&mut self, checkpoint: CheckpointId) {
+        if let Some(files) = self.pending.remove(&checkpoint) {
+            self.complete = files;
+        }
+        self.pending = self.pending.split_off(&checkpoint.next());
+    }
+
+    pub fn known(&self) -> HashMap<String, FileRef> {
+        self.complete.clone()
+    }
+
+    pub fn written(&mut self, checkpoint: CheckpointId, files: &KeyedFiles) {
+        self.pending.insert(checkpoint, table_files(files));
+    }
+}
+
+fn table_files(files: &KeyedFiles) -> HashMap<String, FileRef> {
+    let tables = files.files.iter().filter(|f| f.name.ends_with(".sst"));
+    tables
+        .filter_map(|f| match f.blob.as_ref()?.blob.as_ref()? {
+            Blob::File(file) => Some((f.name.clone(), file.clone())),
+            Blob::Inline(_) => None,
+        })
+        .collect()
+}
+
+impl KeyedFiles {
+    /// Puts the files of a snapshot's folder into the checkpoint. Blocks.
+    pub fn put_away(
+        folder: &Path,
+        groups: std::ops::Range<u16>,
+        known: &HashMap<String, FileRef>,
+        checkpoint: CheckpointId,
+        writer: &StateWriter,
+    ) -> Result<KeyedFiles> {
+        let mut names: Vec<PathBuf> = fs::read_dir(folder)
+            .and_then(|entries| entries.map(|e| Ok(e?.path())).collect())
+            .map_err(|e| unreadable(folder, e))?;
+        names.sort();
+        let mut files = Vec::with_capacity(names.len());
+        for path in names {
+            let Some(name) = path.file_name().and_then(|n| n.to_str()).map(str::to_owned) else {
+                continue;
+            };
+            // What the store keeps for people, and the empty log that there has to be none of.
+            if name.starts_with("OPTIONS-") || name.starts_with("LOG") || name.ends_with(".log") {
+                continue;
+            }
+            let blob = match known.get(&name) {
+                Some(file) => StateBlob {
+                    blob: Some(Blob::File(file.clone())),
+                },
+                None => {
+                    let bytes = fs::read(&path).map_err(|e| unreadable(&path, e))?;
+                    // A table file is a file in the checkpoint too, however small: it is named again.
+                    match name.ends_with(".sst") {
+                        true => writer.put_file(checkpoint, &bytes)?,
+                        false => writer.put(checkpoint, bytes)?,
+                    }
+                }
+            };
+            files.push(NamedFile {
+                name,
+                blob: Some(blob),
+            });
+        }
+        Ok(KeyedFiles {
+            first_group: groups.start.into(),
+            end_group: groups.end.into(),
+            files,
+        })
+    }
+
+    pub fn groups(&self) -> std::ops::Range<u16> {
+        self.first_group as u16..self.end_group as u16
+    }
+
+    /// Lays the files into a folder, as the store had them.
+    pub fn fetch(&self, folder: &Path, store: &dyn Store) -> Result<()> {
+        fs::create_dir_all(folder).map_err(|e| unwritable(folder, e))?;
+        for file in &self.files {
+            let is_plain = Path::new(&file.name).file_name().is_some_and(|n| n == file.name.as_str());
+            let Some(blob) = file.blob.as_ref().filter(|_| is_plain) else {
+                return Err(Error::data_loss("the checkpoint names a file of keyed state that cannot be")
+                    .with_detail(file.name.clone())
+                    .with_hint("start from another checkpoint with --from"));
+            };
+            let path = folder.join(&file.name);
+            fs::write(&path, blob.load(store)?).map_err(|e| unwritable(&path, e))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn file_refs(&self) -> impl Iterator<Item = &FileRef> {
+        self.files
+            .iter()
+            .filter_map(|f| match f.blob.as_ref()?.blob.as_ref()? {
+                Blob::File(file) => Some(file),
+                Blob::Inline(_) => None,
+            })
+    }
+}
+
+fn unreadable(path: &Path, e: std::io::Error) -> Error {
+    Error::external("a snapshot of keyed state cannot be read")
+        .with_detail(path.display().to_string())
+        .with_source(e)
+}
+
+fn unwritable(path: &Path, e: std::io::Error) -> Error {
+    Error::external("keyed state cannot be written")
+        .with_detail(path.display().to_string())
+        .with_source(e)
+        .with_hint("see whether the disk of io.tmp.dirs has room and can be written")
+}

@@ -1,0 +1,24 @@
+//! Keyed state: rows by key, in memory where they are worked on, in RocksDB where they rest.
+//!
+//! An operator keeps its accumulators in columns of its own, by *slot*; a `Table` says which slot a
+//! key has, which slots are new or were read from the store, and writes back what has changed:
+//! when memory is short, and at every barrier. So a batch costs one look into a hash table a row,
+//! one MultiGet for the keys that are not in memory, and nothing else.
+//!
+//! A row's key in the store is its key group (big-endian, two bytes) and its encoded key; its value
+//! is the encoded row of the accumulators (`millrace_core::row`). A subtask has one store, a table
+//! one column family in it.
+//!
+//! Layout: `slots` the cache's index, `table` a cached table, `store` RocksDB, `files` its files
+//! in checkpoints.
+
+pub mod files;
+mod slots;
+pub mod store;
+pub mod table;
+#[cfg(test)]
+mod tests;
+
+pub use files::{KeyedFiles, Uploads};
+pub use store::{KeyedStore, Limits};
+pub use table::{Resolved, Table};

@@ -1,0 +1,142 @@
+//! Keys in memory and their slots. Slots are small numbers that are used again.
+
+use hashbrown::HashTable;
+
+/// Where a slot's state is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Free,
+    /// As in the store, or absent there and empty.
+    Clean,
+    /// To be written.
+    Dirty,
+    /// To be deleted from the store; the slot's accumulators say nothing.
+    Removed,
+}
+
+#[derive(Default)]
+pub struct Slots {
+    index: HashTable<u32>,
+    keys: Vec<Box<[u8]>>,
+    hashes: Vec<u64>,
+    groups: Vec<u16>,
+    states: Vec<State>,
+    /// Looked up since the clock's hand passed.
+    used: Vec<bool>,
+    free: Vec<u32>,
+    hand: usize,
+    key_bytes: usize,
+}
+
+/// Bytes of a slot beside its key and the operator's accumulators, index included.
+const OVERHEAD: usize = 56;
+
+impl Slots {
+    /// Slots in use.
+    pub fn len(&self) -> usize {
+        self.keys.len() - self.free.len()
+    }
+
+    /// One above the largest slot that ever was: how long the operator's columns have to be.
+    pub fn width(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.key_bytes + self.keys.len() * OVERHEAD
+    }
+
+    pub fn find(&mut self, key: &[u8], hash: u64) -> Option<u32> {
+        let slot = *self
+            .index
+            .find(hash, |slot| &*self.keys[*slot as usize] == key)?;
+        self.used[slot as usize] = true;
+        Some(slot)
+    }
+
+    /// Gives a key that has none a slot.
+    pub fn insert(&mut self, key: &[u8], hash: u64, group: u16) -> u32 {
+        self.key_bytes += key.len();
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                let i = slot as usize;
+                self.keys[i] = key.into();
+                self.hashes[i] = hash;
+                self.groups[i] = group;
+                self.states[i] = State::Clean;
+                self.used[i] = true;
+                slot
+            }
+            None => {
+                self.keys.push(key.into());
+                self.hashes.push(hash);
+                self.groups.push(group);
+                self.states.push(State::Clean);
+                self.used.push(true);
+                (self.keys.len() - 1) as u32
+            }
+        };
+        let hashes = &self.hashes;
+        self.index
+            .insert_unique(hash, slot, |slot| hashes[*slot as usize]);
+        slot
+    }
+
+    pub fn remove(&mut self, slot: u32) {
+        let i = slot as usize;
+        if let Ok(entry) = self.index.find_entry(self.hashes[i], |other| *other == slot) {
+            entry.remove();
+        }
+        self.key_bytes -= self.keys[i].len();
+        self.keys[i] = Box::default();
+        self.states[i] = State::Free;
+        self.free.push(slot);
+    }
+
+    pub fn key(&self, slot: u32) -> &[u8] {
+        &self.keys[slot as usize]
+    }
+
+    pub fn group(&self, slot: u32) -> u16 {
+        self.groups[slot as usize]
+    }
+
+    pub fn state(&self, slot: u32) -> State {
+        self.states[slot as usize]
+    }
+
+    pub fn set_state(&mut self, slot: u32, state: State) {
+        self.states[slot as usize] = state;
+    }
+
+    /// All slots in one of these states.
+    pub fn in_state(&self, wanted: &[State]) -> Vec<u32> {
+        (0..self.keys.len() as u32)
+            .filter(|slot| wanted.contains(&self.states[*slot as usize]))
+            .collect()
+    }
+
+    /// Up to `count` slots that were not looked up for longest: a clock, which lets what was used
+    /// since its last turn pass once more.
+    pub fn coldest(&mut self, count: usize) -> Vec<u32> {
+        let mut chosen = Vec::with_capacity(count.min(self.len()));
+        let width = self.keys.len();
+        for _ in 0..2 * width {
+            if chosen.len() == count {
+                break;
+            }
+            let i = self.hand;
+            self.hand = (self.hand + 1) % width;
+            if self.states[i] == State::Free {
+                continue;
+            }
+            if std::mem::take(&mut self.used[i]) {
+                continue;
+            }
+            chosen.push(i as u32);
+            // Not a second time.
+            self.used[i] = true;
+        }
+        chosen
+    }
+}

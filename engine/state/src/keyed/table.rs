@@ -1,0 +1,189 @@
+//! A table of keyed state as an operator sees it: keys to slots, and what to write back.
+
+use std::sync::Arc;
+
+use millrace_core::Result;
+use millrace_core::row::Rows;
+
+use super::slots::{Slots, State};
+use super::store::{Family, KeyedStore};
+
+/// What `resolve` found, beside the slot of each row.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    /// Slots of keys without state: their accumulators have to be reset.
+    pub fresh: Vec<u32>,
+    /// Slots whose accumulators have to be set from `values`, in this order.
+    pub loaded: Vec<u32>,
+    pub values: Rows,
+}
+
+pub struct Table {
+    store: Arc<KeyedStore>,
+    family: Family,
+    slots: Slots,
+    /// All that the store holds is in memory too: a key that is not has no state.
+    complete: bool,
+    /// Memory that keys and the operator's columns may take together.
+    limit: usize,
+    /// Bytes of the operator's columns for one slot.
+    value_bytes: usize,
+}
+
+impl Table {
+    /// `name` is unique in the store and stays the same over restarts; `value_bytes` is what a slot
+    /// takes in the operator's columns, `limit` the memory for both.
+    pub fn open(store: &Arc<KeyedStore>, name: &str, value_bytes: usize, limit: usize) -> Result<Self> {
+        let (family, is_empty) = store.family(name)?;
+        Ok(Table {
+            store: store.clone(),
+            family,
+            slots: Slots::default(),
+            complete: is_empty,
+            limit,
+            value_bytes,
+        })
+    }
+
+    /// How long the operator's columns have to be.
+    pub fn width(&self) -> usize {
+        self.slots.width()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.slots.bytes() + self.slots.width() * self.value_bytes
+    }
+
+    /// Gives each row the slot of its key. Slots stay valid until the next `make_room` or `flush`.
+    pub fn resolve(
+        &mut self,
+        keys: &Rows,
+        hashes: &[u64],
+        groups: &[u16],
+        slots: &mut Vec<u32>,
+    ) -> Result<Resolved> {
+        slots.clear();
+        let mut resolved = Resolved::default();
+        let mut missing = Vec::new();
+        for (row, key) in keys.iter().enumerate() {
+            let slot = match self.slots.find(key, hashes[row]) {
+                Some(slot) => {
+                    if self.slots.state(slot) == State::Removed {
+                        self.slots.set_state(slot, State::Dirty);
+                        resolved.fresh.push(slot);
+                    }
+                    slot
+                }
+                None => {
+                    let slot = self.slots.insert(key, hashes[row], groups[row]);
+                    missing.push(slot);
+                    slot
+                }
+            };
+            slots.push(slot);
+        }
+        if self.complete {
+            resolved.fresh.append(&mut missing);
+            return Ok(resolved);
+        }
+        if !missing.is_empty() {
+            let wanted = missing
+                .iter()
+                .map(|slot| (self.slots.group(*slot), self.slots.key(*slot)));
+            let found = self.store.get_many(&self.family, wanted)?;
+            for (slot, value) in missing.into_iter().zip(found) {
+                match value {
+                    None => resolved.fresh.push(slot),
+                    Some(value) => {
+                        resolved.loaded.push(slot);
+                        resolved.values.data.extend_from_slice(&value);
+                        resolved.values.ends.push(resolved.values.data.len());
+                    }
+                }
+            }
+        }
+        Ok(resolved)
+    }
+
+    /// The accumulators of these slots have changed.
+    pub fn changed(&mut self, slots: impl IntoIterator<Item = u32>) {
+        for slot in slots {
+            self.slots.set_state(slot, State::Dirty);
+        }
+    }
+
+    /// The key has no state any more.
+    pub fn remove(&mut self, slot: u32) {
+        self.slots.set_state(slot, State::Removed);
+    }
+
+    pub fn key(&self, slot: u32) -> &[u8] {
+        self.slots.key(slot)
+    }
+
+    /// Sees to it that `rows` more keys fit: what was not used for longest goes, written first if it
+    /// has changed. `encode` gives the accumulators of slots as rows.
+    pub fn make_room(
+        &mut self,
+        rows: usize,
+        encode: impl FnOnce(&[u32], &mut Rows) -> Result<()>,
+    ) -> Result<()> {
+        let used = self.slots.len();
+        if used == 0 {
+            return Ok(());
+        }
+        let each = self.value_bytes + self.slots.bytes() / self.slots.width().max(1);
+        let most = self.limit / each.max(1);
+        let surplus = (used + rows).saturating_sub(most);
+        if surplus == 0 {
+            return Ok(());
+        }
+        // Some more than needed, so that not every batch has to.
+        let victims = self.slots.coldest((surplus + most / 16).min(used));
+        self.write(&victims, encode)?;
+        for slot in victims {
+            if self.slots.state(slot) != State::Removed {
+                self.complete = false;
+            }
+            self.slots.remove(slot);
+        }
+        Ok(())
+    }
+
+    /// Writes all that has changed to the store.
+    pub fn flush(&mut self, encode: impl FnOnce(&[u32], &mut Rows) -> Result<()>) -> Result<()> {
+        let changed = self.slots.in_state(&[State::Dirty, State::Removed]);
+        self.write(&changed, encode)?;
+        for slot in changed {
+            match self.slots.state(slot) {
+                State::Removed => self.slots.remove(slot),
+                _ => self.slots.set_state(slot, State::Clean),
+            }
+        }
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        slots: &[u32],
+        encode: impl FnOnce(&[u32], &mut Rows) -> Result<()>,
+    ) -> Result<()> {
+        let of = |wanted: State| {
+            let slots = &self.slots;
+            move |slot: &u32| slots.state(*slot) == wanted
+        };
+        let dirty: Vec<u32> = slots.iter().copied().filter(of(State::Dirty)).collect();
+        let removed: Vec<u32> = slots.iter().copied().filter(of(State::Removed)).collect();
+        if dirty.is_empty() && removed.is_empty() {
+            return Ok(());
+        }
+        let mut rows = Rows::default();
+        encode(&dirty, &mut rows)?;
+        let place = |slot: &u32| (self.slots.group(*slot), self.slots.key(*slot));
+        self.store.write(
+            &self.family,
+            dirty.iter().map(place).zip(rows.iter()),
+            removed.iter().map(place),
+        )
+    }
+}

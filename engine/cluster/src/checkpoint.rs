@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
 use millrace_runtime::Barrier;
+use millrace_state::keyed::KeyedFiles;
 use millrace_state::{Metadata, OperatorState, StateBlob, SubtaskState};
 
 /// One operator's state of one subtask, its large entries put away as files already.
@@ -12,6 +13,7 @@ pub struct StoredSnapshot {
     pub uid: String,
     pub name: String,
     pub entries: Vec<StateBlob>,
+    pub keyed: Option<KeyedFiles>,
 }
 
 pub struct PendingCheckpoint {
@@ -48,7 +50,7 @@ impl PendingCheckpoint {
             operator.subtasks.push(SubtaskState {
                 subtask: subtask as u32,
                 entries: snapshot.entries,
-                keyed: None,
+                keyed: snapshot.keyed,
             });
         }
         self.missing.is_empty()

@@ -1,5 +1,6 @@
 //! A job's master: attempts one after the other, until the job has ended or cannot be restarted.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use millrace_core::{CheckpointId, Configuration, Error, Result, options};
 use millrace_dataflow::{JobGraph, Operator};
 use millrace_state::head::{Head, Resume, Status};
 use millrace_state::job::StateWriter;
+use millrace_state::keyed::RunFolder;
 use millrace_state::{JobStore, Leadership, location};
 use tokio::runtime::Handle;
 
@@ -33,6 +35,8 @@ pub struct JobMaster {
     store: Option<JobStore>,
     restart: RestartStrategy,
     stop_requested: bool,
+    /// Where keyed state lies while the job runs.
+    state_folder: PathBuf,
 }
 
 impl JobMaster {
@@ -70,6 +74,7 @@ impl JobMaster {
             }
             None => None,
         };
+        let state_folder = state_folder(&spec.config)?;
         let restart =
             RestartStrategy::from_config(&spec.config, store.is_some() && settings.interval.is_some())?;
         Ok(JobMaster {
@@ -85,6 +90,7 @@ impl JobMaster {
             store,
             restart,
             stop_requested: false,
+            state_folder,
         })
     }
 
@@ -195,6 +201,14 @@ impl JobMaster {
         self.stop_requested
     }
 
+    /// A folder for keyed state, if the job has any.
+    fn run_folder(&self) -> Result<Option<RunFolder>> {
+        let is_keyed = self.graph.operators().any(|(node, _)| node.operator.is_keyed());
+        is_keyed
+            .then(|| RunFolder::create(&self.state_folder))
+            .transpose()
+    }
+
     /// One attempt, from recovery to the last thread's end.
     fn attempt(
         &mut self,
@@ -236,13 +250,20 @@ impl JobMaster {
                 }
             }
         };
+        let prepared = recovery::adopt_key_groups(&self.graph, restored.as_deref(), &self.config)
+            .and_then(|graph| Ok((self.run_folder()?, graph)));
+        let (run, graph) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return (Err(error), worker.and_then(|w| w.finish().ok())),
+        };
         let deployed = Deployment {
-            graph: &self.graph,
+            graph: &graph,
             attempt: number,
             config: &self.config,
             registry: &self.registry,
             runtime: &self.runtime,
             restored,
+            run: run.as_ref().map(RunFolder::path),
             state_writer: self.store.clone().map(StateWriter::new),
             messages: &self.sender,
         }
@@ -301,4 +322,19 @@ fn check_checkpoints(
         }
     }
     Ok(())
+}
+
+/// `state.backend.rocksdb.localdir`, else a folder in the first of `io.tmp.dirs`, else in the machine's.
+fn state_folder(config: &Configuration) -> Result<PathBuf> {
+    if let Some(given) = config.get_optional(&options::LOCAL_STATE_DIRECTORY)? {
+        return Ok(given.into());
+    }
+    let temporary = match config.get_optional(&options::TEMPORARY_DIRECTORIES)? {
+        Some(given) => {
+            let first = given.split([',', ':']).next().unwrap_or_default();
+            PathBuf::from(first.trim())
+        }
+        None => std::env::temp_dir(),
+    };
+    Ok(temporary.join("millrace-state"))
 }

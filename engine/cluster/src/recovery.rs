@@ -7,6 +7,7 @@ use millrace_connector_api::Registry;
 use millrace_connector_api::sink::RecoverContext;
 use millrace_core::{CheckpointId, Configuration, Error, Result, options};
 use millrace_dataflow::{JobGraph, Operator, SinkSpec};
+use millrace_runtime::build::RestoredOperator;
 use millrace_state::head::{AttemptRecord, Head, Resume, Status};
 use millrace_state::job::read_metadata;
 use millrace_state::{JobStore, Leadership, Metadata, Store, location};
@@ -14,8 +15,23 @@ use tokio::runtime::Handle;
 
 use crate::job::Start;
 
-/// The state of an operator by its uid: the entries of all of its subtasks.
-pub type RestoredState = HashMap<String, Vec<Vec<u8>>>;
+/// The state of a checkpoint.
+#[derive(Clone, Default)]
+pub struct RestoredState {
+    /// By uid.
+    pub operators: Arc<HashMap<String, RestoredOperator>>,
+    /// Where the files of keyed state are.
+    pub files: Option<Arc<dyn Store>>,
+}
+
+impl RestoredState {
+    fn entries(&self, uid: &str) -> Vec<Vec<u8>> {
+        self.operators
+            .get(uid)
+            .map(|o| o.entries.clone())
+            .unwrap_or_default()
+    }
+}
 
 /// What the sinks of a graph must have on record before they are opened.
 pub fn attempt_record(graph: &JobGraph, registry: &Registry, epoch: u64) -> Result<AttemptRecord> {
@@ -100,21 +116,27 @@ pub fn check_start(
     let head = job.head()?.unwrap_or_else(|| Head::new(&graph.name));
     let state = match resume_from(start, &head, job) {
         Resume::Fresh => return Ok(()),
-        Resume::Checkpoint(id) => load(job.store().as_ref(), &job.read(&head, id)?)?,
+        Resume::Checkpoint(id) => load(job.store(), &job.read(&head, id)?)?,
         Resume::Elsewhere { path, .. } => load_elsewhere(&path, config, runtime)?,
     };
     refuse_unclaimed(&state, graph)
 }
 
-fn load(store: &dyn Store, metadata: &Metadata) -> Result<RestoredState> {
-    let mut state = RestoredState::new();
+fn load(store: &Arc<dyn Store>, metadata: &Metadata) -> Result<RestoredState> {
+    let mut operators: HashMap<String, RestoredOperator> = HashMap::new();
     for operator in &metadata.operators {
-        let entries = state.entry(operator.uid.clone()).or_default();
-        for blob in operator.subtasks.iter().flat_map(|s| &s.entries) {
-            entries.push(blob.load(store)?);
+        let restored = operators.entry(operator.uid.clone()).or_default();
+        for subtask in &operator.subtasks {
+            for blob in &subtask.entries {
+                restored.entries.push(blob.load(store.as_ref())?);
+            }
+            restored.keyed.extend(subtask.keyed.clone());
         }
     }
-    Ok(state)
+    Ok(RestoredState {
+        operators: Arc::new(operators),
+        files: Some(store.clone()),
+    })
 }
 
 /// A checkpoint by the path of its folder, `<checkpoint folder>/<job>/chk-<n>`.
@@ -127,7 +149,7 @@ fn load_elsewhere(path: &str, config: &Configuration, runtime: &Handle) -> Resul
     };
     let store = location::open(folder, config, runtime)?;
     let metadata = read_metadata(store.as_ref(), &format!("{job}/{checkpoint}/_metadata"))?;
-    load(store.as_ref(), &metadata)
+    load(&store, &metadata)
 }
 
 /// `millrace.recovery.lost-output`.
@@ -144,11 +166,56 @@ pub fn ignores_lost_output(config: &Configuration) -> Result<bool> {
 /// Uids of operators that have state and are not in the graph.
 fn unclaimed<'a>(state: &'a RestoredState, graph: &JobGraph) -> Vec<&'a str> {
     state
+        .operators
         .iter()
-        .filter(|(_, entries)| entries.iter().any(|e| !e.is_empty()))
+        .filter(|(_, operator)| !operator.keyed.is_empty() || operator.entries.iter().any(|e| !e.is_empty()))
         .map(|(uid, _)| uid.as_str())
         .filter(|uid| !graph.operators().any(|(node, _)| node.uid == *uid))
         .collect()
+}
+
+/// The graph with the number of key groups that restored state was divided into: a key's group must
+/// be the same as when its state was written.
+pub fn adopt_key_groups(
+    graph: &JobGraph,
+    restored: Option<&RestoredState>,
+    config: &Configuration,
+) -> Result<JobGraph> {
+    let mut graph = graph.clone();
+    let Some(restored) = restored else {
+        return Ok(graph);
+    };
+    let given = config.get(&options::MAX_PARALLELISM)?;
+    for vertex in &mut graph.vertices {
+        let uids = vertex.operators.iter().map(|o| o.node.uid.as_str());
+        let files = uids
+            .filter_map(|uid| restored.operators.get(uid))
+            .flat_map(|o| &o.keyed);
+        let Some(written) = files.map(|f| f.max_parallelism).next() else {
+            continue;
+        };
+        if given != -1 && given != i64::from(written) {
+            return Err(
+                Error::user("the checkpoint was taken with another pipeline.max-parallelism")
+                    .with_detail(format!("it has {written} key groups, {given} are asked for"))
+                    .with_hint(format!(
+                        "set pipeline.max-parallelism to {written}, or start anew with --fresh"
+                    )),
+            );
+        }
+        if vertex.parallelism > written as usize {
+            return Err(
+                Error::user("the parallelism is above the number of key groups of the checkpoint")
+                    .with_detail(format!(
+                        "{}: {} subtasks, {written} key groups",
+                        vertex.name, vertex.parallelism
+                    ))
+                    .with_hint(format!("run it with a parallelism of at most {written}")),
+            );
+        }
+        vertex.max_parallelism = written as u16;
+    }
+    Ok(graph)
 }
 
 /// State without an operator would be lost silently, pending transactions among it.
@@ -183,7 +250,7 @@ impl Recovery<'_> {
         let newest = head.completed.last().map(|c| c.id);
         let restored = match &head.resume {
             Resume::Fresh => None,
-            Resume::Checkpoint(id) => Some((Some(*id), load(job.store().as_ref(), &job.read(head, *id)?)?)),
+            Resume::Checkpoint(id) => Some((Some(*id), load(job.store(), &job.read(head, *id)?)?)),
             Resume::Elsewhere { path, .. } => Some((None, load_elsewhere(path, self.config, self.runtime)?)),
         };
         if let Some((_, state)) = &restored {
@@ -194,8 +261,8 @@ impl Recovery<'_> {
                 // Complete checkpoints of an earlier run are its users' data: they become visible
                 // though this run begins anew.
                 let left = match newest.filter(|id| head.committed_through < Some(*id)) {
-                    Some(id) => load(job.store().as_ref(), &job.read(head, id)?)?,
-                    None => RestoredState::new(),
+                    Some(id) => load(job.store(), &job.read(head, id)?)?,
+                    None => RestoredState::default(),
                 };
                 self.refuse_lost_sinks(&left)?;
                 // Who begins anew goes on without what can no longer be had.
@@ -203,9 +270,7 @@ impl Recovery<'_> {
             }
             Some((id, state)) => {
                 let newer = match newest {
-                    Some(newest) if Some(newest) != *id => {
-                        Some(load(job.store().as_ref(), &job.read(head, newest)?)?)
-                    }
+                    Some(newest) if Some(newest) != *id => Some(load(job.store(), &job.read(head, newest)?)?),
                     _ => None,
                 };
                 let committed = match &head.resume {
@@ -267,9 +332,9 @@ impl Recovery<'_> {
                 config: self.config.clone(),
                 uid: uid.to_owned(),
                 runtime: self.runtime.clone(),
-                restored: restored.get(uid).cloned().unwrap_or_default(),
+                restored: restored.entries(uid),
                 committed,
-                newest: newest.map(|n| n.get(uid).cloned().unwrap_or_default()),
+                newest: newest.map(|n| n.entries(uid)),
                 earlier_attempts,
                 elsewhere: matches!(head.resume, Resume::Elsewhere { .. }),
                 may_lose,

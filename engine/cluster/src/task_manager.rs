@@ -1,7 +1,7 @@
 //! Runs the subtasks of a job in this process: channels between them, a thread each.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -9,18 +9,20 @@ use crossbeam_channel::Sender;
 use millrace_connector_api::{Registry, Waker};
 use millrace_core::{CheckpointId, Configuration, Error, Result, options};
 use millrace_dataflow::{JobGraph, Partitioning};
+use millrace_runtime::build::Output;
 use millrace_runtime::channel::{Receiver, Sender as ChannelSender};
 use millrace_runtime::control::{Command, Event};
-use millrace_runtime::output::RemoteOutput;
 use millrace_runtime::{
     Mailbox, OperatorSnapshot, SubtaskBuilder, SubtaskPlan, TaskMetrics, channel, driver,
 };
 use millrace_state::job::{INLINE_BYTES, StateWriter};
+use millrace_state::keyed::{KeyedResources, Limits};
 use tokio::runtime::Handle;
 
 use crate::STACK;
 use crate::attempt::{Message, TaskEvent};
 use crate::checkpoint::StoredSnapshot;
+use crate::recovery::RestoredState;
 
 /// A subtask as the JobMaster sees it.
 pub struct Task {
@@ -49,7 +51,9 @@ pub struct Deployment<'a> {
     pub config: &'a Configuration,
     pub registry: &'a Registry,
     pub runtime: &'a Handle,
-    pub restored: Option<Arc<HashMap<String, Vec<Vec<u8>>>>>,
+    pub restored: Option<Arc<RestoredState>>,
+    /// The folder of this run's keyed state, if the job has any.
+    pub run: Option<&'a Path>,
     /// Where large state goes; none for a job without a checkpoint folder.
     pub state_writer: Option<StateWriter>,
     pub messages: &'a Sender<Message>,
@@ -59,8 +63,8 @@ struct Slot {
     vertex: usize,
     subtask: usize,
     waker: Waker,
-    inputs: Vec<Receiver>,
-    outputs: Vec<(usize, RemoteOutput)>,
+    inputs: Vec<(usize, Receiver)>,
+    outputs: Vec<Output>,
 }
 
 impl Deployment<'_> {
@@ -79,9 +83,10 @@ impl Deployment<'_> {
             }
         }
         self.connect(&mut slots)?;
+        let keyed = self.keyed_resources()?;
         let mut tasks = Vec::with_capacity(slots.len());
         for (number, slot) in slots.into_iter().enumerate() {
-            match self.start(number, slot) {
+            match self.start(number, slot, &keyed) {
                 Ok(task) => tasks.push(task),
                 Err(error) => {
                     end(tasks);
@@ -105,7 +110,7 @@ impl Deployment<'_> {
             for writer in 0..self.graph.vertices[edge.from_vertex].parallelism {
                 let targets: Vec<usize> = match edge.partitioning {
                     Partitioning::Forward => vec![writer],
-                    Partitioning::Rebalance => (0..readers).collect(),
+                    Partitioning::Rebalance | Partitioning::Hash { .. } => (0..readers).collect(),
                 };
                 let from = position(slots, edge.from_vertex, writer);
                 let mut senders: Vec<ChannelSender> = Vec::with_capacity(targets.len());
@@ -115,21 +120,44 @@ impl Deployment<'_> {
                     };
                     let (sender, receiver) =
                         channel(capacity, slots[from].waker.clone(), slots[to].waker.clone());
-                    slots[to].inputs.push(receiver);
+                    slots[to].inputs.push((edge.to_input, receiver));
                     senders.push(sender);
                 }
                 if let Some(from) = from {
-                    slots[from].outputs.push((
-                        edge.from_operator,
-                        RemoteOutput::new(senders, edge.partitioning, writer),
-                    ));
+                    slots[from].outputs.push(Output {
+                        operator: edge.from_operator,
+                        channels: senders,
+                        partitioning: edge.partitioning.clone(),
+                        max_parallelism: self.graph.vertices[edge.to_vertex].max_parallelism,
+                    });
                 }
             }
         }
         Ok(())
     }
 
-    fn start(&self, task: usize, slot: Slot) -> Result<Task> {
+    /// Half of the memory for keyed state is RocksDB's, half is divided among the operators that have some.
+    fn keyed_resources(&self) -> Result<KeyedResources> {
+        let managed = self.config.get(&options::MANAGED_MEMORY)?.0 as usize;
+        let keyed = self
+            .graph
+            .operators()
+            .filter(|(node, _)| node.operator.is_keyed());
+        let stores: usize = keyed.map(|(_, parallelism)| parallelism).sum();
+        Ok(KeyedResources {
+            limits: Limits::new(managed / 2),
+            folder: self.run.map(Path::to_owned).unwrap_or_default(),
+            cache_bytes: managed / 2 / stores.max(1),
+            checkpoints: self.restored.as_ref().and_then(|restored| restored.files.clone()),
+            own: self
+                .state_writer
+                .as_ref()
+                .map(StateWriter::folder)
+                .unwrap_or_default(),
+        })
+    }
+
+    fn start(&self, task: usize, slot: Slot, keyed: &KeyedResources) -> Result<Task> {
         let vertex = self.graph.vertices[slot.vertex].clone();
         let name = format!("{} ({}/{})", vertex.name, slot.subtask + 1, vertex.parallelism);
         let metrics = TaskMetrics::new(vertex.operators.iter().map(|o| o.node.name.clone()));
@@ -152,8 +180,9 @@ impl Deployment<'_> {
                 subtask: slot.subtask,
                 attempt: self.attempt,
                 config: self.config.clone(),
-                restored: self.restored.clone(),
+                restored: self.restored.as_ref().map(|restored| restored.operators.clone()),
             },
+            keyed: keyed.clone(),
             registry: self.registry.clone(),
             runtime: self.runtime.clone(),
             waker: slot.waker.clone(),
@@ -209,8 +238,7 @@ impl TaskReporter {
             } => {
                 let small = operators
                     .iter()
-                    .flat_map(|o| &o.entries)
-                    .all(|e| e.len() <= INLINE_BYTES);
+                    .all(|o| o.keyed.is_none() && o.entries.iter().all(|e| e.len() <= INLINE_BYTES));
                 if small {
                     return self.acknowledge(checkpoint, operators);
                 }
@@ -233,10 +261,15 @@ impl TaskReporter {
             .into_iter()
             .map(|o| {
                 let entries = o.entries.into_iter().map(put).collect::<Result<Vec<_>>>()?;
+                let keyed = match (o.keyed, &self.state_writer) {
+                    (Some(snapshot), Some(writer)) => Some(snapshot.put_away(writer)?),
+                    _ => None,
+                };
                 Ok(StoredSnapshot {
                     uid: o.uid,
                     name: o.name,
                     entries,
+                    keyed,
                 })
             })
             .collect::<Result<Vec<_>>>();

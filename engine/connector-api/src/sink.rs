@@ -46,6 +46,19 @@ pub struct SinkTraits {
     pub needs_checkpoints: bool,
     /// `sink.parallelism`.
     pub parallelism: Option<usize>,
+    /// The kinds of rows that it takes.
+    pub changelog: SinkChangelog,
+}
+
+/// What a sink can do with rows that are no inserts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SinkChangelog {
+    /// Nothing: such rows are refused by the planner.
+    Inserts,
+    /// `+U` and `-D` find the row by its key; `-U` is not wanted.
+    Upsert,
+    /// All kinds.
+    All,
 }
 
 #[derive(Clone)]

@@ -16,6 +16,12 @@ pub const TABLE_PARALLELISM: ConfigOption<i64> = ConfigOption::new(
     Some("-1"),
     "parallelism of SQL operators; -1 takes parallelism.default",
 );
+pub const MAX_PARALLELISM: ConfigOption<i64> = ConfigOption::new(
+    "pipeline.max-parallelism",
+    Some("-1"),
+    "key groups that keyed state is divided into, 1 to 32768: parallelism can grow up to here; -1 follows the \
+     parallelism, at least 128",
+);
 pub const OPERATOR_CHAINING: ConfigOption<bool> = ConfigOption::new(
     "pipeline.operator-chaining.enabled",
     Some("true"),
@@ -90,6 +96,27 @@ pub const RESTART_MAX_BACKOFF: ConfigOption<Duration> = ConfigOption::new(
     "longest pause before a restart",
 );
 
+pub const STATE_TTL: ConfigOption<Duration> = ConfigOption::new(
+    "table.exec.state.ttl",
+    Some("0 ms"),
+    "how long state that is not touched is kept at least; 0 for ever",
+);
+pub const LOCAL_STATE_DIRECTORY: ConfigOption<String> = ConfigOption::new(
+    "state.backend.rocksdb.localdir",
+    None,
+    "where keyed state lies while a job runs; without it a folder in io.tmp.dirs",
+);
+pub const TEMPORARY_DIRECTORIES: ConfigOption<String> = ConfigOption::new(
+    "io.tmp.dirs",
+    None,
+    "folders for temporary files, the first of which is used; without it the machine's",
+);
+pub const MANAGED_MEMORY: ConfigOption<MemorySize> = ConfigOption::new(
+    "taskmanager.memory.managed.size",
+    Some("512mb"),
+    "memory for keyed state: rows at hand, RocksDB's blocks and write buffers",
+);
+
 pub const S3_ENDPOINT: ConfigOption<String> =
     ConfigOption::new("s3.endpoint", None, "address of an S3-compatible server");
 pub const S3_ACCESS_KEY: ConfigOption<String> =
@@ -140,6 +167,7 @@ const READ: &[&str] = &[
     "pipeline.name",
     "parallelism.default",
     "table.exec.resource.default-parallelism",
+    "pipeline.max-parallelism",
     "pipeline.operator-chaining.enabled",
     "pipeline.operator-chaining",
     "execution.checkpointing.interval",
@@ -156,6 +184,10 @@ const READ: &[&str] = &[
     "restart-strategy.fixed-delay.delay",
     "restart-strategy.exponential-delay.initial-backoff",
     "restart-strategy.exponential-delay.max-backoff",
+    "table.exec.state.ttl",
+    "state.backend.rocksdb.localdir",
+    "io.tmp.dirs",
+    "taskmanager.memory.managed.size",
     "table.local-time-zone",
     "table.exec.sink.not-null-enforcer",
     "table.exec.source.idle-timeout",

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
+use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{Expr, RowType, Scalar, TypeKind};
 
-use crate::graph::{Graph, Node, NodeId, Operator};
+use crate::graph::{Edge, Graph, Node, NodeId, Operator, Partitioning};
 
 /// The path before a table's name. There is one catalog with one database.
 const PATH: [&str; 2] = ["default_catalog", "default_database"];
@@ -75,11 +76,10 @@ impl Printer<'_> {
         }
         let mut line = describe(self.graph, node);
         if self.details.changelog_mode {
-            // Every operator there is so far sends inserts only; a sink sends nothing on.
-            let mode = if matches!(node.operator, Operator::Sink(_)) {
-                "NONE"
-            } else {
-                "I"
+            // A sink sends nothing on.
+            let mode = match node.operator {
+                Operator::Sink(_) => "NONE".to_owned(),
+                _ => node.changelog.kinds(),
             };
             line.truncate(line.len() - 1);
             let _ = write!(line, ", changelogMode=[{mode}])");
@@ -96,8 +96,32 @@ impl Printer<'_> {
             } else {
                 (":- ", ":  ")
             };
-            self.tree(edge.from, &format!("{tail}{mark}"), &format!("{tail}{rest}"));
+            let (mut head, mut tail) = (format!("{tail}{mark}"), format!("{tail}{rest}"));
+            if let Some(exchange) = self.exchange(edge) {
+                let _ = writeln!(self.out, "{head}{exchange}");
+                (head, tail) = (format!("{tail}+- "), format!("{tail}   "));
+            }
+            self.tree(edge.from, &head, &tail);
         }
+    }
+}
+
+impl Printer<'_> {
+    /// How rows are spread over an edge, where they are.
+    fn exchange(&self, edge: &Edge) -> Option<String> {
+        let Partitioning::Hash { keys } = &edge.partitioning else {
+            return None;
+        };
+        let from = self.graph.nodes.get(edge.from)?;
+        let distribution = match keys.is_empty() {
+            true => "single".to_owned(),
+            false => format!("hash[{}]", column_names(&from.output, keys)),
+        };
+        let mode = match self.details.changelog_mode {
+            true => format!(", changelogMode=[{}]", from.changelog.kinds()),
+            false => String::new(),
+        };
+        Some(format!("Exchange(distribution=[{distribution}]{mode})"))
     }
 }
 
@@ -179,6 +203,22 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
                 .collect();
             format!("Values(tuples=[[{}]], values=[{}])", rows.join(", "), fields())
         }
+        Operator::GroupAggregate(aggregate) => {
+            let mut select: Vec<String> = aggregate.keys.iter().map(|&k| column_name(input, k)).collect();
+            let results = node.output.fields.iter().skip(select.len());
+            let calls: Vec<String> = aggregate
+                .calls
+                .iter()
+                .zip(results)
+                .map(|(call, field)| format!("{} AS {}", format_call(call, input), field.name))
+                .collect();
+            select.extend(calls);
+            let group_by = match aggregate.keys.as_slice() {
+                [] => String::new(),
+                keys => format!("groupBy=[{}], ", column_names(input, keys)),
+            };
+            format!("GroupAggregate({group_by}select=[{}])", select.join(", "))
+        }
         Operator::ConstraintEnforcer { not_null, drop } => {
             let names: Vec<_> = not_null.iter().map(|&i| column_name(input, i)).collect();
             let action = if *drop { "DROP" } else { "ERROR" };
@@ -197,6 +237,23 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
             )
         }
     }
+}
+
+fn column_names(input: &RowType, columns: &[usize]) -> String {
+    let names: Vec<String> = columns.iter().map(|&c| column_name(input, c)).collect();
+    names.join(", ")
+}
+
+/// A call of an aggregate function: `SUM(a) FILTER b`.
+fn format_call(call: &AggregateCall, input: &RowType) -> String {
+    let arg = call
+        .arg
+        .map_or("*".to_owned(), |column| column_name(input, column));
+    let filter = match call.filter {
+        None => String::new(),
+        Some(column) => format!(" FILTER {}", column_name(input, column)),
+    };
+    format!("{}({arg}){filter}", call.function.name())
 }
 
 fn column_name(input: &RowType, index: usize) -> String {

@@ -1,5 +1,6 @@
 //! Operators and edges as the planner makes them, before they are chained.
 
+use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{Expr, RowType};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,8 @@ pub struct Node {
     pub output: RowType,
     /// Given by `scan.parallelism`, `sink.parallelism`; else the job's default.
     pub parallelism: Option<usize>,
+    /// The kinds of rows that it sends on.
+    pub changelog: Changelog,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,12 +37,54 @@ pub struct Edge {
 }
 
 /// How rows are spread over the subtasks of the reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Partitioning {
     /// Subtask i to subtask i, in order; becomes `Rebalance` where parallelism differs.
     Forward,
     /// Batch by batch, round robin.
     Rebalance,
+    /// Rows that are equal in these columns go to one subtask, in order; without columns all rows do.
+    Hash { keys: Vec<usize> },
+}
+
+/// The kinds of rows that a stream can have, beside `+I`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Changelog {
+    /// `+U`.
+    pub updates: bool,
+    /// `-U` before each `+U`. Without, an update is known by its key.
+    pub before: bool,
+    /// `-D`.
+    pub deletes: bool,
+}
+
+impl Changelog {
+    pub const INSERTS: Changelog = Changelog {
+        updates: false,
+        before: false,
+        deletes: false,
+    };
+
+    /// Whether all rows are `+I`.
+    pub fn is_inserts(self) -> bool {
+        self == Changelog::INSERTS
+    }
+
+    /// As EXPLAIN shows it: `I,UB,UA,D`.
+    pub fn kinds(self) -> String {
+        let kinds = [
+            (true, "I"),
+            (self.updates && self.before, "UB"),
+            (self.updates, "UA"),
+            (self.deletes, "D"),
+        ];
+        let shown: Vec<&str> = kinds
+            .iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, name)| *name)
+            .collect();
+        shown.join(",")
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,7 +109,25 @@ pub enum Operator {
         not_null: Vec<usize>,
         drop: bool,
     },
+    /// GROUP BY without windows: the output is the keys, then the calls' results.
+    GroupAggregate(GroupAggregate),
     Sink(SinkSpec),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupAggregate {
+    /// Columns of the input, by index.
+    pub keys: Vec<usize>,
+    pub calls: Vec<AggregateCall>,
+    /// The input takes rows back.
+    pub retracts: bool,
+}
+
+impl Operator {
+    /// Whether it keeps state by key, and has to get all rows of a key in one subtask.
+    pub fn is_keyed(&self) -> bool {
+        matches!(self, Operator::GroupAggregate(_))
+    }
 }
 
 impl Graph {
@@ -86,6 +149,7 @@ impl Graph {
             inputs,
             output,
             parallelism: None,
+            changelog: Changelog::INSERTS,
         });
         id
     }

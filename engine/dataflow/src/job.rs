@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use millrace_core::{Configuration, Error, Result, options};
+use millrace_core::{Configuration, Error, Result, key_group, options};
+use millrace_expr::RowType;
 use serde::{Deserialize, Serialize};
 
 use crate::graph::{Graph, Node, NodeId, Operator, Partitioning};
@@ -21,12 +22,16 @@ pub struct JobGraph {
 pub struct Vertex {
     pub name: String,
     pub parallelism: usize,
+    /// Key groups that keyed state is divided into: parallelism can grow up to here.
+    pub max_parallelism: u16,
     pub operators: Vec<ChainedOperator>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChainedOperator {
     pub node: Node,
+    /// The rows of each of its inputs.
+    pub inputs: Vec<RowType>,
     /// Index in the chain of the operator that feeds this one; none for the head.
     pub input: Option<usize>,
 }
@@ -38,6 +43,8 @@ pub struct JobEdge {
     /// Index in the chain of the operator whose output it carries.
     pub from_operator: usize,
     pub to_vertex: usize,
+    /// Which of the reader's inputs it is.
+    pub to_input: usize,
     pub partitioning: Partitioning,
 }
 
@@ -46,11 +53,18 @@ impl JobGraph {
     pub fn build(graph: &Graph, name: &str, config: &Configuration) -> Result<JobGraph> {
         let parallelism = parallelisms(graph, config)?;
         let chaining = config.get(&options::OPERATOR_CHAINING)?;
+        let max_parallelism = max_parallelism(config)?;
         let mut place: HashMap<NodeId, (usize, usize)> = HashMap::new();
         let mut vertices: Vec<Vertex> = Vec::new();
         let mut edges = Vec::new();
         for node in &graph.nodes {
             let width = parallelism[node.id];
+            let inputs: Vec<RowType> = node
+                .inputs
+                .iter()
+                .filter_map(|edge| graph.nodes.get(edge.from))
+                .map(|from| from.output.clone())
+                .collect();
             let chained_to = match node.inputs.as_slice() {
                 [only] if chaining && only.partitioning == Partitioning::Forward => place
                     .get(&only.from)
@@ -62,34 +76,43 @@ impl JobGraph {
                 Some((vertex, input)) => {
                     vertices[vertex].operators.push(ChainedOperator {
                         node: node.clone(),
+                        inputs,
                         input: Some(input),
                     });
                     vertex
                 }
                 None => {
+                    let most = max_parallelism.unwrap_or_else(|| key_group::default_max_parallelism(width));
+                    if width > usize::from(most) {
+                        return Err(Error::user("the parallelism is above pipeline.max-parallelism")
+                            .with_detail(format!("{}: {width} subtasks, {most} key groups", node.name))
+                            .with_hint("raise pipeline.max-parallelism, or lower parallelism.default"));
+                    }
                     vertices.push(Vertex {
                         name: String::new(),
                         parallelism: width,
+                        max_parallelism: most,
                         operators: vec![ChainedOperator {
                             node: node.clone(),
+                            inputs,
                             input: None,
                         }],
                     });
-                    for edge in &node.inputs {
+                    for (to_input, edge) in node.inputs.iter().enumerate() {
                         let &(from_vertex, from_operator) = place.get(&edge.from).ok_or_else(|| {
                             Error::internal("a plan is not in topological order")
                                 .with_detail(node.name.clone())
                         })?;
                         let same_width = vertices[from_vertex].parallelism == width;
-                        let partitioning = if same_width {
-                            edge.partitioning
-                        } else {
-                            Partitioning::Rebalance
+                        let partitioning = match &edge.partitioning {
+                            Partitioning::Forward if !same_width => Partitioning::Rebalance,
+                            other => other.clone(),
                         };
                         edges.push(JobEdge {
                             from_vertex,
                             from_operator,
                             to_vertex: vertices.len() - 1,
+                            to_input,
                             partitioning,
                         });
                     }
@@ -134,10 +157,24 @@ fn parallelisms(graph: &Graph, config: &Configuration) -> Result<Vec<usize>> {
         let inherited = match (&node.operator, node.inputs.as_slice()) {
             (Operator::Sink(_), _) => default,
             (Operator::Values { .. }, _) => 1,
-            (_, [only]) => widths[only.from],
+            // Without a key there is one group of rows, and one subtask has work.
+            (_, [edge]) if edge.partitioning == (Partitioning::Hash { keys: vec![] }) => 1,
+            (_, [only]) if only.partitioning == Partitioning::Forward => widths[only.from],
             _ => default,
         };
         widths.push(node.parallelism.unwrap_or(inherited).max(1));
     }
     Ok(widths)
+}
+
+/// `pipeline.max-parallelism`, if it is given.
+fn max_parallelism(config: &Configuration) -> Result<Option<u16>> {
+    let given = config.get(&options::MAX_PARALLELISM)?;
+    match given {
+        -1 => Ok(None),
+        1..=32768 => Ok(Some(given as u16)),
+        _ => Err(Error::user("pipeline.max-parallelism is out of range")
+            .with_detail(given.to_string())
+            .with_hint("it takes 1 to 32768, or -1 for a default that follows the parallelism")),
+    }
 }

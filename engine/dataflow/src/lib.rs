@@ -10,6 +10,6 @@ pub mod graph;
 pub mod job;
 pub mod table;
 
-pub use graph::{Edge, Graph, Node, NodeId, Operator, Partitioning};
+pub use graph::{Changelog, Edge, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning};
 pub use job::{ChainedOperator, JobEdge, JobGraph, Vertex};
 pub use table::{MetadataField, SinkSpec, SourceSpec, TableSpec, WatermarkSpec};

@@ -108,6 +108,20 @@ impl AggregateFunction {
 }
 
 impl AggregateCall {
+    /// The columns that it reads.
+    pub fn columns(&self) -> impl Iterator<Item = usize> {
+        self.arg.into_iter().chain(self.filter)
+    }
+
+    /// The same call where columns are at other positions.
+    pub fn remapped(self, position: &impl Fn(usize) -> usize) -> Self {
+        AggregateCall {
+            arg: self.arg.map(position),
+            filter: self.filter.map(position),
+            ..self
+        }
+    }
+
     /// What keeps the state of this call's groups.
     pub fn accumulator(&self) -> Result<Box<dyn Accumulator>> {
         let arg = self.arg_type.as_ref();

@@ -7,19 +7,21 @@ use crossbeam_channel::Receiver as CommandReceiver;
 use millrace_connector_api::sink::SinkContext;
 use millrace_connector_api::source::SourceContext;
 use millrace_connector_api::{Registry, Waker};
-use millrace_core::{Configuration, Error, Result, options};
-use millrace_dataflow::{Operator as PlanOperator, Vertex};
+use millrace_core::{Configuration, Error, Result, key_group, options};
+use millrace_dataflow::{Operator as PlanOperator, Partitioning, Vertex};
 use millrace_expr::compile::Session;
 use millrace_expr::text::zone::{self, Zone};
+use millrace_state::keyed::{KeyedFiles, KeyedResources};
 use tokio::runtime::Handle;
 
-use crate::channel::Receiver;
+use crate::channel::{Receiver, Sender};
 use crate::control::{Command, Reporter};
 use crate::gate::InputGate;
 use crate::metrics::TaskMetrics;
 use crate::operators::Operator;
 use crate::operators::calc::Calc;
 use crate::operators::constraint::ConstraintEnforcer;
+use crate::operators::group_aggregate::GroupAggregate;
 use crate::operators::union::Union;
 use crate::operators::values::{self, ValuesReader};
 use crate::operators::watermark::Watermark;
@@ -36,9 +38,17 @@ pub struct SubtaskPlan {
     pub subtask: usize,
     pub attempt: u64,
     pub config: Configuration,
-    /// By operator uid, the entries of all subtasks of the restored checkpoint; `None` at a fresh
-    /// start.
-    pub restored: Option<Arc<HashMap<String, Vec<Vec<u8>>>>>,
+    /// By operator uid, the state of all subtasks of the restored checkpoint; `None` at a fresh start.
+    pub restored: Option<Arc<HashMap<String, RestoredOperator>>>,
+}
+
+/// The state of an operator in the restored checkpoint.
+#[derive(Debug, Clone, Default)]
+pub struct RestoredOperator {
+    /// The entries of all subtasks.
+    pub entries: Vec<Vec<u8>>,
+    /// The keyed state of each subtask that had some.
+    pub keyed: Vec<KeyedFiles>,
 }
 
 /// The connections of a subtask within its process.
@@ -50,10 +60,21 @@ pub struct SubtaskBuilder {
     pub commands: CommandReceiver<Command>,
     pub reporter: Box<dyn Reporter>,
     pub metrics: Arc<TaskMetrics>,
-    /// Channels into the first operator; none for a source.
-    pub inputs: Vec<Receiver>,
-    /// Channels out: (operator in the chain, its edge).
-    pub outputs: Vec<(usize, RemoteOutput)>,
+    /// Where keyed state goes while the subtask runs, and what checkpoints it comes from.
+    pub keyed: KeyedResources,
+    /// Channels into the first operator, each with the number of its input; none for a source.
+    pub inputs: Vec<(usize, Receiver)>,
+    /// Channels out, by operator in the chain.
+    pub outputs: Vec<Output>,
+}
+
+/// The channels of one edge out of a subtask.
+pub struct Output {
+    pub operator: usize,
+    pub channels: Vec<Sender>,
+    pub partitioning: Partitioning,
+    /// Of the reading vertex.
+    pub max_parallelism: u16,
 }
 
 impl SubtaskBuilder {
@@ -67,6 +88,7 @@ impl SubtaskBuilder {
             commands,
             reporter,
             metrics,
+            keyed,
             inputs,
             outputs,
         } = self;
@@ -76,10 +98,21 @@ impl SubtaskBuilder {
         let mut links = Vec::with_capacity(plan.vertex.operators.len());
         for chained in &plan.vertex.operators {
             let node = &chained.node;
-            let restored = plan
-                .restored
-                .as_ref()
-                .map(|all| all.get(&node.uid).cloned().unwrap_or_default());
+            let (restored, restored_keys) = match &plan.restored {
+                None => (None, Vec::new()),
+                Some(all) => {
+                    let RestoredOperator { entries, keyed } = all.get(&node.uid).cloned().unwrap_or_default();
+                    (Some(entries), keyed)
+                }
+            };
+            let backend = match node.operator.is_keyed() {
+                false => None,
+                true => {
+                    let most = plan.vertex.max_parallelism;
+                    let groups = key_group::range(plan.subtask, plan.vertex.parallelism, most);
+                    Some(keyed.open(&node.uid, groups, most, &restored_keys)?)
+                }
+            };
             let stage = match &node.operator {
                 PlanOperator::Source(spec) => {
                     let reader = registry.source(&spec.table)?.open(
@@ -134,6 +167,17 @@ impl SubtaskBuilder {
                     &node.output,
                     metrics.clone(),
                 )),
+                PlanOperator::GroupAggregate(spec) => {
+                    let input = chained.inputs.first().unwrap_or(&node.output);
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    boxed(GroupAggregate::new(
+                        spec,
+                        node.changelog,
+                        input,
+                        &node.output,
+                        backend,
+                    )?)
+                }
                 PlanOperator::Watermark(spec) => boxed(Watermark::new(
                     spec,
                     &node.output.fields[spec.column].name,
@@ -146,6 +190,7 @@ impl SubtaskBuilder {
                 uid: node.uid.clone(),
                 name: node.name.clone(),
                 stage,
+                keyed: backend,
                 local: Vec::new(),
                 remote: Vec::new(),
             });
@@ -155,12 +200,24 @@ impl SubtaskBuilder {
                 links[input].local.push(index);
             }
         }
-        for (operator, output) in outputs {
-            links[operator].remote.push(output);
+        for output in outputs {
+            let schema = plan.vertex.operators[output.operator].node.output.to_arrow();
+            let remote = RemoteOutput::new(
+                output.channels,
+                &output.partitioning,
+                plan.subtask,
+                &schema,
+                output.max_parallelism,
+            )?;
+            links[output.operator].remote.push(remote);
         }
         let gate = (!inputs.is_empty()).then(|| InputGate::new(inputs));
         Ok(Subtask::new(links, gate, commands, reporter, metrics))
     }
+}
+
+fn keyless(operator: &str) -> Error {
+    Error::internal("an operator with keyed state has no place for it").with_detail(operator.to_owned())
 }
 
 fn boxed(operator: impl Operator + 'static) -> Stage {

@@ -3,6 +3,7 @@
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use millrace_connector_api::Waker;
 use millrace_core::{CheckpointId, Error};
+use millrace_state::keyed::KeyedSnapshot;
 
 use crate::element::Barrier;
 
@@ -33,12 +34,14 @@ pub enum Event {
     Stopped { error: Option<Error> },
 }
 
-/// The state of one operator of a subtask, as entries that any subtask can be given.
+/// The state of one operator of a subtask: entries that any subtask can be given, and keyed state.
 #[derive(Debug)]
 pub struct OperatorSnapshot {
     pub uid: String,
     pub name: String,
     pub entries: Vec<Vec<u8>>,
+    /// To be put away, which may block.
+    pub keyed: Option<KeyedSnapshot>,
 }
 
 /// Where a subtask's reports go; called on its thread, must not block.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use millrace_core::CheckpointId;
 
 use crate::channel::Receiver;
-use crate::element::{Barrier, Element};
+use crate::element::{Barrier, Batch, Element};
 
 pub struct InputGate {
     inputs: Vec<Input>,
@@ -16,11 +16,14 @@ pub struct InputGate {
     passed: Option<CheckpointId>,
     watermark: i64,
     idle: bool,
-    ready: VecDeque<Element>,
+    /// Elements with the input that they came by; what is merged of all has none.
+    ready: VecDeque<(usize, Element)>,
 }
 
 struct Input {
     receiver: Receiver,
+    /// Which input of the operator the channel belongs to.
+    number: usize,
     watermark: i64,
     idle: bool,
     ended: bool,
@@ -34,9 +37,11 @@ struct Alignment {
 }
 
 impl InputGate {
-    pub fn new(receivers: Vec<Receiver>) -> Self {
-        let inputs = receivers.into_iter().map(|receiver| Input {
+    /// Channels, each with the input of the operator that it belongs to.
+    pub fn new(receivers: Vec<(usize, Receiver)>) -> Self {
+        let inputs = receivers.into_iter().map(|(number, receiver)| Input {
             receiver,
+            number,
             watermark: i64::MIN,
             idle: false,
             ended: false,
@@ -53,8 +58,9 @@ impl InputGate {
         }
     }
 
-    /// The next element of the merged stream, if there is one now.
-    pub fn poll(&mut self) -> Option<Element> {
+    /// The next element of the merged stream, if there is one now. A batch comes with the number of
+    /// the operator's input that it belongs to.
+    pub fn poll(&mut self) -> Option<(usize, Element)> {
         loop {
             if let Some(element) = self.ready.pop_front() {
                 return Some(element);
@@ -83,7 +89,9 @@ impl InputGate {
         match element {
             Element::Batch(batch) => {
                 self.inputs[index].idle = false;
-                self.ready.push_back(Element::Batch(batch));
+                let number = self.inputs[index].number;
+                let batch = self.lowered(index, batch);
+                self.ready.push_back((number, Element::Batch(batch)));
             }
             Element::Watermark(watermark) => {
                 let input = &mut self.inputs[index];
@@ -99,9 +107,35 @@ impl InputGate {
             Element::EndOfInput => {
                 self.inputs[index].ended = true;
                 if self.inputs.iter().all(|i| i.ended) {
-                    self.ready.push_back(Element::EndOfInput);
+                    self.merged(Element::EndOfInput);
                 }
             }
+        }
+    }
+
+    fn merged(&mut self, element: Element) {
+        self.ready.push_back((0, element));
+    }
+
+    /// A batch in which the watermark of its channel rose: that of all channels may be lower.
+    fn lowered(&self, index: usize, batch: Batch) -> Batch {
+        let Some(own) = &batch.watermarks else {
+            return batch;
+        };
+        let others = self
+            .inputs
+            .iter()
+            .enumerate()
+            .filter(|(i, input)| *i != index && !input.idle);
+        let Some(lowest) = others.map(|(_, input)| input.watermark).min() else {
+            return batch;
+        };
+        // What was passed on once stays.
+        let lowest = lowest.max(self.watermark);
+        let watermarks = own.iter().map(|w| (*w).min(lowest)).collect();
+        Batch {
+            watermarks: Some(watermarks),
+            ..batch
         }
     }
 
@@ -110,14 +144,14 @@ impl InputGate {
         match active {
             None if !self.idle => {
                 self.idle = true;
-                self.ready.push_back(Element::Idle);
+                self.merged(Element::Idle);
             }
             None => {}
             Some(lowest) => {
                 let resumed = std::mem::replace(&mut self.idle, false);
                 if lowest > self.watermark || (resumed && lowest == self.watermark && lowest > i64::MIN) {
                     self.watermark = lowest;
-                    self.ready.push_back(Element::Watermark(lowest));
+                    self.merged(Element::Watermark(lowest));
                 }
             }
         }
@@ -144,7 +178,7 @@ impl InputGate {
             alignment.missing -= 1;
             if alignment.missing == 0 {
                 self.passed = Some(barrier.checkpoint);
-                self.ready.push_back(Element::Barrier(alignment.barrier));
+                self.ready.push_back((0, Element::Barrier(alignment.barrier)));
                 self.alignment = None;
                 self.inputs.iter_mut().for_each(|i| i.barrier = None);
             }
@@ -168,7 +202,10 @@ mod tests {
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..inputs)
             .map(|_| channel(1 << 20, Waker::default(), Waker::default()))
             .unzip();
-        (senders, InputGate::new(receivers))
+        (
+            senders,
+            InputGate::new(receivers.into_iter().map(|r| (0, r)).collect()),
+        )
     }
 
     fn row(value: i64) -> Element {
@@ -186,7 +223,7 @@ mod tests {
 
     fn drain(gate: &mut InputGate) -> Vec<String> {
         std::iter::from_fn(|| gate.poll())
-            .map(|element| match element {
+            .map(|(_, element)| match element {
                 Element::Batch(b) => b
                     .change
                     .rows

@@ -1,8 +1,8 @@
 //! A subtask at work: it takes batches, barriers and watermarks from its inputs or its source,
 //! runs a chain of operators over them, and hands the results on.
 //!
-//! It may depend on the plan (`millrace-dataflow`), expressions and the connector traits; it names
-//! no connector, does no checkpoint I/O and knows no JobManager: it takes commands and reports.
+//! It may depend on the plan (`millrace-dataflow`), expressions, keyed state and the connector traits;
+//! it names no connector, does no checkpoint I/O and knows no JobManager: it takes commands and reports.
 //!
 //! Invariants:
 //! - `Subtask::step` never blocks. What cannot go on says so, and a waker ends the wait.
@@ -12,7 +12,7 @@
 //! - The highest watermark is sent at the true end of input only, never at a stop.
 //!
 //! Layout: `element` what flows, `channel` the edge between two subtasks of a process, `gate`
-//! several channels as one aligned input, `output` an operator's readers, `operators` one file
+//! several channels as one aligned input, `output` an operator's readers, `keys` the keys of rows, `operators` one file
 //! each, `source` and `sink` the ends of a chain, `subtask` the step loop, `build` a subtask from
 //! its vertex, `driver` the thread that runs one, `control` commands and reports, `metrics`.
 
@@ -22,6 +22,7 @@ pub mod control;
 pub mod driver;
 pub mod element;
 pub mod gate;
+pub mod keys;
 pub mod metrics;
 pub mod operators;
 pub mod output;

@@ -1,47 +1,100 @@
 //! Who reads an operator's output: operators of the same chain, and other subtasks.
 
+use arrow::array::UInt32Array;
+use arrow::datatypes::SchemaRef;
+use millrace_core::{Result, key_group};
 use millrace_dataflow::Partitioning;
 
 use crate::channel::Sender;
-use crate::element::Element;
+use crate::element::{Batch, Element};
+use crate::keys::Keys;
+use crate::operators::kernel;
 
 /// One edge out of a subtask: a channel to each subtask of the reading vertex that it feeds.
 pub struct RemoteOutput {
     channels: Vec<Sender>,
-    partitioning: Partitioning,
-    next: usize,
+    routing: Routing,
+}
+
+enum Routing {
+    /// Everything to every channel; there is one.
+    Forward,
+    /// Batch by batch; the next channel.
+    Rebalance(usize),
+    /// Row by row, by the key's group.
+    Hash(Keys, u16),
 }
 
 impl RemoteOutput {
-    /// `Forward` has one channel, `Rebalance` one to each reading subtask. `start` spreads the
-    /// first batches of several writers.
-    pub fn new(channels: Vec<Sender>, partitioning: Partitioning, start: usize) -> Self {
-        let next = if channels.is_empty() {
-            0
-        } else {
-            start % channels.len()
+    /// `Forward` has one channel, the others one to each reading subtask. `start` spreads the first
+    /// batches of several writers; `max_parallelism` is the reader's.
+    pub fn new(
+        channels: Vec<Sender>,
+        partitioning: &Partitioning,
+        start: usize,
+        schema: &SchemaRef,
+        max_parallelism: u16,
+    ) -> Result<Self> {
+        let routing = match partitioning {
+            Partitioning::Forward => Routing::Forward,
+            Partitioning::Rebalance => Routing::Rebalance(start % channels.len().max(1)),
+            Partitioning::Hash { keys } => Routing::Hash(Keys::new(keys, schema)?, max_parallelism),
         };
-        RemoteOutput {
-            channels,
-            partitioning,
-            next,
-        }
+        Ok(RemoteOutput { channels, routing })
     }
 
     pub fn has_room(&self) -> bool {
         self.channels.iter().all(Sender::has_room)
     }
 
-    pub fn send(&mut self, element: &Element) {
-        match (element, self.partitioning) {
-            (Element::Batch(_), Partitioning::Rebalance) => {
-                self.channels[self.next].send(element.clone());
-                self.next = (self.next + 1) % self.channels.len();
+    pub fn send(&mut self, element: &Element) -> Result<()> {
+        let readers = self.channels.len();
+        match (element, &mut self.routing) {
+            (Element::Batch(_), Routing::Rebalance(next)) => {
+                self.channels[*next].send(element.clone());
+                *next = (*next + 1) % readers;
+            }
+            (Element::Batch(batch), Routing::Hash(keys, max_parallelism)) if readers > 1 => {
+                for (channel, rows) in divide(keys, batch, readers, *max_parallelism)? {
+                    self.channels[channel].send(Element::Batch(rows));
+                }
             }
             _ => self
                 .channels
                 .iter()
                 .for_each(|channel| channel.send(element.clone())),
         }
+        Ok(())
     }
+}
+
+/// The rows of a batch by the subtask that their keys belong to, in order.
+fn divide(
+    keys: &mut Keys,
+    batch: &Batch,
+    readers: usize,
+    max_parallelism: u16,
+) -> Result<Vec<(usize, Batch)>> {
+    let mut rows: Vec<Vec<u32>> = vec![Vec::new(); readers];
+    keys.encode(&batch.change.rows)?;
+    for (row, hash) in keys.hashes.iter().enumerate() {
+        let group = key_group::of_hash(*hash, max_parallelism);
+        rows[key_group::subtask(group, readers, max_parallelism)].push(row as u32);
+    }
+    let mut parts = Vec::with_capacity(readers);
+    for (reader, rows) in rows.into_iter().enumerate() {
+        if rows.len() == batch.change.len() {
+            return Ok(vec![(
+                reader,
+                Batch {
+                    splits: None,
+                    ..batch.clone()
+                },
+            )]);
+        }
+        if !rows.is_empty() {
+            parts.push((reader, batch.take(&UInt32Array::from(rows)).map_err(kernel)?));
+        }
+    }
+    Ok(parts)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver as CommandReceiver, TryRecvError};
 use millrace_core::{CheckpointId, Result, failpoint};
+use millrace_state::keyed::KeyedBackend;
 
 use crate::control::{Command, Event, OperatorSnapshot, Reporter};
 use crate::element::{Barrier, Element};
@@ -39,6 +40,8 @@ pub(crate) struct Link {
     pub uid: String,
     pub name: String,
     pub stage: Stage,
+    /// Where a keyed operator keeps its state.
+    pub keyed: Option<KeyedBackend>,
     /// Indexes of operators further down the chain that read its output.
     pub local: Vec<usize>,
     pub remote: Vec<RemoteOutput>,
@@ -153,16 +156,16 @@ impl Subtask {
     /// Pushes one element through the chain, if the input has one.
     fn take_one(&mut self) -> Result<bool> {
         if let Some(gate) = &mut self.gate {
-            let Some(element) = gate.poll() else {
+            let Some((input, element)) = gate.poll() else {
                 return Ok(false);
             };
             match element {
                 Element::Barrier(barrier) => self.pass_barrier(barrier)?,
                 Element::EndOfInput => {
-                    self.push(0, Element::EndOfInput)?;
+                    self.push(0, input, Element::EndOfInput)?;
                     self.reporter.report(Event::Ended);
                 }
-                other => self.push(0, other)?,
+                other => self.push(0, input, other)?,
             }
             return Ok(true);
         }
@@ -189,7 +192,7 @@ impl Subtask {
     }
 
     /// Hands an element to an operator of the chain, and what comes out to its readers.
-    fn push(&mut self, index: usize, element: Element) -> Result<()> {
+    fn push(&mut self, index: usize, input: usize, element: Element) -> Result<()> {
         let metrics = &self.metrics.operators[index];
         if let Element::Batch(batch) = &element {
             metrics.records_in.add(batch.change.len() as u64);
@@ -199,7 +202,7 @@ impl Subtask {
             Stage::Sink(sink) => return sink.push(&element),
             Stage::Source(_) => return Ok(()),
             Stage::Operator(operator) => match element {
-                Element::Batch(batch) => operator.batch(batch, &mut out)?,
+                Element::Batch(batch) => operator.batch(input, batch, &mut out)?,
                 other => operator.other(other, &mut out)?,
             },
         }
@@ -221,11 +224,11 @@ impl Subtask {
     /// Gives an operator's output to all of its readers.
     fn emit(&mut self, index: usize, element: Element) -> Result<()> {
         for remote in &mut self.links[index].remote {
-            remote.send(&element);
+            remote.send(&element)?;
         }
         for reader in 0..self.links[index].local.len() {
             let to = self.links[index].local[reader];
-            self.push(to, element.clone())?;
+            self.push(to, 0, element.clone())?;
         }
         Ok(())
     }
@@ -244,7 +247,7 @@ impl Subtask {
         let mut sinks_missing = Vec::new();
         for (index, link) in self.links.iter_mut().enumerate() {
             for remote in &mut link.remote {
-                remote.send(&Element::Barrier(barrier));
+                remote.send(&Element::Barrier(barrier))?;
             }
             let entries = match &mut link.stage {
                 Stage::Source(source) => source.snapshot(barrier.checkpoint, barrier.stop)?,
@@ -259,6 +262,10 @@ impl Subtask {
                 uid: link.uid.clone(),
                 name: link.name.clone(),
                 entries,
+                keyed: link
+                    .keyed
+                    .as_ref()
+                    .map(|backend| backend.snapshot(barrier.checkpoint)),
             });
         }
         self.snapshotting = Some(Snapshotting {
@@ -283,6 +290,7 @@ impl Subtask {
                         uid: link.uid.clone(),
                         name: link.name.clone(),
                         entries: vec![state],
+                        keyed: None,
                     }),
                 }
             }
@@ -313,6 +321,9 @@ impl Subtask {
 
     fn complete(&mut self, checkpoint: CheckpointId) -> Result<()> {
         for link in &mut self.links {
+            if let Some(backend) = &link.keyed {
+                backend.checkpoint_complete(checkpoint);
+            }
             match &mut link.stage {
                 Stage::Source(source) => source.checkpoint_complete(checkpoint)?,
                 Stage::Sink(sink) => sink.checkpoint_complete(checkpoint)?,
@@ -347,6 +358,7 @@ mod tests {
     use std::sync::Mutex;
 
     use arrow::array::{ArrayRef, Int64Array};
+    use arrow::datatypes::Schema;
     use arrow::record_batch::RecordBatch;
     use millrace_connector_api::source::{SourceBatch, SourcePoll, SourceReader};
     use millrace_connector_api::{ChangeBatch, Waker};
@@ -402,7 +414,17 @@ mod tests {
             name: "source".to_owned(),
             stage: Stage::Source(SourceHead::new(Box::new(Counted(batches)), metrics.clone())),
             local: Vec::new(),
-            remote: vec![RemoteOutput::new(vec![sender], Partitioning::Forward, 0)],
+            keyed: None,
+            remote: vec![
+                RemoteOutput::new(
+                    vec![sender],
+                    &Partitioning::Forward,
+                    0,
+                    &Arc::new(Schema::empty()),
+                    1,
+                )
+                .unwrap(),
+            ],
         };
         let (mailbox, commands) = Mailbox::new(Waker::default());
         let events = Arc::new(Mutex::new(Vec::new()));

@@ -21,6 +21,8 @@ pub(crate) fn write(graph: &Graph) -> Result<String> {
                     let strategy = match edge.partitioning {
                         Partitioning::Forward => "FORWARD",
                         Partitioning::Rebalance => "REBALANCE",
+                        Partitioning::Hash { keys } if keys.is_empty() => "GLOBAL",
+                        Partitioning::Hash { .. } => "HASH",
                     };
                     json!({ "id": edge.from + 1, "ship_strategy": strategy, "side": "second" })
                 })

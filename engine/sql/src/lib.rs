@@ -12,7 +12,8 @@
 //!
 //! Layout: `session` statements one by one; `parser` text to statements; `catalog` tables and
 //! views; `binder` statements to typed plans (`plan`); `rules` plans to better plans, one rule a
-//! file; `lower` plans to the graph, `uids` how its operators are known; `show` and `json_plan` what is printed; `settings` options with
+//! file; `lower` plans to the graph, `uids` how its
+//! operators are known, `upsert_keys` what rows are known by; `show` and `json_plan` what is printed; `settings` options with
 //! one value; `error` errors with their place.
 
 mod binder;
@@ -27,5 +28,6 @@ mod session;
 mod settings;
 mod show;
 mod uids;
+mod upsert_keys;
 
 pub use session::{Job, Outcome, Session};

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use millrace_dataflow::{Edge, Graph, NodeId, Operator, Partitioning, SourceSpec, WatermarkSpec};
+use millrace_dataflow::{
+    Edge, Graph, GroupAggregate, NodeId, Operator, Partitioning, SourceSpec, WatermarkSpec,
+};
 use millrace_expr::{Expr, RowType, function};
 
-use crate::plan::{InsertPlan, ReadTable, Rel, ScanColumn};
+use crate::plan::{InsertPlan, Op, ReadTable, Rel, ScanColumn};
 use crate::uids;
 
 pub(crate) fn lower(inserts: Vec<InsertPlan>) -> Graph {
@@ -38,6 +40,7 @@ impl Lowering {
         let InsertPlan {
             query,
             sink,
+            accepts: _,
             parallelism,
             not_null,
             drop,
@@ -74,56 +77,23 @@ impl Lowering {
         if let Some((_, id)) = self.made.iter().find(|(made, _)| made == rel) {
             return *id;
         }
-        let output = distinct_names(rel.output());
-        let id = match rel {
-            Rel::Scan { table, columns } => {
-                let pick = |wanted: fn(&ScanColumn) -> Option<usize>| columns.iter().filter_map(wanted);
-                let spec = SourceSpec {
-                    table: table.spec.clone(),
-                    projection: pick(|c| match c {
-                        ScanColumn::Physical(i) => Some(*i),
-                        ScanColumn::Metadata(_) => None,
-                    })
-                    .collect(),
-                    metadata: pick(|c| match c {
-                        ScanColumn::Metadata(i) => Some(*i),
-                        ScanColumn::Physical(_) => None,
-                    })
-                    .map(|i| table.metadata[i].clone())
-                    .collect(),
-                };
-                let name = table.spec.name.clone();
-                let id = self.add(
-                    "source",
-                    &source_uid(table),
-                    &format!("Source: {name}"),
-                    Operator::Source(spec),
-                    vec![],
-                    output,
-                );
-                self.graph.nodes[id].parallelism = table.traits.parallelism;
-                id
-            }
-            Rel::Calc {
-                input,
+        let output = distinct_names(rel.output.clone());
+        let id = match &rel.op {
+            Op::Scan { table, columns } => self.scan(table, columns, output),
+            Op::Calc {
                 condition,
                 projection,
-                ..
             } => {
-                let input = self.rel(input, owner);
+                let input = self.rel(&rel.inputs[0], owner);
                 let operator = Operator::Calc {
                     condition: condition.clone(),
                     projection: projection.clone(),
                 };
                 self.add("calc", owner, "Calc", operator, vec![input], output)
             }
-            Rel::Watermark {
-                input,
-                column,
-                expression,
-            } => {
-                let name = source(input).map_or_else(|| owner.to_owned(), source_uid);
-                let input = self.rel(input, &name);
+            Op::Watermark { column, expression } => {
+                let name = source(&rel.inputs[0]).map_or_else(|| owner.to_owned(), source_uid);
+                let input = self.rel(&rel.inputs[0], &name);
                 let spec = WatermarkSpec {
                     column: *column,
                     expression: expression.clone(),
@@ -137,32 +107,26 @@ impl Lowering {
                     output,
                 )
             }
-            Rel::Union { inputs, .. } => {
-                let mut ids: Vec<NodeId> = Vec::with_capacity(inputs.len());
-                for input in inputs {
+            Op::Union => {
+                let mut ids: Vec<NodeId> = Vec::with_capacity(rel.inputs.len());
+                for input in &rel.inputs {
                     let mut id = self.rel(input, owner);
                     // An operator has one edge to each of its inputs: one that is read twice goes
                     // through a Calc that does nothing.
                     if ids.contains(&id) {
-                        let projection = Rel::identity(&input.output());
                         let operator = Operator::Calc {
                             condition: None,
-                            projection,
+                            projection: Rel::identity(&input.output),
                         };
-                        id = self.add(
-                            "calc",
-                            owner,
-                            "Calc",
-                            operator,
-                            vec![id],
-                            distinct_names(input.output()),
-                        );
+                        let output = distinct_names(input.output.clone());
+                        id = self.add("calc", owner, "Calc", operator, vec![id], output);
+                        self.graph.nodes[id].changelog = input.changelog;
                     }
                     ids.push(id);
                 }
                 self.add("union", owner, "Union", Operator::Union, ids, output)
             }
-            Rel::Values { rows, .. } => self.add(
+            Op::Values { rows } => self.add(
                 "values",
                 owner,
                 "Source: Values",
@@ -171,7 +135,7 @@ impl Lowering {
                 output,
             ),
             // Expanded before; without columns to read there is nothing to do but give no rows.
-            Rel::Table { .. } => self.add(
+            Op::Table { .. } => self.add(
                 "values",
                 owner,
                 "Source: Values",
@@ -179,11 +143,64 @@ impl Lowering {
                 vec![],
                 output,
             ),
+            Op::Aggregate { keys, calls } => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let operator = Operator::GroupAggregate(GroupAggregate {
+                    keys: keys.clone(),
+                    calls: calls.clone(),
+                    retracts: !rel.inputs[0].changelog.is_inserts(),
+                });
+                let id = self.add(
+                    "group-aggregate",
+                    owner,
+                    "GroupAggregate",
+                    operator,
+                    vec![input],
+                    output,
+                );
+                self.exchange(id, 0, keys);
+                id
+            }
         };
+        self.graph.nodes[id].changelog = rel.changelog;
         if may_be_shared(rel) {
             self.made.push((rel.clone(), id));
         }
         id
+    }
+
+    fn scan(&mut self, table: &ReadTable, columns: &[ScanColumn], output: RowType) -> NodeId {
+        let pick = |wanted: fn(&ScanColumn) -> Option<usize>| columns.iter().filter_map(wanted);
+        let spec = SourceSpec {
+            table: table.spec.clone(),
+            projection: pick(|c| match c {
+                ScanColumn::Physical(i) => Some(*i),
+                ScanColumn::Metadata(_) => None,
+            })
+            .collect(),
+            metadata: pick(|c| match c {
+                ScanColumn::Metadata(i) => Some(*i),
+                ScanColumn::Physical(_) => None,
+            })
+            .map(|i| table.metadata[i].clone())
+            .collect(),
+        };
+        let name = table.spec.name.clone();
+        let id = self.add(
+            "source",
+            &source_uid(table),
+            &format!("Source: {name}"),
+            Operator::Source(spec),
+            vec![],
+            output,
+        );
+        self.graph.nodes[id].parallelism = table.traits.parallelism;
+        id
+    }
+
+    /// Rows of a key reach the node by one subtask.
+    fn exchange(&mut self, id: NodeId, input: usize, keys: &[usize]) {
+        self.graph.nodes[id].inputs[input].partitioning = Partitioning::Hash { keys: keys.to_vec() };
     }
 
     /// Adds a node. What it does and for whom is its uid, until `uids` tells equal ones apart.
@@ -216,9 +233,9 @@ fn source_uid(table: &ReadTable) -> String {
 
 /// The table that a watermark stands behind.
 fn source(rel: &Rel) -> Option<&ReadTable> {
-    match rel {
-        Rel::Scan { table, .. } => Some(table),
-        Rel::Calc { input, .. } => source(input),
+    match &rel.op {
+        Op::Scan { table, .. } => Some(table),
+        Op::Calc { .. } => source(&rel.inputs[0]),
         _ => None,
     }
 }
@@ -234,19 +251,16 @@ fn may_be_shared(rel: &Rel) -> bool {
         });
         stable
     };
-    match rel {
-        Rel::Calc {
-            input,
+    let own = match &rel.op {
+        Op::Calc {
             condition,
             projection,
-            ..
-        } => projection.iter().chain(condition).all(stable) && may_be_shared(input),
-        Rel::Watermark { input, .. } => may_be_shared(input),
-        Rel::Union { inputs, .. } => inputs.iter().all(may_be_shared),
-        Rel::Scan { .. } => true,
+        } => projection.iter().chain(condition).all(stable),
+        Op::Scan { .. } | Op::Watermark { .. } | Op::Union | Op::Aggregate { .. } => true,
         // Each reader ends with its own rows.
-        Rel::Values { .. } | Rel::Table { .. } => false,
-    }
+        Op::Values { .. } | Op::Table { .. } => false,
+    };
+    own && rel.inputs.iter().all(may_be_shared)
 }
 
 /// Columns of a stream have names of their own: `a`, `a0`, `a1`.

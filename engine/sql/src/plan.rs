@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use millrace_connector_api::sink::SinkChangelog;
 use millrace_connector_api::source::SourceTraits;
-use millrace_dataflow::{SinkSpec, TableSpec};
+use millrace_dataflow::{Changelog, SinkSpec, TableSpec};
+use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{DataType, Expr, Field, RowType};
 
 /// A table as a query reads it: declared columns, hints merged, checked by its connector.
@@ -46,8 +48,18 @@ pub(crate) enum ScanColumn {
     Metadata(usize),
 }
 
+/// A relational operator over its inputs.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Rel {
+pub(crate) struct Rel {
+    pub op: Op,
+    pub inputs: Vec<Rel>,
+    pub output: RowType,
+    /// The kinds of rows that it sends on; inferred last (`rules::changelog`).
+    pub changelog: Changelog,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Op {
     /// Declared columns of a table, by index and ascending; expanded by `rules::expand_tables`.
     Table {
         table: Arc<ReadTable>,
@@ -60,66 +72,119 @@ pub(crate) enum Rel {
     },
     /// Filter, then projection.
     Calc {
-        input: Box<Rel>,
         condition: Option<Expr>,
         projection: Vec<Expr>,
-        names: Vec<String>,
     },
     Watermark {
-        input: Box<Rel>,
         column: usize,
         expression: Expr,
     },
     /// UNION ALL of inputs of the same types.
-    Union {
-        inputs: Vec<Rel>,
-        output: RowType,
-    },
+    Union,
     Values {
         rows: Vec<Vec<Expr>>,
-        output: RowType,
+    },
+    /// GROUP BY: the output is the keys, which are columns of the input, then the calls' results.
+    Aggregate {
+        keys: Vec<usize>,
+        calls: Vec<AggregateCall>,
     },
 }
 
 impl Rel {
-    pub fn output(&self) -> RowType {
-        match self {
-            Rel::Table { table, columns } => RowType::new(
-                columns
-                    .iter()
-                    .map(|&i| Field::new(&table.columns[i].name, table.columns[i].data_type.clone()))
-                    .collect(),
-            ),
-            Rel::Scan { table, columns } => RowType::new(
-                columns
-                    .iter()
-                    .map(|c| match *c {
-                        ScanColumn::Physical(i) => table.spec.columns[i].clone(),
-                        ScanColumn::Metadata(i) => Field::new(
-                            format!("$metadata.{}", table.metadata[i].name),
-                            table.metadata[i].data_type.clone(),
-                        ),
-                    })
-                    .collect(),
-            ),
-            Rel::Calc {
-                projection, names, ..
-            } => RowType::new(
-                names
-                    .iter()
-                    .zip(projection)
-                    .map(|(n, e)| Field::new(n, e.data_type().clone()))
-                    .collect(),
-            ),
-            Rel::Watermark { input, .. } => input.output(),
-            Rel::Union { output, .. } | Rel::Values { output, .. } => output.clone(),
+    fn new(op: Op, inputs: Vec<Rel>, output: RowType) -> Rel {
+        Rel {
+            op,
+            inputs,
+            output,
+            changelog: Changelog::INSERTS,
         }
+    }
+
+    pub fn table(table: Arc<ReadTable>, columns: Vec<usize>) -> Rel {
+        let field = |&i: &usize| Field::new(&table.columns[i].name, table.columns[i].data_type.clone());
+        let output = RowType::new(columns.iter().map(field).collect());
+        Rel::new(Op::Table { table, columns }, vec![], output)
+    }
+
+    pub fn scan(table: Arc<ReadTable>, columns: Vec<ScanColumn>) -> Rel {
+        let field = |column: &ScanColumn| match *column {
+            ScanColumn::Physical(i) => table.spec.columns[i].clone(),
+            ScanColumn::Metadata(i) => Field::new(
+                format!("$metadata.{}", table.metadata[i].name),
+                table.metadata[i].data_type.clone(),
+            ),
+        };
+        let output = RowType::new(columns.iter().map(field).collect());
+        Rel::new(Op::Scan { table, columns }, vec![], output)
+    }
+
+    /// A projection with the names of its columns.
+    pub fn calc(input: Rel, condition: Option<Expr>, projection: Vec<Expr>, names: Vec<String>) -> Rel {
+        let fields = names
+            .iter()
+            .zip(&projection)
+            .map(|(name, expr)| Field::new(name, expr.data_type().clone()));
+        let output = RowType::new(fields.collect());
+        let op = Op::Calc {
+            condition,
+            projection,
+        };
+        Rel::new(op, vec![input], output)
+    }
+
+    /// Some rows of the input as they are.
+    pub fn filter(input: Rel, condition: Expr) -> Rel {
+        let projection = Rel::identity(&input.output);
+        let names = input.output.names();
+        Rel::calc(input, Some(condition), projection, names)
+    }
+
+    /// The same rows under other names.
+    pub fn renamed(mut self, names: Vec<String>) -> Rel {
+        if !matches!(self.op, Op::Calc { .. }) {
+            let projection = Rel::identity(&self.output);
+            return Rel::calc(self, None, projection, names);
+        }
+        for (field, name) in self.output.fields.iter_mut().zip(names) {
+            field.name = name;
+        }
+        self
+    }
+
+    pub fn watermark(input: Rel, column: usize, expression: Expr) -> Rel {
+        let output = input.output.clone();
+        Rel::new(Op::Watermark { column, expression }, vec![input], output)
+    }
+
+    pub fn union(inputs: Vec<Rel>, output: RowType) -> Rel {
+        Rel::new(Op::Union, inputs, output)
+    }
+
+    pub fn values(rows: Vec<Vec<Expr>>, output: RowType) -> Rel {
+        Rel::new(Op::Values { rows }, vec![], output)
+    }
+
+    /// No rows.
+    pub fn empty(output: RowType) -> Rel {
+        Rel::values(Vec::new(), output)
+    }
+
+    /// `names` are those of the calls' results.
+    pub fn aggregate(input: Rel, keys: Vec<usize>, calls: Vec<AggregateCall>, names: Vec<String>) -> Rel {
+        let of_keys = keys.iter().map(|k| input.output.fields[*k].clone());
+        let of_calls = calls
+            .iter()
+            .zip(names)
+            .map(|(call, name)| Field::new(name, call.data_type.clone()));
+        let output = RowType::new(of_keys.chain(of_calls).collect());
+        Rel::new(Op::Aggregate { keys, calls }, vec![input], output)
     }
 
     /// Whether a column still is the time attribute of a table that it was read as.
     pub fn time_attribute(&self, column: usize) -> Option<TimeAttribute> {
-        match self {
-            Rel::Table { table, columns } => {
+        match &self.op {
+            Op::Table { table, columns } => {
                 let index = *columns.get(column)?;
                 if table
                     .watermark
@@ -133,50 +198,27 @@ impl Rel {
                     _ => None,
                 }
             }
-            Rel::Calc {
-                input, projection, ..
-            } => match projection.get(column)? {
-                Expr::Column { index, .. } => input.time_attribute(*index),
+            Op::Calc { projection, .. } => match projection.get(column)? {
+                Expr::Column { index, .. } => self.inputs[0].time_attribute(*index),
                 expr => TimeAttribute::of(expr),
             },
-            Rel::Union { inputs, .. } => {
-                let first = inputs.first()?.time_attribute(column)?;
-                let same = inputs.iter().all(|i| i.time_attribute(column) == Some(first));
+            Op::Union => {
+                let first = self.inputs.first()?.time_attribute(column)?;
+                let same = self
+                    .inputs
+                    .iter()
+                    .all(|i| i.time_attribute(column) == Some(first));
                 same.then_some(first)
             }
-            Rel::Watermark { .. } | Rel::Scan { .. } | Rel::Values { .. } => None,
+            // What an update changes is no clock.
+            Op::Watermark { .. } | Op::Scan { .. } | Op::Values { .. } | Op::Aggregate { .. } => None,
         }
     }
 
     /// Rewrites the inputs of this operator.
-    pub fn map_inputs(self, f: &mut impl FnMut(Rel) -> Rel) -> Rel {
-        match self {
-            Rel::Calc {
-                input,
-                condition,
-                projection,
-                names,
-            } => Rel::Calc {
-                input: Box::new(f(*input)),
-                condition,
-                projection,
-                names,
-            },
-            Rel::Watermark {
-                input,
-                column,
-                expression,
-            } => Rel::Watermark {
-                input: Box::new(f(*input)),
-                column,
-                expression,
-            },
-            Rel::Union { inputs, output } => Rel::Union {
-                inputs: inputs.into_iter().map(f).collect(),
-                output,
-            },
-            leaf @ (Rel::Table { .. } | Rel::Scan { .. } | Rel::Values { .. }) => leaf,
-        }
+    pub fn map_inputs(mut self, f: &mut impl FnMut(Rel) -> Rel) -> Rel {
+        self.inputs = self.inputs.into_iter().map(f).collect();
+        self
     }
 
     /// Columns `0..n` as they are.
@@ -186,6 +228,11 @@ impl Rel {
             .enumerate()
             .map(|(i, f)| Expr::column(i, f.data_type.clone()))
             .collect()
+    }
+
+    /// Whether it is known to give no rows.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.op, Op::Values { rows } if rows.is_empty())
     }
 }
 
@@ -212,6 +259,8 @@ pub(crate) struct InsertPlan {
     /// Gives exactly the sink's columns, except that they may be null where the sink's may not.
     pub query: Rel,
     pub sink: SinkSpec,
+    /// The kinds of rows that the sink takes.
+    pub accepts: SinkChangelog,
     pub parallelism: Option<usize>,
     /// Columns by index in which a null has to be caught, and whether its row is dropped.
     pub not_null: Vec<usize>,

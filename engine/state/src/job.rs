@@ -381,6 +381,11 @@ impl StateWriter {
         StateWriter { job }
     }
 
+    /// The job's folder, which all of its files are below.
+    pub fn folder(&self) -> String {
+        self.job.folder()
+    }
+
     /// Puts one state entry away: small ones stay in the description, large ones become a file.
     pub fn put(&self, checkpoint: CheckpointId, bytes: Vec<u8>) -> Result<StateBlob> {
         if bytes.len() <= INLINE_BYTES {

@@ -183,16 +183,13 @@ impl Metadata {
     }
 
     pub fn state_files(&self) -> impl Iterator<Item = &FileRef> {
-        self.operators
-            .iter()
-            .flat_map(|o| &o.subtasks)
-            .flat_map(|s| {
-                let entries = s.entries.iter().filter_map(|e| match &e.blob {
-                    Some(Blob::File(file)) => Some(file),
-                    _ => None,
-                });
-                entries.chain(s.keyed.iter().flat_map(KeyedFiles::file_refs))
-            })
+        self.operators.iter().flat_map(|o| &o.subtasks).flat_map(|s| {
+            let entries = s.entries.iter().filter_map(|e| match &e.blob {
+                Some(Blob::File(file)) => Some(file),
+                _ => None,
+            });
+            entries.chain(s.keyed.iter().flat_map(KeyedFiles::file_refs))
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use millrace_cluster::{JobHandle, JobSpec, Start, submit};
 use millrace_connector_api::sink::{
-    RecoverContext, Recovered, SinkContext, SinkFactory, SinkTraits, SinkWriter,
+    RecoverContext, Recovered, SinkChangelog, SinkContext, SinkFactory, SinkTraits, SinkWriter,
 };
 use millrace_connector_api::source::{
     SourceBatch, SourceContext, SourceFactory, SourcePoll, SourceReader, SourceTraits,
@@ -474,6 +474,7 @@ impl SinkFactory for Model {
         Ok(SinkTraits {
             needs_checkpoints: true,
             parallelism: None,
+            changelog: SinkChangelog::Inserts,
         })
     }
     fn check(&self, _: &SinkSpec) -> Result<()> {

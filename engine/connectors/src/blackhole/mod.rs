@@ -3,7 +3,7 @@
 use std::task::Poll;
 
 use millrace_connector_api::sink::{
-    RecoverContext, Recovered, SinkContext, SinkFactory, SinkTraits, SinkWriter,
+    RecoverContext, Recovered, SinkChangelog, SinkContext, SinkFactory, SinkTraits, SinkWriter,
 };
 use millrace_connector_api::source::SourceFactory;
 use millrace_connector_api::{ChangeBatch, Connector, OptionSpec, Options};
@@ -46,6 +46,7 @@ impl SinkFactory for Blackhole {
         Ok(SinkTraits {
             needs_checkpoints: false,
             parallelism: None,
+            changelog: SinkChangelog::Upsert,
         })
     }
 

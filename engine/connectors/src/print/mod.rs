@@ -8,7 +8,7 @@ use std::io::Write;
 use std::task::Poll;
 
 use millrace_connector_api::sink::{
-    RecoverContext, Recovered, SinkContext, SinkFactory, SinkTraits, SinkWriter,
+    RecoverContext, Recovered, SinkChangelog, SinkContext, SinkFactory, SinkTraits, SinkWriter,
 };
 use millrace_connector_api::source::SourceFactory;
 use millrace_connector_api::{ChangeBatch, Connector, OptionSpec, Options};
@@ -62,6 +62,7 @@ impl SinkFactory for Print {
         Ok(SinkTraits {
             needs_checkpoints: false,
             parallelism,
+            changelog: SinkChangelog::All,
         })
     }
 

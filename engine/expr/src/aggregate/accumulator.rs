@@ -133,7 +133,10 @@ pub(super) fn argument<T: ArrowPrimitiveType>(arg: Option<&ArrayRef>) -> Result<
 }
 
 /// A stored column as an array of its type.
-pub(super) fn stored<T: ArrowPrimitiveType>(columns: &[ArrayRef], index: usize) -> Result<&PrimitiveArray<T>> {
+pub(super) fn stored<T: ArrowPrimitiveType>(
+    columns: &[ArrayRef],
+    index: usize,
+) -> Result<&PrimitiveArray<T>> {
     columns
         .get(index)
         .and_then(|column| column.as_primitive_opt::<T>())

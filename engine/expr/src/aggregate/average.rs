@@ -37,16 +37,22 @@ pub fn accumulator(arg: &DataType, result: &DataType) -> Result<Box<dyn Accumula
     let long = DataType::not_null(TypeKind::BigInt);
     let double = DataType::not_null(TypeKind::Double);
     Ok(match &arg.kind {
-        TypeKind::TinyInt => of::<Int8Type, Int64Type>(long, result, i64::from, |_, s, n| Some((s / n) as i8)),
+        TypeKind::TinyInt => {
+            of::<Int8Type, Int64Type>(long, result, i64::from, |_, s, n| Some((s / n) as i8))
+        }
         TypeKind::SmallInt => {
             of::<Int16Type, Int64Type>(long, result, i64::from, |_, s, n| Some((s / n) as i16))
         }
         TypeKind::Int => of::<Int32Type, Int64Type>(long, result, i64::from, |_, s, n| Some((s / n) as i32)),
-        TypeKind::BigInt => of::<Int64Type, Int64Type>(long, result, |v| v, |_, s, n| Some(s.wrapping_div(n))),
-        TypeKind::Float => of::<Float32Type, Float64Type>(double, result, f64::from, |_, s, n| {
-            Some((s / n as f64) as f32)
-        }),
-        TypeKind::Double => of::<Float64Type, Float64Type>(double, result, |v| v, |_, s, n| Some(s / n as f64)),
+        TypeKind::BigInt => {
+            of::<Int64Type, Int64Type>(long, result, |v| v, |_, s, n| Some(s.wrapping_div(n)))
+        }
+        TypeKind::Float => {
+            of::<Float32Type, Float64Type>(double, result, f64::from, |_, s, n| Some((s / n as f64) as f32))
+        }
+        TypeKind::Double => {
+            of::<Float64Type, Float64Type>(double, result, |v| v, |_, s, n| Some(s / n as f64))
+        }
         TypeKind::Decimal { scale, .. } => {
             let more = match result.kind {
                 TypeKind::Decimal { scale: to, .. } => to.saturating_sub(*scale),
@@ -109,7 +115,12 @@ where
         let sums = stored::<S>(columns, 0)?.values();
         let counts = stored::<Int64Type>(columns, 1)?.values();
         let both = sums.iter().zip(counts);
-        Ok(both.map(|(sum, count)| State { sum: *sum, count: *count }).collect())
+        Ok(both
+            .map(|(sum, count)| State {
+                sum: *sum,
+                count: *count,
+            })
+            .collect())
     }
 
     fn store(&self, states: &[Self::State]) -> Result<Vec<ArrayRef>> {

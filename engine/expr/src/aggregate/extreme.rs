@@ -179,9 +179,10 @@ impl Accumulator for ExtremeText {
     }
 
     fn load(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
-        let stored = columns.first().and_then(|c| c.as_string_opt::<i32>()).ok_or_else(|| {
-            Error::data_loss("the stored state of an aggregate function has another form")
-        })?;
+        let stored = columns
+            .first()
+            .and_then(|c| c.as_string_opt::<i32>())
+            .ok_or_else(|| Error::data_loss("the stored state of an aggregate function has another form"))?;
         for (slot, value) in slots.iter().zip(stored) {
             self.values[*slot as usize] = value.map(Arc::from);
         }

@@ -110,7 +110,12 @@ impl<T: Summed> Step for Sum<T> {
         let sums = stored::<T>(columns, 0)?.values();
         let counts = stored::<Int64Type>(columns, 1)?.values();
         let both = sums.iter().zip(counts);
-        Ok(both.map(|(sum, count)| State { sum: *sum, count: *count }).collect())
+        Ok(both
+            .map(|(sum, count)| State {
+                sum: *sum,
+                count: *count,
+            })
+            .collect())
     }
 
     fn store(&self, states: &[Self::State]) -> Result<Vec<ArrayRef>> {

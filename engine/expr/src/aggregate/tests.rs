@@ -134,7 +134,11 @@ fn one_group(function: AggregateFunction, arg_type: DataType, batches: &[ArrayRe
 #[test]
 fn decimals_round_half_up_and_leave_38_digits_for_null() {
     let cents = |values: Vec<i128>| -> ArrayRef {
-        Arc::new(Decimal128Array::from(values).with_precision_and_scale(10, 2).unwrap())
+        Arc::new(
+            Decimal128Array::from(values)
+                .with_precision_and_scale(10, 2)
+                .unwrap(),
+        )
     };
     let t = DataType::decimal(10, 2);
     let sum = |v| one_group(AggregateFunction::Sum, t.clone(), &[cents(v)]);
@@ -149,19 +153,41 @@ fn decimals_round_half_up_and_leave_38_digits_for_null() {
             .with_precision_and_scale(38, 0)
             .unwrap(),
     );
-    assert_eq!(one_group(AggregateFunction::Sum, DataType::decimal(38, 0), &[large]), "NULL");
+    assert_eq!(
+        one_group(AggregateFunction::Sum, DataType::decimal(38, 0), &[large]),
+        "NULL"
+    );
 }
 
 #[test]
 fn texts_and_floats_have_an_order() {
     let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("b"), None, Some("Z"), Some("ä")]));
-    assert_eq!(one_group(AggregateFunction::Min, DataType::string(), std::slice::from_ref(&texts)), "Z");
-    assert_eq!(one_group(AggregateFunction::Max, DataType::string(), &[texts]), "ä");
+    assert_eq!(
+        one_group(
+            AggregateFunction::Min,
+            DataType::string(),
+            std::slice::from_ref(&texts)
+        ),
+        "Z"
+    );
+    assert_eq!(
+        one_group(AggregateFunction::Max, DataType::string(), &[texts]),
+        "ä"
+    );
     let numbers: ArrayRef = Arc::new(Float64Array::from(vec![1.5, -2.0, 0.25]));
-    assert_eq!(one_group(AggregateFunction::Max, DataType::double(), &[numbers.clone()]), "1.5");
-    assert_eq!(one_group(AggregateFunction::Sum, DataType::double(), &[numbers.clone()]), "-0.25");
+    assert_eq!(
+        one_group(AggregateFunction::Max, DataType::double(), &[numbers.clone()]),
+        "1.5"
+    );
+    assert_eq!(
+        one_group(AggregateFunction::Sum, DataType::double(), &[numbers.clone()]),
+        "-0.25"
+    );
     let twice = concat(&[&numbers, &numbers]).unwrap();
-    assert_eq!(one_group(AggregateFunction::Avg, DataType::double(), &[twice]), "-0.08333333333333333");
+    assert_eq!(
+        one_group(AggregateFunction::Avg, DataType::double(), &[twice]),
+        "-0.08333333333333333"
+    );
 }
 
 #[test]
@@ -186,7 +212,8 @@ fn a_group_that_begins_anew_forgets() {
 
 #[test]
 fn types_are_flinks() {
-    let of = |function: AggregateFunction, t: DataType| function.result_type(Some(&t), true).unwrap().to_string();
+    let of =
+        |function: AggregateFunction, t: DataType| function.result_type(Some(&t), true).unwrap().to_string();
     use AggregateFunction::*;
     assert_eq!(of(Sum, DataType::not_null(TypeKind::TinyInt)), "TINYINT NOT NULL");
     assert_eq!(of(Sum, DataType::decimal(10, 2)), "DECIMAL(38, 2)");
@@ -196,7 +223,9 @@ fn types_are_flinks() {
     assert!(Sum.result_type(Some(&DataType::string()), true).is_err());
     assert!(Min.result_type(Some(&DataType::boolean()), true).is_err());
     assert_eq!(
-        Sum.result_type(Some(&DataType::not_null(TypeKind::Int)), false).unwrap().to_string(),
+        Sum.result_type(Some(&DataType::not_null(TypeKind::Int)), false)
+            .unwrap()
+            .to_string(),
         "INT",
         "of no rows at all it is NULL"
     );

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use millrace_connector_api::ChangeBatch;
 use millrace_core::{Error, Result};
 use millrace_expr::RowType;
 
@@ -34,16 +31,14 @@ impl ConstraintEnforcer {
 }
 
 impl Operator for ConstraintEnforcer {
-    fn batch(&mut self, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
-        let Batch {
-            mut change,
-            mut splits,
-        } = batch;
+    fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
+        let mut batch = batch;
+        let rows = &batch.change.rows;
         let offending = self
             .not_null
             .iter()
             .copied()
-            .find(|&i| change.rows.column(i).null_count() > 0);
+            .find(|&i| rows.column(i).null_count() > 0);
         if let Some(column) = offending {
             if !self.drop {
                 return Err(Error::user(format!(
@@ -54,41 +49,22 @@ impl Operator for ConstraintEnforcer {
                     "filter such rows out, or set 'table.exec.sink.not-null-enforcer' = 'DROP' to leave them out",
                 ));
             }
-            let mut keep = BooleanBuffer::new_set(change.len());
-            for nulls in self
-                .not_null
-                .iter()
-                .filter_map(|&i| change.rows.column(i).nulls())
-            {
+            let mut keep = BooleanBuffer::new_set(rows.num_rows());
+            for nulls in self.not_null.iter().filter_map(|&i| rows.column(i).nulls()) {
                 keep = &keep & nulls.inner();
             }
             let keep = BooleanArray::new(keep, None);
             self.metrics
                 .dropped_records
-                .add((change.len() - keep.true_count()) as u64);
-            change = ChangeBatch {
-                rows: filter_record_batch(&change.rows, &keep).map_err(kernel)?,
-                kinds: match &change.kinds {
-                    None => None,
-                    Some(kinds) => Some(filter(kinds, &keep).map_err(kernel)?.to_data().into()),
-                },
-            };
-            splits = None;
+                .add((keep.len() - keep.true_count()) as u64);
+            batch = batch.filter(&keep).map_err(kernel)?;
         }
-        if change.is_empty() {
+        if batch.change.is_empty() {
             return Ok(());
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(change.len()));
-        let rows =
-            RecordBatch::try_new_with_options(self.schema.clone(), change.rows.columns().to_vec(), &options)
-                .map_err(kernel)?;
-        out.push(Element::Batch(Batch {
-            change: ChangeBatch {
-                rows,
-                kinds: change.kinds,
-            },
-            splits,
-        }));
+        let columns = batch.change.rows.columns().to_vec();
+        let batch = batch.with_columns(self.schema.clone(), columns).map_err(kernel)?;
+        out.push(Element::Batch(batch));
         Ok(())
     }
 }

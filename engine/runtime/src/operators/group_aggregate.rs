@@ -4,34 +4,41 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt8Array, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt8Array, UInt64Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{and, concat, take};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use millrace_connector_api::ChangeBatch;
 use millrace_core::row::{RowCodec, Rows};
 use millrace_core::{Error, Result, RowKind, key_group};
+use millrace_dataflow::{Changelog, GroupAggregate as Plan};
 use millrace_expr::RowType;
-use millrace_expr::aggregate::{Accumulator, AggregateCall, Input};
-use millrace_state::keyed::{KeyedStore, Table};
+use millrace_expr::aggregate::{Accumulator, Input};
+use millrace_state::keyed::{KeyedBackend, Table};
 
 use super::{Operator, kernel};
 use crate::element::{Batch, Element};
+use crate::keys::Keys;
 
 pub struct GroupAggregate {
-    keys: Vec<usize>,
-    key_codec: RowCodec,
-    calls: Vec<Call>,
-    /// Rows of each group, where rows can be taken back; the first field of the state.
-    rows: Option<Box<dyn Accumulator>>,
-    state_codec: RowCodec,
+    key_columns: Vec<usize>,
+    keys: Keys,
+    calls: Calls,
     table: Table,
     max_parallelism: u16,
     /// Whether readers need what a result was before.
     update_before: bool,
     schema: SchemaRef,
+}
+
+/// What is kept of each group, by slot.
+struct Calls {
+    /// Rows of each group, where rows can be taken back.
+    rows: Option<Vec<i64>>,
+    calls: Vec<Call>,
+    codec: RowCodec,
 }
 
 struct Call {
@@ -40,90 +47,58 @@ struct Call {
     accumulator: Box<dyn Accumulator>,
 }
 
-/// What the planner has decided about one aggregation.
-pub struct Plan<'a> {
-    pub keys: &'a [usize],
-    pub calls: &'a [AggregateCall],
-    /// The input takes rows back.
-    pub retracts: bool,
-    pub update_before: bool,
-    pub input: &'a RowType,
-    /// Keys, then results.
-    pub output: &'a RowType,
+/// What a row does to its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    First,
+    Next,
+    /// Takes the group's only row back.
+    Last,
+    /// Takes a row back from a group that has none: as in Flink, nothing.
+    Void,
 }
 
 impl GroupAggregate {
-    /// `limit` is the memory of the groups that are kept at hand, in bytes.
-    pub fn new(plan: &Plan<'_>, store: &Arc<KeyedStore>, uid: &str, max_parallelism: u16, limit: usize) -> Result<Self> {
-        let key_types = plan.keys.iter().map(|k| plan.input.fields[*k].data_type.to_arrow());
-        let calls = plan
-            .calls
-            .iter()
-            .map(|call| {
-                Ok(Call {
-                    arg: call.arg,
-                    filter: call.filter,
-                    accumulator: call.accumulator()?,
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let rows = match plan.retracts {
-            true => Some(count_of_rows()?),
-            false => None,
-        };
-        let all = || rows.iter().chain(calls.iter().map(|c| &c.accumulator));
-        let state_types: Vec<_> = all()
-            .flat_map(|a| a.fields())
-            .map(|f| f.data_type.to_arrow())
-            .collect();
-        let slot_bytes = all().map(|a| a.slot_bytes()).sum();
+    pub fn new(
+        plan: &Plan,
+        changelog: Changelog,
+        input: &RowType,
+        output: &RowType,
+        backend: &KeyedBackend,
+    ) -> Result<Self> {
+        let calls = Calls::new(plan)?;
         Ok(GroupAggregate {
-            keys: plan.keys.to_vec(),
-            key_codec: RowCodec::new(key_types)?,
-            state_codec: RowCodec::new(state_types)?,
-            table: Table::open(store, uid, slot_bytes, limit)?,
+            keys: Keys::new(&plan.keys, &input.to_arrow())?,
+            key_columns: plan.keys.clone(),
+            table: Table::open(&backend.store, "groups", calls.slot_bytes(), backend.cache_bytes)?,
             calls,
-            rows,
-            max_parallelism,
-            update_before: plan.update_before,
-            schema: plan.output.to_arrow(),
+            max_parallelism: backend.max_parallelism,
+            update_before: changelog.before,
+            schema: output.to_arrow(),
         })
     }
 
-    fn encode(&self, slots: &[u32], out: &mut Rows) -> Result<()> {
-        encode(&self.rows, &self.calls, &self.state_codec, slots, out)
-    }
-
-    /// Brings the groups of a batch's rows into memory; gives each row's slot, and which rows are the
-    /// first that their group ever had.
+    /// Brings the groups of a batch's rows into memory: each row's slot, and whether it is the first
+    /// of a slot that had no state.
     fn groups(&mut self, rows: &RecordBatch) -> Result<(Vec<u32>, Vec<bool>)> {
         let count = rows.num_rows();
-        let (counter, calls, codec) = (&self.rows, &self.calls, &self.state_codec);
         self.table
-            .make_room(count, |slots, out| encode(counter, calls, codec, slots, out))?;
-        let columns: Vec<ArrayRef> = self.keys.iter().map(|k| rows.column(*k).clone()).collect();
-        let mut keys = Rows::default();
-        match columns.is_empty() {
-            // Without keys all rows are one group.
-            true => keys.ends.resize(count, 0),
-            false => self.key_codec.encode(&columns, &mut keys)?,
-        }
-        let hashes: Vec<u64> = keys.iter().map(key_group::hash).collect();
-        let groups: Vec<u16> = hashes
+            .make_room(count, |slots, out| self.calls.store(slots, out))?;
+        self.keys.encode(rows)?;
+        let groups: Vec<u16> = self
+            .keys
+            .hashes
             .iter()
             .map(|hash| key_group::of_hash(*hash, self.max_parallelism))
             .collect();
         let mut slots = Vec::with_capacity(count);
-        let resolved = self.table.resolve(&keys, &hashes, &groups, &mut slots)?;
+        let resolved = self
+            .table
+            .resolve(&self.keys.rows, &self.keys.hashes, &groups, &mut slots)?;
         let width = self.table.width();
-        let mut stored = self.state_codec.decode(resolved.values.iter())?;
-        for accumulator in accumulators(&mut self.rows, &mut self.calls) {
-            accumulator.resize(width);
-            accumulator.reset(&resolved.fresh);
-            let rest = stored.split_off(accumulator.fields().len().min(stored.len()));
-            accumulator.load(&resolved.loaded, &stored)?;
-            stored = rest;
-        }
+        self.calls.resize(width);
+        self.calls.reset(&resolved.fresh);
+        self.calls.load(&resolved.loaded, &resolved.values)?;
         let mut is_fresh = vec![false; width];
         for slot in resolved.fresh {
             is_fresh[slot as usize] = true;
@@ -136,88 +111,138 @@ impl GroupAggregate {
     }
 }
 
-fn count_of_rows() -> Result<Box<dyn Accumulator>> {
-    AggregateCall {
-        function: millrace_expr::aggregate::AggregateFunction::Count,
-        arg: None,
-        arg_type: None,
-        filter: None,
-        data_type: millrace_expr::DataType::not_null(millrace_expr::TypeKind::BigInt),
+impl Calls {
+    fn new(plan: &Plan) -> Result<Self> {
+        let calls = plan
+            .calls
+            .iter()
+            .map(|call| {
+                Ok(Call {
+                    arg: call.arg,
+                    filter: call.filter,
+                    accumulator: call.accumulator()?,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let counter = plan.retracts.then_some(DataType::Int64);
+        let fields = calls.iter().flat_map(|c| c.accumulator.fields());
+        let types = counter.into_iter().chain(fields.map(|f| f.data_type.to_arrow()));
+        Ok(Calls {
+            codec: RowCodec::new(types)?,
+            rows: plan.retracts.then(Vec::new),
+            calls,
+        })
     }
-    .accumulator()
-}
 
-fn accumulators<'a>(
-    rows: &'a mut Option<Box<dyn Accumulator>>,
-    calls: &'a mut [Call],
-) -> impl Iterator<Item = &'a mut Box<dyn Accumulator>> {
-    rows.iter_mut().chain(calls.iter_mut().map(|c| &mut c.accumulator))
-}
-
-fn encode(
-    rows: &Option<Box<dyn Accumulator>>,
-    calls: &[Call],
-    codec: &RowCodec,
-    slots: &[u32],
-    out: &mut Rows,
-) -> Result<()> {
-    let mut columns = Vec::with_capacity(codec.types().len());
-    for accumulator in rows.iter().chain(calls.iter().map(|c| &c.accumulator)) {
-        columns.extend(accumulator.store(slots)?);
+    fn slot_bytes(&self) -> usize {
+        let counter = self.rows.is_some() as usize * size_of::<i64>();
+        counter
+            + self
+                .calls
+                .iter()
+                .map(|c| c.accumulator.slot_bytes())
+                .sum::<usize>()
     }
-    match columns.is_empty() {
-        true => out.ends.resize(slots.len(), 0),
-        false => codec.encode(&columns, out)?,
-    }
-    Ok(())
-}
 
-/// Rows of a batch that take something back.
-fn retractions(change: &ChangeBatch) -> Option<Vec<bool>> {
-    let kinds = change.kinds.as_ref()?;
-    let back = |kind: &u8| *kind == RowKind::UpdateBefore as u8 || *kind == RowKind::Delete as u8;
-    Some(kinds.values().iter().map(back).collect())
+    fn resize(&mut self, width: usize) {
+        if let Some(rows) = &mut self.rows {
+            rows.resize(width, 0);
+        }
+        self.calls.iter_mut().for_each(|c| c.accumulator.resize(width));
+    }
+
+    fn reset(&mut self, slots: &[u32]) {
+        if let Some(rows) = &mut self.rows {
+            slots.iter().for_each(|slot| rows[*slot as usize] = 0);
+        }
+        self.calls.iter_mut().for_each(|c| c.accumulator.reset(slots));
+    }
+
+    fn load(&mut self, slots: &[u32], values: &Rows) -> Result<()> {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let mut columns = self.codec.decode(values.iter())?.into_iter();
+        if let Some(rows) = &mut self.rows {
+            let counts = columns.next();
+            let counts = counts.as_ref().and_then(|c| c.as_primitive_opt::<Int64Type>());
+            for (slot, count) in slots.iter().zip(counts.iter().flat_map(|c| c.values())) {
+                rows[*slot as usize] = *count;
+            }
+        }
+        for call in &mut self.calls {
+            let fields = call.accumulator.fields().len();
+            let stored: Vec<ArrayRef> = columns.by_ref().take(fields).collect();
+            call.accumulator.load(slots, &stored)?;
+        }
+        Ok(())
+    }
+
+    fn store(&self, slots: &[u32], out: &mut Rows) -> Result<()> {
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.codec.types().len());
+        if let Some(rows) = &self.rows {
+            let counts = slots.iter().map(|slot| rows[*slot as usize]);
+            columns.push(Arc::new(Int64Array::from_iter_values(counts)));
+        }
+        for call in &self.calls {
+            columns.extend(call.accumulator.store(slots)?);
+        }
+        match columns.is_empty() {
+            true => out.ends.resize(slots.len(), 0),
+            false => self.codec.encode(&columns, out)?,
+        }
+        Ok(())
+    }
+
+    /// What each row does to its group; rows are counted on the way.
+    fn turns(&mut self, slots: &[u32], first: &[bool], retract: Option<&[bool]>) -> Result<Vec<Turn>> {
+        let Some(rows) = &mut self.rows else {
+            if retract.is_some() {
+                return Err(Error::internal(
+                    "an aggregation that was planned over inserts meets other rows",
+                ));
+            }
+            let turn = |first: &bool| if *first { Turn::First } else { Turn::Next };
+            return Ok(first.iter().map(turn).collect());
+        };
+        let turn = |(row, slot): (usize, &u32)| {
+            let count = &mut rows[*slot as usize];
+            match (retract.is_some_and(|r| r[row]), *count) {
+                (true, 0) => Turn::Void,
+                (true, n) => {
+                    *count -= 1;
+                    if n == 1 { Turn::Last } else { Turn::Next }
+                }
+                (false, n) => {
+                    *count += 1;
+                    if n == 0 { Turn::First } else { Turn::Next }
+                }
+            }
+        };
+        Ok(slots.iter().enumerate().map(turn).collect())
+    }
 }
 
 impl Operator for GroupAggregate {
-    fn batch(&mut self, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
+    fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
         let change = batch.change;
         let count = change.len();
         if count == 0 {
             return Ok(());
         }
         let retract = retractions(&change);
-        if retract.is_some() && self.rows.is_none() {
-            return Err(Error::internal("an aggregation that was planned over inserts meets other rows"));
-        }
-        let (slots, mut first) = self.groups(&change.rows)?;
-        // Which rows end their group, and which of them ignore what there is nothing of.
-        let mut last = vec![false; count];
-        let mut void = vec![false; count];
-        if let Some(counter) = &mut self.rows {
-            let back = |row: usize| retract.as_ref().is_some_and(|r| r[row]);
-            let trace = counter.trace(&Input {
-                slots: &slots,
-                arg: None,
-                retract: retract.as_deref(),
-                first: None,
-                pass: None,
-            })?;
-            let before = trace.before.as_primitive::<arrow::datatypes::Int64Type>();
-            for row in 0..count {
-                let rows = before.value(row);
-                first[row] = rows == 0 && !back(row);
-                // Flink drops a retraction of a group that it does not know.
-                void[row] = rows == 0 && back(row);
-                last[row] = rows == 1 && back(row);
-            }
-            if void.contains(&true) {
-                return Err(Error::unsupported("a row is taken back that was never there"));
-            }
-        }
+        let (slots, first) = self.groups(&change.rows)?;
+        let turns = self.calls.turns(&slots, &first, retract.as_deref())?;
+        let first: Vec<bool> = turns.iter().map(|turn| *turn == Turn::First).collect();
+        let counts = |row: usize| turns[row] != Turn::Void;
+        let all_count = !turns.contains(&Turn::Void);
         let (mut before, mut after): (Vec<ArrayRef>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
-        for call in &mut self.calls {
-            let pass = call.filter.map(|column| passing(change.rows.column(column)));
+        for call in &mut self.calls.calls {
+            let pass = match call.filter {
+                Some(column) => Some(passing(change.rows.column(column), counts)),
+                None if all_count => None,
+                None => Some((0..count).map(counts).collect()),
+            };
             let trace = call.accumulator.trace(&Input {
                 slots: &slots,
                 arg: call.arg.map(|column| change.rows.column(column)),
@@ -228,10 +253,11 @@ impl Operator for GroupAggregate {
             before.push(trace.before);
             after.push(trace.after);
         }
-        for (row, slot) in slots.iter().enumerate() {
-            match last[row] {
-                true => self.table.remove(*slot),
-                false => self.table.changed([*slot]),
+        for (slot, turn) in slots.iter().zip(&turns) {
+            match turn {
+                Turn::Void => {}
+                Turn::Last => self.table.remove(*slot),
+                Turn::First | Turn::Next => self.table.changed([*slot]),
             }
         }
         let same = unchanged(&before, &after, count)?;
@@ -244,16 +270,17 @@ impl Operator for GroupAggregate {
             results.push(if is_after { count + row } else { row } as u64);
             kinds.push(kind as u8);
         };
-        for row in 0..count {
-            if first[row] {
-                push(row, true, RowKind::Insert);
-            } else if last[row] {
-                push(row, false, RowKind::Delete);
-            } else if !same.value(row) {
-                if self.update_before {
-                    push(row, false, RowKind::UpdateBefore);
+        for (row, turn) in turns.iter().enumerate() {
+            match turn {
+                Turn::First => push(row, true, RowKind::Insert),
+                Turn::Last => push(row, false, RowKind::Delete),
+                Turn::Next if !same.value(row) => {
+                    if self.update_before {
+                        push(row, false, RowKind::UpdateBefore);
+                    }
+                    push(row, true, RowKind::UpdateAfter);
                 }
-                push(row, true, RowKind::UpdateAfter);
+                Turn::Next | Turn::Void => {}
             }
         }
         if rows.is_empty() {
@@ -261,7 +288,7 @@ impl Operator for GroupAggregate {
         }
         let (rows, results) = (UInt64Array::from(rows), UInt64Array::from(results));
         let mut columns = Vec::with_capacity(self.schema.fields().len());
-        for key in &self.keys {
+        for key in &self.key_columns {
             columns.push(take(change.rows.column(*key), &rows, None).map_err(kernel)?);
         }
         for (before, after) in before.iter().zip(&after) {
@@ -273,13 +300,25 @@ impl Operator for GroupAggregate {
         out.push(Element::Batch(ChangeBatch { rows, kinds }.into()));
         Ok(())
     }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
+        self.table.flush(|slots, out| self.calls.store(slots, out))?;
+        Ok(Vec::new())
+    }
 }
 
-/// Rows whose value is true: null is not.
-fn passing(column: &ArrayRef) -> Vec<bool> {
+/// Rows of a batch that take something back.
+fn retractions(change: &ChangeBatch) -> Option<Vec<bool>> {
+    let kinds = change.kinds.as_ref()?;
+    let back = |kind: &u8| *kind == RowKind::UpdateBefore as u8 || *kind == RowKind::Delete as u8;
+    Some(kinds.values().iter().map(back).collect())
+}
+
+/// Rows whose value is true (null is not), and that count at all.
+fn passing(column: &ArrayRef, counts: impl Fn(usize) -> bool) -> Vec<bool> {
     let column: &BooleanArray = column.as_boolean();
     (0..column.len())
-        .map(|row| column.is_valid(row) && column.value(row))
+        .map(|row| column.is_valid(row) && column.value(row) && counts(row))
         .collect()
 }
 

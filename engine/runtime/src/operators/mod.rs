@@ -2,6 +2,7 @@
 
 pub mod calc;
 pub mod constraint;
+pub mod group_aggregate;
 pub mod union;
 pub mod values;
 pub mod watermark;
@@ -10,9 +11,10 @@ use millrace_core::{Error, Result};
 
 use crate::element::{Batch, Element};
 
-/// An operator with one (merged) input. What it puts into `out` goes on in that order.
+/// An operator between others. What it puts into `out` goes on in that order.
 pub trait Operator: Send {
-    fn batch(&mut self, batch: Batch, out: &mut Vec<Element>) -> Result<()>;
+    /// `input` says which of its inputs the rows come from, as the plan counts them.
+    fn batch(&mut self, input: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()>;
 
     /// Whatever is not a batch passes through unless the operator knows better.
     fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
@@ -25,7 +27,7 @@ pub trait Operator: Send {
         Ok(())
     }
 
-    /// State of its own for a checkpoint.
+    /// State of its own for a checkpoint. Keyed state is written to its store, down to the last row.
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
         Ok(Vec::new())
     }

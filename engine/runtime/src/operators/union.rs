@@ -8,11 +8,11 @@ use crate::element::{Batch, Element};
 pub struct Union;
 
 impl Operator for Union {
-    fn batch(&mut self, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
+    fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
         // Splits of different inputs have equal numbers, so the runs end here.
         out.push(Element::Batch(Batch {
-            change: batch.change,
             splits: None,
+            ..batch
         }));
         Ok(())
     }

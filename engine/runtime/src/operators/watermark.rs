@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
 use arrow::datatypes::{
     DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
 };
@@ -56,10 +56,19 @@ impl Watermark {
         })
     }
 
-    fn advance(&mut self, now: i64, out: &mut Vec<Element>) {
+    /// The lowest watermark of the active splits, all but one.
+    fn lowest(&self, now: i64, but: Option<u32>) -> Option<i64> {
         let timeout = self.idle_after.map(|d| d.as_millis() as i64);
-        let active = |s: &&Split| timeout.is_none_or(|t| now - s.last_row < t);
-        match self.splits.values().filter(active).map(|s| s.watermark).min() {
+        self.splits
+            .iter()
+            .filter(|(split, s)| Some(**split) != but && timeout.is_none_or(|t| now - s.last_row < t))
+            .map(|(_, s)| s.watermark)
+            .min()
+    }
+
+    /// Splits that have become idle no longer hold the others back.
+    fn advance(&mut self, now: i64, out: &mut Vec<Element>) {
+        match self.lowest(now, None) {
             Some(lowest) => {
                 self.idle = false;
                 if lowest > self.sent {
@@ -77,27 +86,30 @@ impl Watermark {
     }
 }
 
-/// The greatest of some rows of a timestamp column, in milliseconds; nulls do not count.
-fn greatest_millis(column: &ArrayRef, from: usize, rows: usize) -> Option<i64> {
-    let column = column.slice(from, rows);
-    match column.data_type() {
-        DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            arrow::compute::max(column.as_primitive::<TimestampMillisecondType>())
+/// A timestamp column in milliseconds; a null is before all time.
+fn millis(column: &ArrayRef) -> Result<Vec<i64>> {
+    fn each<T: ArrowPrimitiveType<Native = i64>>(column: &ArrayRef, units: i64) -> Vec<i64> {
+        let column = column.as_primitive::<T>();
+        match column.null_count() {
+            0 => column.values().iter().map(|t| t.div_euclid(units)).collect(),
+            _ => column
+                .iter()
+                .map(|t| t.map_or(i64::MIN, |t| t.div_euclid(units)))
+                .collect(),
         }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            arrow::compute::max(column.as_primitive::<TimestampMicrosecondType>())
-                .map(|t| t.div_euclid(1_000))
-        }
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            arrow::compute::max(column.as_primitive::<TimestampNanosecondType>())
-                .map(|t| t.div_euclid(1_000_000))
-        }
-        _ => None,
     }
+    Ok(match column.data_type() {
+        DataType::Timestamp(TimeUnit::Millisecond, _) => each::<TimestampMillisecondType>(column, 1),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => each::<TimestampMicrosecondType>(column, 1_000),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => each::<TimestampNanosecondType>(column, 1_000_000),
+        other => {
+            return Err(Error::internal(format!("a watermark was planned as {other}")));
+        }
+    })
 }
 
 impl Operator for Watermark {
-    fn batch(&mut self, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
+    fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
         let now = now_millis();
         let rows = &batch.change.rows;
         if rows.column(self.column).null_count() > 0 {
@@ -109,22 +121,39 @@ impl Operator for Watermark {
                 "an event time must not be null: filter such rows out in a view before the WATERMARK",
             ));
         }
-        let watermarks = self.expression.evaluate(rows, &Evaluation { now_millis: now })?;
+        let given = self.expression.evaluate(rows, &Evaluation { now_millis: now })?;
+        let given = millis(&given)?;
+        let before = self.sent;
+        let mut watermarks = Vec::with_capacity(given.len());
         let whole = [(WHOLE, rows.num_rows())];
-        let mut from = 0;
+        let mut rest = given.as_slice();
         for &(split, count) in batch.splits.as_deref().unwrap_or(&whole) {
-            let greatest = greatest_millis(&watermarks, from, count);
-            from += count;
+            let run;
+            (run, rest) = rest.split_at(count);
+            let others = self.lowest(now, Some(split)).unwrap_or(i64::MAX);
             let state = self.splits.entry(split).or_insert(Split {
                 watermark: i64::MIN,
                 last_row: now,
             });
             state.last_row = now;
             // A watermark says that nothing at or before it follows.
-            state.watermark = state.watermark.max(greatest.unwrap_or(i64::MIN));
+            for watermark in run {
+                self.sent = self.sent.max(state.watermark.min(others));
+                watermarks.push(self.sent);
+                state.watermark = state.watermark.max(*watermark);
+            }
+            self.sent = self.sent.max(state.watermark.min(others));
         }
-        out.push(Element::Batch(batch));
-        self.advance(now, out);
+        let rose = watermarks.last().is_some_and(|last| *last > before);
+        out.push(Element::Batch(Batch {
+            watermarks: rose.then(|| watermarks.into()),
+            ..batch
+        }));
+        self.idle = false;
+        if self.sent > before {
+            self.metrics.watermark.set(self.sent);
+            out.push(Element::Watermark(self.sent));
+        }
         Ok(())
     }
 

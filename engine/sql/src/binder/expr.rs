@@ -8,6 +8,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
+use super::aggregate::{self, Grouping};
 use super::scope::{Scope, check_name, row_fields};
 use super::{function as functions, literal};
 use crate::error::{Result, SqlError, nearest};
@@ -19,11 +20,17 @@ const MAX_DEPTH: usize = 300;
 
 /// Binds an expression over the columns of a scope.
 pub(super) fn bind(ast: &Ast, scope: &Scope) -> Result<Expr> {
-    ExprBinder { scope }.bind(ast, 0)
+    ExprBinder {
+        scope,
+        grouping: None,
+    }
+    .bind(ast, 0)
 }
 
 pub(super) struct ExprBinder<'a> {
     pub scope: &'a Scope,
+    /// Where it is over the result of an aggregation.
+    pub grouping: Option<&'a Grouping>,
 }
 
 /// Calls a function by its canonical name; an error gets its place.
@@ -57,6 +64,12 @@ impl ExprBinder<'_> {
         let at = ast.span();
         if depth > MAX_DEPTH {
             return Err(SqlError::new("the expression is nested too deeply", at));
+        }
+        if let Some(grouping) = self.grouping
+            && !aggregate::has_aggregate(ast)
+        {
+            let rows = bind(ast, self.scope)?;
+            return grouping.over_keys(&rows, self.scope, at);
         }
         let bind = |e: &Ast| self.bind(e, depth + 1);
         let one = |name: &str, e: &Ast| call(name, vec![bind(e)?], at);

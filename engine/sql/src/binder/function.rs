@@ -1,5 +1,6 @@
 //! Calls of functions.
 
+use millrace_expr::aggregate::AggregateFunction;
 use millrace_expr::{DataType, Expr, TypeKind, function};
 use sqlparser::ast::{
     Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Spanned,
@@ -7,7 +8,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::expr::{ExprBinder, call};
-use super::literal;
+use super::{aggregate, literal};
 use crate::catalog::{CATALOG, DATABASE};
 use crate::error::{Result, SqlError};
 use crate::parser::json::INTERNAL;
@@ -50,8 +51,12 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
             at,
         ));
     }
-    if f.filter.is_some() {
-        return Err(SqlError::unsupported("FILTER", at));
+    let is_aggregate = function::is_aggregate(&canonical);
+    if f.filter.is_some() && !is_aggregate {
+        return Err(SqlError::new(
+            format!("{canonical} is no aggregate function and takes no FILTER"),
+            at,
+        ));
     }
     if !f.within_group.is_empty() {
         return Err(SqlError::unsupported("WITHIN GROUP", at));
@@ -62,11 +67,19 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
     if f.uses_odbc_syntax || f.parameters != FunctionArguments::None {
         return Err(SqlError::new("a function is called as NAME(arguments)", at));
     }
-    if function::is_aggregate(&canonical) {
-        return Err(SqlError::unsupported(
-            format!("the aggregate or window function {canonical}"),
-            at,
-        ));
+    if is_aggregate {
+        return match binder.grouping {
+            Some(grouping) => aggregate::call(binder, grouping, f, at),
+            None if AggregateFunction::by_name(&canonical).is_none() => Err(SqlError::unsupported(
+                format!("the aggregate or window function {canonical}"),
+                at,
+            )),
+            None => Err(SqlError::new(
+                format!("the aggregate function {canonical} cannot stand here"),
+                at,
+            )
+            .with_hint("it takes many rows: it stands in SELECT or HAVING, and not in another one")),
+        };
     }
     let asts = arguments(f).map_err(|e| e.or_at(at))?;
     // Operators have names among the functions, which nobody can call.

@@ -46,22 +46,18 @@ impl Binder<'_> {
         let query = self.bind_query(&insert.query)?;
         let written = written(&table);
         let targets = targets(insert, &table, &written)?;
-        let row = query.output();
+        let row = query.output.clone();
         check_schema(&table, &row, &targets, insert.query_span)?;
         let (projection, not_null) = assign(&table, &sink, &written, &row, &targets, insert.query_span)?;
         let names = sink.input().fields.into_iter().map(|f| f.name).collect();
-        let query = Rel::Calc {
-            input: Box::new(query),
-            condition: None,
-            projection,
-            names,
-        };
+        let query = Rel::calc(query, None, projection, names);
         let drop = drops_nulls(self.config).map_err(SqlError::from)?;
         let words: Vec<&str> = self.source.slice(insert.query_span).split_whitespace().collect();
         let text = words.join(" ");
         Ok(InsertPlan {
             query,
             sink,
+            accepts: traits.changelog,
             parallelism: traits.parallelism,
             not_null,
             drop,

@@ -1,9 +1,10 @@
 //! From statements as written to typed plans: names, types, functions, options.
 //!
 //! Layout: `query` SELECT, VALUES, UNION ALL, WITH; `scope` names; `expr` expressions, `literal`
-//! literals, `function` calls; `table` a table's declaration, `like` the LIKE clause, `read` a
+//! literals, `function` calls, `aggregate` GROUP BY and its functions; `table` a table's declaration, `like` the LIKE clause, `read` a
 //! table in FROM; `insert` a query into a sink.
 
+mod aggregate;
 mod expr;
 mod function;
 mod insert;

@@ -13,13 +13,14 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
-use super::expr::is_untyped_null;
+use super::aggregate::{self, Grouping};
+use super::expr::{ExprBinder, is_untyped_null};
 use super::scope::{Scope, check_name};
 use super::{Binder, expr, function};
 use crate::catalog::{CATALOG, DATABASE};
 use crate::error::{Result, SqlError};
 use crate::parser::statement::Name;
-use crate::plan::Rel;
+use crate::plan::{Op, Rel};
 
 /// How deep queries may be nested.
 const MAX_DEPTH: usize = 64;
@@ -170,8 +171,8 @@ impl Binder<'_> {
         let mut inputs = Vec::with_capacity(branches.len());
         for branch in branches.into_iter().rev() {
             match self.set_expr(branch, depth + 1)? {
-                Rel::Union { inputs: nested, .. } => {
-                    inputs.extend(nested.into_iter().map(|i| (i, branch.span())))
+                input if matches!(input.op, Op::Union) => {
+                    inputs.extend(input.inputs.into_iter().map(|i| (i, branch.span())))
                 }
                 input => inputs.push((input, branch.span())),
             }
@@ -228,10 +229,7 @@ impl Binder<'_> {
             }
             fields.push(Field::new(format!("EXPR${column}"), common));
         }
-        Ok(Rel::Values {
-            rows,
-            output: RowType::new(fields),
-        })
+        Ok(Rel::values(rows, RowType::new(fields)))
     }
 
     fn select(&mut self, select: &Select, depth: usize) -> Result<Rel> {
@@ -264,17 +262,20 @@ impl Binder<'_> {
         let at = select_token.0.span;
         // Hints of a query are for joins and state: there is neither yet.
         self.hints_at(at.start, &[])?;
-        match distinct {
-            None | Some(Distinct::All) => {}
-            Some(_) => return Err(SqlError::unsupported("SELECT DISTINCT", at)),
-        }
-        match group_by {
-            GroupByExpr::Expressions(exprs, modifiers) if exprs.is_empty() && modifiers.is_empty() => {}
-            other => return Err(SqlError::unsupported("GROUP BY", or(other.span(), at))),
-        }
-        if let Some(having) = having {
-            return Err(SqlError::unsupported("HAVING", or(having.span(), at)));
-        }
+        let is_distinct = match distinct {
+            None | Some(Distinct::All) => false,
+            Some(Distinct::Distinct) => true,
+            Some(Distinct::On(_)) => return Err(SqlError::new("Flink SQL has no DISTINCT ON", at)),
+        };
+        let group_by = match group_by {
+            GroupByExpr::Expressions(exprs, modifiers) if modifiers.is_empty() => exprs.as_slice(),
+            other => {
+                return Err(SqlError::unsupported(
+                    "GROUP BY of this form",
+                    or(other.span(), at),
+                ));
+            }
+        };
         if let Some(qualify) = qualify {
             return Err(SqlError::unsupported("QUALIFY", or(qualify.span(), at)));
         }
@@ -303,18 +304,54 @@ impl Binder<'_> {
         let (input, scope) = self.from(from, at, depth)?;
         let condition = match selection {
             None => None,
-            Some(selection) => Some(condition(selection, &scope)?),
+            Some(selection) => Some(boolean(
+                selection,
+                &ExprBinder {
+                    scope: &scope,
+                    grouping: None,
+                },
+                "WHERE",
+            )?),
         };
-        let mut exprs = Vec::new();
-        let mut names = Vec::new();
-        for item in projection {
-            select_item(item, &scope, &mut exprs, &mut names)?;
-        }
-        Ok(Rel::Calc {
-            input: Box::new(input),
-            condition,
-            projection: exprs,
-            names,
+        let is_grouped = !group_by.is_empty()
+            || having.is_some()
+            || projection.iter().any(|item| match item {
+                SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. } => {
+                    aggregate::has_aggregate(e)
+                }
+                _ => false,
+            });
+        let (mut exprs, mut names) = (Vec::new(), Vec::new());
+        let rel = if is_grouped {
+            let grouping = Grouping::new(aggregate::keys(group_by, &scope)?);
+            let binder = ExprBinder {
+                scope: &scope,
+                grouping: Some(&grouping),
+            };
+            for item in projection {
+                select_item(item, &binder, &mut exprs, &mut names)?;
+            }
+            let having = having
+                .as_ref()
+                .map(|h| boolean(h, &binder, "HAVING"))
+                .transpose()?;
+            Rel::calc(grouping.build(input, condition), having, exprs, names)
+        } else {
+            let binder = ExprBinder {
+                scope: &scope,
+                grouping: None,
+            };
+            for item in projection {
+                select_item(item, &binder, &mut exprs, &mut names)?;
+            }
+            Rel::calc(input, condition, exprs, names)
+        };
+        Ok(match is_distinct {
+            false => rel,
+            true => {
+                let all = (0..rel.output.fields.len()).collect();
+                Rel::aggregate(rel, all, vec![], vec![])
+            }
         })
     }
 
@@ -327,13 +364,7 @@ impl Binder<'_> {
                     &Scope::default(),
                 )?;
                 let output = RowType::new(vec![Field::new("ZERO", zero.data_type().clone())]);
-                Ok((
-                    Rel::Values {
-                        rows: vec![vec![zero]],
-                        output,
-                    },
-                    Scope::default(),
-                ))
+                Ok((Rel::values(vec![vec![zero]], output), Scope::default()))
             }
             [TableWithJoins { relation, joins }] => {
                 if let Some(join) = joins.first() {
@@ -468,7 +499,7 @@ impl Binder<'_> {
             .iter()
             .map(|f| f.name.clone())
             .collect::<Vec<_>>();
-        let output = rel.output();
+        let output = &rel.output;
         let same = output.fields.len() == names.len()
             && output
                 .fields
@@ -484,7 +515,7 @@ impl Binder<'_> {
                 .with_hint("drop it and create it again"),
             ));
         }
-        Ok(renamed(rel, names))
+        Ok(rel.renamed(names))
     }
 }
 
@@ -524,15 +555,15 @@ fn refuse_join(join: &Join, at: Span) -> SqlError {
     SqlError::unsupported(what, or(join.relation.span(), at))
 }
 
-fn condition(selection: &Ast, scope: &Scope) -> Result<Expr> {
-    let bound = expr::bind(selection, scope)?;
+fn boolean(ast: &Ast, binder: &ExprBinder, clause: &str) -> Result<Expr> {
+    let bound = binder.bind(ast, 0)?;
     match bound.data_type().kind {
         TypeKind::Boolean => Ok(bound),
         TypeKind::Null => {
-            cast::cast(bound, DataType::boolean()).map_err(|e| SqlError::from(e).or_at(selection.span()))
+            cast::cast(bound, DataType::boolean()).map_err(|e| SqlError::from(e).or_at(ast.span()))
         }
         ref other => Err(
-            SqlError::new("WHERE takes a condition of type BOOLEAN", selection.span())
+            SqlError::new(format!("{clause} takes a condition of type BOOLEAN"), ast.span())
                 .with_hint(format!("this is of type {other}")),
         ),
     }
@@ -540,29 +571,37 @@ fn condition(selection: &Ast, scope: &Scope) -> Result<Expr> {
 
 fn select_item(
     item: &SelectItem,
-    scope: &Scope,
+    binder: &ExprBinder,
     exprs: &mut Vec<Expr>,
     names: &mut Vec<String>,
 ) -> Result<()> {
+    let scope = binder.scope;
+    let column = |i: usize, at: Span| {
+        let column = Expr::column(i, scope.columns[i].data_type.clone());
+        match binder.grouping {
+            Some(grouping) => grouping.over_keys(&column, scope, at),
+            None => Ok(column),
+        }
+    };
     match item {
         SelectItem::UnnamedExpr(ast) => {
             names.push(derived_name(ast).unwrap_or_else(|| format!("EXPR${}", exprs.len())));
-            exprs.push(typed(expr::bind(ast, scope)?, ast.span())?);
+            exprs.push(typed(binder.bind(ast, 0)?, ast.span())?);
         }
         SelectItem::ExprWithAlias { expr: ast, alias } => {
             // A text in an alias's place has no place of its own: it stands behind the expression.
             check_name(alias).map_err(|e| e.or_at(ast.span()))?;
             names.push(alias.value.clone());
-            exprs.push(typed(expr::bind(ast, scope)?, ast.span())?);
+            exprs.push(typed(binder.bind(ast, 0)?, ast.span())?);
         }
         SelectItem::Wildcard(options) => {
             wildcard_options(options)?;
             if scope.columns.is_empty() {
                 return Err(SqlError::new("'*' needs a FROM", options.wildcard_token.0.span));
             }
-            for (i, column) in scope.columns.iter().enumerate() {
-                names.push(column.name.clone());
-                exprs.push(Expr::column(i, column.data_type.clone()));
+            for (i, named) in scope.columns.iter().enumerate() {
+                names.push(named.name.clone());
+                exprs.push(column(i, options.wildcard_token.0.span)?);
             }
         }
         SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
@@ -577,7 +616,7 @@ fn select_item(
             }
             for i in columns {
                 names.push(scope.columns[i].name.clone());
-                exprs.push(Expr::column(i, scope.columns[i].data_type.clone()));
+                exprs.push(column(i, name.span())?);
             }
         }
         SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(ast), _) => {
@@ -654,11 +693,11 @@ fn alias_columns(alias: &TableAlias) -> Result<Vec<Ident>> {
 
 fn aliased(rel: Rel, alias: Option<&TableAlias>, relation: &[String]) -> Result<(Rel, Scope)> {
     let Some(alias) = alias else {
-        let scope = Scope::new(&rel.output(), relation);
+        let scope = Scope::new(&rel.output, relation);
         return Ok((rel, scope));
     };
     let rel = rename(rel, &alias_columns(alias)?, alias.name.span)?;
-    let scope = Scope::new(&rel.output(), std::slice::from_ref(&alias.name.value));
+    let scope = Scope::new(&rel.output, std::slice::from_ref(&alias.name.value));
     Ok((rel, scope))
 }
 
@@ -666,7 +705,7 @@ fn rename(rel: Rel, columns: &[Ident], at: Span) -> Result<Rel> {
     if columns.is_empty() {
         return Ok(rel);
     }
-    let width = rel.output().fields.len();
+    let width = rel.output.fields.len();
     if columns.len() != width {
         return Err(SqlError::new(
             format!("{} names for {width} columns", columns.len()),
@@ -681,37 +720,12 @@ fn rename(rel: Rel, columns: &[Ident], at: Span) -> Result<Rel> {
             ));
         }
     }
-    Ok(renamed(rel, columns.iter().map(|c| c.value.clone()).collect()))
-}
-
-fn renamed(rel: Rel, names: Vec<String>) -> Rel {
-    match rel {
-        Rel::Calc {
-            input,
-            condition,
-            projection,
-            ..
-        } => Rel::Calc {
-            input,
-            condition,
-            projection,
-            names,
-        },
-        other => {
-            let projection = Rel::identity(&other.output());
-            Rel::Calc {
-                input: Box::new(other),
-                condition: None,
-                projection,
-                names,
-            }
-        }
-    }
+    Ok(rel.renamed(columns.iter().map(|c| c.value.clone()).collect()))
 }
 
 /// UNION ALL: names of the first, each column in the type that holds all of them.
 fn unite(inputs: Vec<(Rel, Span)>) -> Result<Rel> {
-    let outputs: Vec<RowType> = inputs.iter().map(|(rel, _)| rel.output()).collect();
+    let outputs: Vec<RowType> = inputs.iter().map(|(rel, _)| rel.output.clone()).collect();
     let width = outputs.first().map_or(0, |o| o.fields.len());
     for (output, (_, at)) in outputs.iter().zip(&inputs) {
         if output.fields.len() != width {
@@ -744,22 +758,17 @@ fn unite(inputs: Vec<(Rel, Span)>) -> Result<Rel> {
             .all(|(a, b)| a.data_type.kind == b.data_type.kind);
         branches.push(match fits {
             true => rel,
-            false => Rel::Calc {
-                projection: Rel::identity(row)
+            false => {
+                let projection = Rel::identity(row)
                     .into_iter()
                     .zip(&output.fields)
                     .map(|(e, f)| coerce(e, &f.data_type, at))
-                    .collect::<Result<_>>()?,
-                condition: None,
-                names: output.fields.iter().map(|f| f.name.clone()).collect(),
-                input: Box::new(rel),
-            },
+                    .collect::<Result<_>>()?;
+                Rel::calc(rel, None, projection, output.names())
+            }
         });
     }
-    Ok(Rel::Union {
-        inputs: branches,
-        output,
-    })
+    Ok(Rel::union(branches, output))
 }
 
 /// A value in a common type; whether it may be null stays as it is.

@@ -40,7 +40,7 @@ impl Binder<'_> {
                 read
             }
         };
-        Ok(Rel::Table { table: read, columns })
+        Ok(Rel::table(read, columns))
     }
 
     /// A table's options with those of the hints behind its name.

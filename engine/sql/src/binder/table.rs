@@ -269,7 +269,7 @@ fn bind_watermark(watermark: &Watermark, columns: &[Field]) -> Result<TableWater
 pub(crate) fn bind_view(create: &CreateView, binder: &mut Binder, source: &Arc<Source>) -> Result<View> {
     let name = object_name(&create.name)?.to_owned();
     let query = binder.bind_query(&create.query)?;
-    let output = query.output();
+    let output = query.output.clone();
     let time_attributes = (0..output.fields.len())
         .map(|i| query.time_attribute(i))
         .collect();

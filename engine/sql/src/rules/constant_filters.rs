@@ -4,77 +4,38 @@ use millrace_expr::compile::{Evaluation, Program, Session};
 use millrace_expr::{Expr, Scalar};
 
 use super::expressions::{all_of, conjuncts, is_literal_not_true, is_literal_true};
-use crate::plan::Rel;
+use crate::plan::{Op, Rel};
 
 pub(super) fn apply(rel: Rel) -> Rel {
-    let rel = rel.map_inputs(&mut apply);
-    match rel {
-        Rel::Calc {
-            input,
-            condition: Some(condition),
-            projection,
-            names,
-        } => {
+    let mut rel = rel.map_inputs(&mut apply);
+    match &mut rel.op {
+        Op::Calc { condition, .. } => {
+            if rel.inputs[0].is_empty() {
+                return Rel::empty(rel.output);
+            }
             let mut kept = Vec::new();
-            for conjunct in conjuncts(condition) {
+            for conjunct in condition.take().into_iter().flat_map(conjuncts) {
                 let conjunct = fold(conjunct);
                 if is_literal_not_true(&conjunct) {
-                    let output = Rel::Calc {
-                        input,
-                        condition: None,
-                        projection,
-                        names,
-                    }
-                    .output();
-                    return Rel::Values {
-                        rows: Vec::new(),
-                        output,
-                    };
+                    return Rel::empty(rel.output);
                 }
                 if !is_literal_true(&conjunct) {
                     kept.push(conjunct);
                 }
             }
-            Rel::Calc {
-                input,
-                condition: all_of(kept),
-                projection,
-                names,
-            }
+            *condition = all_of(kept);
         }
         // An empty branch of a union gives nothing; a union keeps one, for it must have an input.
-        Rel::Union { mut inputs, output } => {
-            if inputs.iter().any(|i| !is_empty(i)) {
-                inputs.retain(|i| !is_empty(i));
+        Op::Union => {
+            if rel.inputs.iter().any(|i| !i.is_empty()) {
+                rel.inputs.retain(|i| !i.is_empty());
             } else {
-                inputs.truncate(1);
-            }
-            Rel::Union { inputs, output }
-        }
-        Rel::Calc {
-            input,
-            condition,
-            projection,
-            names,
-        } if is_empty(&input) => {
-            let output = Rel::Calc {
-                input,
-                condition,
-                projection,
-                names,
-            }
-            .output();
-            Rel::Values {
-                rows: Vec::new(),
-                output,
+                rel.inputs.truncate(1);
             }
         }
-        other => other,
+        _ => {}
     }
-}
-
-fn is_empty(rel: &Rel) -> bool {
-    matches!(rel, Rel::Values { rows, .. } if rows.is_empty())
+    rel
 }
 
 /// A condition of operators over literals alone becomes its value. One that fails stays, to fail

@@ -15,7 +15,7 @@ use millrace_core::Result;
 use millrace_expr::{Expr, cast};
 
 use super::expressions::add_columns;
-use crate::plan::{Origin, ReadTable, Rel, ScanColumn};
+use crate::plan::{Op, Origin, ReadTable, Rel, ScanColumn};
 
 pub(super) fn apply(queries: Vec<Rel>) -> Result<Vec<Rel>> {
     // Tables by what they are, with the declared columns that anybody reads.
@@ -31,36 +31,28 @@ pub(super) fn apply(queries: Vec<Rel>) -> Result<Vec<Rel>> {
 }
 
 fn collect(rel: &Rel, used: &mut Vec<(Arc<ReadTable>, BTreeSet<usize>)>) {
-    match rel {
-        Rel::Table { table, columns } => {
-            let found = match used.iter().position(|(t, _)| t == table) {
-                Some(i) => i,
-                None => {
-                    used.push((table.clone(), BTreeSet::new()));
-                    used.len() - 1
-                }
-            };
-            used[found].1.extend(columns);
-        }
-        Rel::Calc { input, .. } | Rel::Watermark { input, .. } => collect(input, used),
-        Rel::Union { inputs, .. } => inputs.iter().for_each(|i| collect(i, used)),
-        Rel::Scan { .. } | Rel::Values { .. } => {}
+    if let Op::Table { table, columns } = &rel.op {
+        let found = match used.iter().position(|(t, _)| t == table) {
+            Some(i) => i,
+            None => {
+                used.push((table.clone(), BTreeSet::new()));
+                used.len() - 1
+            }
+        };
+        used[found].1.extend(columns);
     }
+    rel.inputs.iter().for_each(|input| collect(input, used));
 }
 
 fn replace(rel: Rel, expanded: &[Expanded]) -> Rel {
-    match rel {
-        Rel::Table { table, columns } => match expanded.iter().find(|e| e.table == table) {
-            Some(e) => Rel::Calc {
-                input: Box::new(e.stream.clone()),
-                condition: None,
-                names: columns.iter().map(|&i| table.columns[i].name.clone()).collect(),
-                projection: columns.iter().filter_map(|&i| e.columns[i].clone()).collect(),
-            },
-            None => Rel::Table { table, columns },
-        },
-        other => other.map_inputs(&mut |input| replace(input, expanded)),
+    if let Op::Table { table, columns } = &rel.op
+        && let Some(e) = expanded.iter().find(|e| e.table == *table)
+    {
+        let names = columns.iter().map(|&i| table.columns[i].name.clone()).collect();
+        let projection = columns.iter().filter_map(|&i| e.columns[i].clone()).collect();
+        return Rel::calc(e.stream.clone(), None, projection, names);
     }
+    rel.map_inputs(&mut |input| replace(input, expanded))
 }
 
 struct Expanded {
@@ -101,10 +93,7 @@ impl Expanded {
                 columns[i] = Some(substitute(expr, &columns));
             }
         }
-        let scan = Rel::Scan {
-            table: table.clone(),
-            columns: scanned,
-        };
+        let scan = Rel::scan(table.clone(), scanned);
         let stream = match &table.watermark {
             None => scan,
             Some((column, expression)) => watermark(scan, *column, expression, &table, &mut columns),
@@ -125,31 +114,16 @@ fn watermark(
     columns: &mut [Option<Expr>],
 ) -> Rel {
     if let Some(Expr::Column { index, .. }) = columns[column] {
-        let expression = substitute(expression, columns);
-        return Rel::Watermark {
-            input: Box::new(scan),
-            column: index,
-            expression,
-        };
+        return Rel::watermark(scan, index, substitute(expression, columns));
     }
-    let row = scan.output();
-    let mut projection = Rel::identity(&row);
-    let mut names: Vec<String> = row.fields.into_iter().map(|f| f.name).collect();
+    let mut projection = Rel::identity(&scan.output);
+    let mut names = scan.output.names();
     let index = projection.len();
     let data_type = table.columns[column].data_type.clone();
     projection.extend(columns[column].replace(Expr::column(index, data_type)));
     names.push(table.columns[column].name.clone());
-    let input = Rel::Calc {
-        input: Box::new(scan),
-        condition: None,
-        projection,
-        names,
-    };
-    Rel::Watermark {
-        input: Box::new(input),
-        column: index,
-        expression: substitute(expression, columns),
-    }
+    let input = Rel::calc(scan, None, projection, names);
+    Rel::watermark(input, index, substitute(expression, columns))
 }
 
 fn scan_column(table: &ReadTable, column: usize) -> Option<ScanColumn> {

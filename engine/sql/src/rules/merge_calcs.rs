@@ -7,7 +7,7 @@
 use millrace_expr::Expr;
 
 use super::expressions::{all_of, conjuncts, depth, is_deterministic, size};
-use crate::plan::Rel;
+use crate::plan::{Op, Rel};
 
 /// How many nodes more than before a merged Calc may have. A factor would not do: what doubles
 /// at each level grows without end.
@@ -18,51 +18,30 @@ const GROWTH: usize = 100;
 const DEPTH: usize = 400;
 
 pub(super) fn apply(rel: Rel) -> Rel {
-    let rel = rel.map_inputs(&mut apply);
-    let Rel::Calc {
-        input,
+    let mut rel = rel.map_inputs(&mut apply);
+    let Op::Calc {
         condition,
         projection,
-        names,
-    } = rel
+    } = &rel.op
     else {
         return rel;
     };
-    match *input {
-        Rel::Calc {
-            input: below,
-            condition: lower_condition,
-            projection: lower,
-            names: lower_names,
-        } => match merge(&condition, &projection, &lower_condition, &lower) {
-            Some((condition, projection)) => Rel::Calc {
-                input: below,
-                condition,
-                projection,
-                names,
-            },
-            None => {
-                let lower = Rel::Calc {
-                    input: below,
-                    condition: lower_condition,
-                    projection: lower,
-                    names: lower_names,
-                };
-                Rel::Calc {
-                    input: Box::new(lower),
-                    condition,
-                    projection,
-                    names,
-                }
-            }
-        },
-        other => Rel::Calc {
-            input: Box::new(other),
+    let lower = &mut rel.inputs[0];
+    let Op::Calc {
+        condition: lower_condition,
+        projection: lower_projection,
+    } = &lower.op
+    else {
+        return rel;
+    };
+    if let Some((condition, projection)) = merge(condition, projection, lower_condition, lower_projection) {
+        rel.inputs = std::mem::take(&mut lower.inputs);
+        rel.op = Op::Calc {
             condition,
             projection,
-            names,
-        },
+        };
     }
+    rel
 }
 
 fn merge(

@@ -4,10 +4,9 @@
 //! watermarked right behind them, one form for all that read the same table in a job; adjacent
 //! Calcs become one; constant filters go; Calcs that do nothing go.
 //!
-//! All streams of this issue hold inserts only. The changelog mode of an edge, once there are
-//! updates, is inferred between `expand_tables` and `merge_calcs`, where the shape is final and
-//! the operators are still one concept each.
+//! Last, when the shape is final, the kinds of rows on each edge are inferred (`changelog`).
 
+mod changelog;
 mod constant_filters;
 mod expand_tables;
 mod expressions;
@@ -16,6 +15,7 @@ mod prune_columns;
 mod remove_identities;
 
 use millrace_core::Result;
+use millrace_expr::RowType;
 
 use crate::plan::{InsertPlan, Rel};
 
@@ -23,28 +23,22 @@ use crate::plan::{InsertPlan, Rel};
 pub(crate) fn optimize(mut inserts: Vec<InsertPlan>) -> Result<Vec<InsertPlan>> {
     let queries = inserts
         .iter_mut()
-        .map(|i| std::mem::replace(&mut i.query, empty()))
+        .map(|i| std::mem::replace(&mut i.query, Rel::empty(RowType::default())))
         .collect();
     for (insert, query) in inserts.iter_mut().zip(all(queries)?) {
-        insert.query = query;
+        insert.query = changelog::for_sink(query, insert)?;
     }
     Ok(inserts)
 }
 
-/// Optimizes a query alone.
+/// Optimizes a query alone; whoever reads it takes rows of all kinds.
 pub(crate) fn optimize_query(query: Rel) -> Result<Rel> {
-    Ok(all(vec![query])?.pop().unwrap_or_else(empty))
+    let query = all(vec![query])?.pop();
+    Ok(query.map_or_else(|| Rel::empty(RowType::default()), changelog::for_reader))
 }
 
 fn all(queries: Vec<Rel>) -> Result<Vec<Rel>> {
     let pruned = queries.into_iter().map(prune_columns::apply).collect();
     let last = |q| remove_identities::apply(constant_filters::apply(merge_calcs::apply(q)));
     Ok(expand_tables::apply(pruned)?.into_iter().map(last).collect())
-}
-
-fn empty() -> Rel {
-    Rel::Values {
-        rows: Vec::new(),
-        output: Default::default(),
-    }
 }

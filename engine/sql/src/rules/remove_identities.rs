@@ -2,26 +2,26 @@
 
 use millrace_expr::Expr;
 
-use crate::plan::Rel;
+use crate::plan::{Op, Rel};
 
 pub(super) fn apply(rel: Rel) -> Rel {
-    match rel.map_inputs(&mut apply) {
-        Rel::Calc {
-            input,
+    let mut rel = rel.map_inputs(&mut apply);
+    let removed = match &rel.op {
+        Op::Calc {
             condition: None,
             projection,
-            ..
-        } if is_identity(&input, &projection) => *input,
-        Rel::Union { mut inputs, output } if inputs.len() == 1 => inputs.pop().unwrap_or(Rel::Values {
-            rows: Vec::new(),
-            output,
-        }),
-        other => other,
+        } => is_identity(&rel.inputs[0], projection),
+        Op::Union => rel.inputs.len() == 1,
+        _ => false,
+    };
+    match (removed, rel.inputs.len()) {
+        (true, 1) => rel.inputs.remove(0),
+        _ => rel,
     }
 }
 
 fn is_identity(input: &Rel, projection: &[Expr]) -> bool {
-    let fields = input.output().fields;
+    let fields = &input.output.fields;
     // A change of nullability alone is none of the values.
     fields.len() == projection.len()
         && projection.iter().enumerate().all(|(i, e)| {

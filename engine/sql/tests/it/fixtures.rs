@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use millrace_connector_api::sink::{
-    RecoverContext, Recovered, SinkContext, SinkFactory, SinkTraits, SinkWriter,
+    RecoverContext, Recovered, SinkChangelog, SinkContext, SinkFactory, SinkTraits, SinkWriter,
 };
 use millrace_connector_api::source::{SourceContext, SourceFactory, SourceReader, SourceTraits};
 use millrace_connector_api::{Connector, OptionSpec, Options, Registry};
@@ -96,6 +96,7 @@ impl SinkFactory for Test {
         Ok(SinkTraits {
             needs_checkpoints: false,
             parallelism: check(table)?.get("sink.parallelism")?,
+            changelog: SinkChangelog::Inserts,
         })
     }
 

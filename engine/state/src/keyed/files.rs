@@ -20,6 +20,9 @@ pub struct KeyedFiles {
     pub first_group: u32,
     #[prost(uint32, tag = "2")]
     pub end_group: u32,
+    /// Key groups that there are in all.
+    #[prost(uint32, tag = "4")]
+    pub max_parallelism: u32,
     #[prost(message, repeated, tag = "3")]
     pub files: Vec<NamedFile>,
 }
@@ -43,10 +46,13 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    /// A store that was opened with a checkpoint's files goes on numbering where they end.
-    pub fn restored(files: &KeyedFiles) -> Self {
+    /// A store that was opened with a checkpoint's files goes on numbering where they end. Files of
+    /// other jobs are not named again: whoever owns them may delete them.
+    pub fn restored(files: &KeyedFiles, own: &str) -> Self {
+        let mut complete = table_files(files);
+        complete.retain(|_, file| file.path.starts_with(own));
         Uploads {
-            complete: table_files(files),
+            complete,
             pending: BTreeMap::new(),
         }
     }
@@ -83,6 +89,7 @@ impl KeyedFiles {
     pub fn put_away(
         folder: &Path,
         groups: std::ops::Range<u16>,
+        max_parallelism: u16,
         known: &HashMap<String, FileRef>,
         checkpoint: CheckpointId,
         writer: &StateWriter,
@@ -121,6 +128,7 @@ impl KeyedFiles {
         Ok(KeyedFiles {
             first_group: groups.start.into(),
             end_group: groups.end.into(),
+            max_parallelism: max_parallelism.into(),
             files,
         })
     }
@@ -133,11 +141,15 @@ impl KeyedFiles {
     pub fn fetch(&self, folder: &Path, store: &dyn Store) -> Result<()> {
         fs::create_dir_all(folder).map_err(|e| unwritable(folder, e))?;
         for file in &self.files {
-            let is_plain = Path::new(&file.name).file_name().is_some_and(|n| n == file.name.as_str());
+            let is_plain = Path::new(&file.name)
+                .file_name()
+                .is_some_and(|n| n == file.name.as_str());
             let Some(blob) = file.blob.as_ref().filter(|_| is_plain) else {
-                return Err(Error::data_loss("the checkpoint names a file of keyed state that cannot be")
-                    .with_detail(file.name.clone())
-                    .with_hint("start from another checkpoint with --from"));
+                return Err(
+                    Error::data_loss("the checkpoint names a file of keyed state that cannot be")
+                        .with_detail(file.name.clone())
+                        .with_hint("start from another checkpoint with --from"),
+                );
             };
             let path = folder.join(&file.name);
             fs::write(&path, blob.load(store)?).map_err(|e| unwritable(&path, e))?;

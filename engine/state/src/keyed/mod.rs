@@ -10,8 +10,9 @@
 //! one column family in it.
 //!
 //! Layout: `slots` the cache's index, `table` a cached table, `store` RocksDB, `files` its files
-//! in checkpoints.
+//! in checkpoints, `backend` an operator's store and its part in checkpoints.
 
+pub mod backend;
 pub mod files;
 mod slots;
 pub mod store;
@@ -19,6 +20,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
-pub use files::{KeyedFiles, Uploads};
+pub use backend::{KeyedBackend, KeyedResources, KeyedSnapshot, RunFolder};
+pub use files::KeyedFiles;
 pub use store::{KeyedStore, Limits};
 pub use table::{Resolved, Table};

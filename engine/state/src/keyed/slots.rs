@@ -47,9 +47,7 @@ impl Slots {
     }
 
     pub fn find(&mut self, key: &[u8], hash: u64) -> Option<u32> {
-        let slot = *self
-            .index
-            .find(hash, |slot| &*self.keys[*slot as usize] == key)?;
+        let slot = *self.index.find(hash, |slot| &*self.keys[*slot as usize] == key)?;
         self.used[slot as usize] = true;
         Some(slot)
     }

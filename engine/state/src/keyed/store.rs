@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 use millrace_core::{Error, Result};
 use rocksdb::checkpoint::Checkpoint;
@@ -79,6 +80,9 @@ pub struct KeyedStore {
     options: Options,
     writes: WriteOptions,
     folder: PathBuf,
+    /// A snapshot is taken of what has been written so far.
+    frozen: Mutex<bool>,
+    thawed: Condvar,
 }
 
 fn failed(what: &str, folder: &Path, e: rocksdb::Error) -> Error {
@@ -111,11 +115,26 @@ impl KeyedStore {
             options,
             writes,
             folder: folder.to_owned(),
+            frozen: Mutex::new(false),
+            thawed: Condvar::new(),
         })
     }
 
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// From now on writing waits for `thaw`.
+    pub(super) fn freeze(&self) {
+        *self.wait_until_thawed() = true;
+    }
+
+    pub(super) fn thaw(&self) {
+        *self.frozen.lock().unwrap_or_else(|e| e.into_inner()) = false;
+        self.thawed.notify_all();
+    }
+
+    fn wait_until_thawed(&self) -> MutexGuard<'_, bool> {
+        let frozen = self.frozen.lock().unwrap_or_else(|e| e.into_inner());
+        self.thawed
+            .wait_while(frozen, |frozen| *frozen)
+            .unwrap_or_else(|e| e.into_inner())
     }
 
     /// The column family of a name, and whether it is empty.
@@ -127,7 +146,10 @@ impl KeyedStore {
                 .map_err(|e| failed("making a table of keyed state", &self.folder, e))?;
             return Ok((family, true));
         }
-        let first = self.db.iterator_cf(&self.handle(&family)?, IteratorMode::Start).next();
+        let first = self
+            .db
+            .iterator_cf(&self.handle(&family)?, IteratorMode::Start)
+            .next();
         Ok((family, first.is_none()))
     }
 
@@ -173,6 +195,7 @@ impl KeyedStore {
         deletes: impl Iterator<Item = (u16, &'a [u8])>,
     ) -> Result<()> {
         let handle = self.handle(family)?;
+        drop(self.wait_until_thawed());
         let mut batch = WriteBatch::default();
         for ((group, key), value) in puts {
             batch.put_cf(&handle, place(group, key), value);

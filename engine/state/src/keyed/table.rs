@@ -163,11 +163,7 @@ impl Table {
         Ok(())
     }
 
-    fn write(
-        &mut self,
-        slots: &[u32],
-        encode: impl FnOnce(&[u32], &mut Rows) -> Result<()>,
-    ) -> Result<()> {
+    fn write(&mut self, slots: &[u32], encode: impl FnOnce(&[u32], &mut Rows) -> Result<()>) -> Result<()> {
         let of = |wanted: State| {
             let slots = &self.slots;
             move |slot: &u32| slots.state(*slot) == wanted

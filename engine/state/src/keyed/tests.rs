@@ -62,7 +62,11 @@ impl Sums {
             self.sums[slot as usize] = 0;
         }
         let loaded = codec().decode(resolved.values.iter()).unwrap();
-        for (slot, sum) in resolved.loaded.iter().zip(loaded[0].as_primitive::<Int64Type>().values()) {
+        for (slot, sum) in resolved
+            .loaded
+            .iter()
+            .zip(loaded[0].as_primitive::<Int64Type>().values())
+        {
             self.sums[*slot as usize] = *sum;
         }
         let mut out = Vec::new();
@@ -132,7 +136,11 @@ fn a_table_equals_a_map_however_little_memory_it_has() {
                 sums.flush();
             }
         }
-        assert!(limit > 100_000 || sums.table.bytes() < 2 * limit, "{}", sums.table.bytes());
+        assert!(
+            limit > 100_000 || sums.table.bytes() < 2 * limit,
+            "{}",
+            sums.table.bytes()
+        );
     }
 }
 
@@ -155,7 +163,12 @@ impl Checkpoints {
         }
     }
 
-    fn take(&mut self, store: &KeyedStore, groups: std::ops::Range<u16>, uploads: &mut Uploads) -> KeyedFiles {
+    fn take(
+        &mut self,
+        store: &KeyedStore,
+        groups: std::ops::Range<u16>,
+        uploads: &mut Uploads,
+    ) -> KeyedFiles {
         let id = CheckpointId(self.next);
         self.next += 1;
         let links = tempfile::tempdir().unwrap();
@@ -190,10 +203,16 @@ fn a_restored_table_goes_on_and_files_are_written_once() {
             assert_eq!(sums.add(&keys), model.add(&keys));
         }
         sums.flush();
-        taken.push((checkpoints.take(&store, 0..MAX_PARALLELISM, &mut uploads), model.clone()));
+        taken.push((
+            checkpoints.take(&store, 0..MAX_PARALLELISM, &mut uploads),
+            model.clone(),
+        ));
     }
     let paths = |files: &KeyedFiles| -> Vec<String> { files.file_refs().map(|f| f.path.clone()).collect() };
-    let shared = paths(&taken[1].0).iter().filter(|p| paths(&taken[0].0).contains(p)).count();
+    let shared = paths(&taken[1].0)
+        .iter()
+        .filter(|p| paths(&taken[0].0).contains(p))
+        .count();
     assert!(shared > 0, "{:?} then {:?}", taken[0].0, taken[1].0);
     for (files, mut model) in taken {
         let (_directory, store) = checkpoints.restore(&files);
@@ -236,7 +255,11 @@ fn key_groups_move_to_other_subtasks() {
                 expected.entry(of(*key, parallelism)).or_default().push(sum);
             }
             for (subtask, (sums, ..)) in subtasks.iter_mut().enumerate() {
-                let mine: Vec<i64> = keys.iter().copied().filter(|k| of(*k, parallelism) == subtask).collect();
+                let mine: Vec<i64> = keys
+                    .iter()
+                    .copied()
+                    .filter(|k| of(*k, parallelism) == subtask)
+                    .collect();
                 if !mine.is_empty() {
                     assert_eq!(sums.add(&mine), expected[&subtask], "{parallelism} subtasks");
                 }
@@ -269,10 +292,16 @@ fn a_missing_or_altered_file_is_found() {
     for spoilt in [bad, good[..good.len() - 1].to_vec()] {
         std::fs::write(&file, spoilt).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let e = files.fetch(folder.path(), checkpoints.job.store().as_ref()).unwrap_err();
+        let e = files
+            .fetch(folder.path(), checkpoints.job.store().as_ref())
+            .unwrap_err();
         assert_eq!(e.kind(), millrace_core::ErrorKind::DataLoss, "{e}");
     }
     std::fs::remove_file(&file).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    assert!(files.fetch(folder.path(), checkpoints.job.store().as_ref()).is_err());
+    assert!(
+        files
+            .fetch(folder.path(), checkpoints.job.store().as_ref())
+            .is_err()
+    );
 }

@@ -25,7 +25,7 @@ mod writer;
 
 use millrace_connector_api::Registry;
 use millrace_connector_api::sink::{
-    RecoverContext, Recovered, SinkContext, SinkFactory, SinkTraits, SinkWriter,
+    RecoverContext, Recovered, SinkChangelog, SinkContext, SinkFactory, SinkTraits, SinkWriter,
 };
 use millrace_core::{Configuration, Error, Result, options as core_options};
 use millrace_dataflow::{SinkSpec, TableSpec};
@@ -84,6 +84,7 @@ impl SinkFactory for Sink {
         Ok(SinkTraits {
             needs_checkpoints: false,
             parallelism: settings.parallelism,
+            changelog: SinkChangelog::Inserts,
         })
     }
 

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use millrace_connector_api::Registry;
 use millrace_connector_api::sink::{
-    RecoverContext, Recovered, SinkContext, SinkFactory, SinkTraits, SinkWriter,
+    RecoverContext, Recovered, SinkChangelog, SinkContext, SinkFactory, SinkTraits, SinkWriter,
 };
 use millrace_core::{Error, Result};
 use millrace_dataflow::{SinkSpec, TableSpec};
@@ -77,6 +77,7 @@ impl SinkFactory for Sink {
         Ok(SinkTraits {
             needs_checkpoints: options.guarantee == DeliveryGuarantee::ExactlyOnce,
             parallelism: options.sink_parallelism,
+            changelog: SinkChangelog::Inserts,
         })
     }
 

@@ -1,0 +1,131 @@
+//! The kinds of rows on each edge, as Flink infers them.
+//!
+//! From the sources on, each operator says which kinds it can send: inserts, updates, deletes. From
+//! the sinks back, each reader then says whether an update has to come with the row as it was before
+//! (`-U`), or is known by its key. Who can do without gets less: an update is one row, not two.
+
+use millrace_connector_api::sink::SinkChangelog;
+use millrace_core::{Error, Result};
+use millrace_dataflow::Changelog;
+
+use super::expressions::add_columns;
+use crate::plan::{InsertPlan, Op, Rel};
+use crate::upsert_keys::{self, KeySet};
+
+/// The query of an INSERT, with the kinds of rows that its sink takes.
+pub(super) fn for_sink(query: Rel, insert: &InsertPlan) -> Result<Rel> {
+    let query = provide(query);
+    let kinds = query.changelog;
+    if kinds.is_inserts() {
+        return Ok(query);
+    }
+    match insert.accepts {
+        SinkChangelog::Inserts => Err(refused(&query, insert)),
+        SinkChangelog::All => Ok(demand(query, true)),
+        SinkChangelog::Upsert => {
+            let table = &insert.sink.table;
+            let key: Option<KeySet> = table
+                .primary_key
+                .iter()
+                .map(|name| query.output.index_of(name))
+                .collect();
+            let by_key = match key {
+                Some(key) if !key.is_empty() => upsert_keys::of(&query).contains(&key),
+                // Without a key the sink does not look at what a row was.
+                _ => true,
+            };
+            let before = !by_key || !can_leave_out(&query);
+            Ok(demand(query, before))
+        }
+    }
+}
+
+/// A query for somebody who takes rows of all kinds.
+pub(super) fn for_reader(query: Rel) -> Rel {
+    demand(provide(query), true)
+}
+
+fn refused(query: &Rel, insert: &InsertPlan) -> Error {
+    let what = match (query.changelog.updates, query.changelog.deletes) {
+        (true, true) => "updates and deletes",
+        (true, false) => "updates",
+        _ => "deletes",
+    };
+    Error::user(format!(
+        "table '{}' takes inserts only, and its query gives {what}",
+        insert.sink.table.name
+    ))
+    .with_detail(format!("they come from {}", origin(query)))
+    .with_hint(
+        "write into a connector that takes updates, such as upsert-kafka or print, or let each result be given \
+         once, by a window",
+    )
+}
+
+/// What makes the updates of a query.
+fn origin(rel: &Rel) -> &'static str {
+    match &rel.op {
+        Op::Aggregate { calls, .. } if calls.is_empty() => "DISTINCT",
+        Op::Aggregate { .. } => "GROUP BY",
+        _ => match rel.inputs.iter().find(|input| !input.changelog.is_inserts()) {
+            Some(input) => origin(input),
+            None => "the table that it reads",
+        },
+    }
+}
+
+/// Which kinds an operator sends at most, as to whether there are updates and deletes.
+fn provide(rel: Rel) -> Rel {
+    let mut rel = rel.map_inputs(&mut provide);
+    let any = |is: fn(&Changelog) -> bool| rel.inputs.iter().any(|input| is(&input.changelog));
+    let of_inputs = Changelog {
+        updates: any(|c| c.updates),
+        before: any(|c| c.before),
+        deletes: any(|c| c.deletes),
+    };
+    rel.changelog = match &rel.op {
+        Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => Changelog::INSERTS,
+        Op::Calc { .. } | Op::Watermark { .. } | Op::Union => of_inputs,
+        Op::Aggregate { calls, .. } => Changelog {
+            // Without results there is nothing to update.
+            updates: !calls.is_empty() || !of_inputs.is_inserts(),
+            before: false,
+            deletes: !of_inputs.is_inserts(),
+        },
+    };
+    rel
+}
+
+/// Whether the operators below can send updates without `-U` such that what comes out is right.
+fn can_leave_out(rel: &Rel) -> bool {
+    if !rel.changelog.updates {
+        return true;
+    }
+    match &rel.op {
+        // A row that no longer passes the filter has to be taken back, unless its key decides.
+        Op::Calc { condition, .. } => {
+            let by_key = condition.as_ref().is_none_or(|condition| {
+                let mut read = KeySet::new();
+                add_columns(condition, &mut read);
+                upsert_keys::of(&rel.inputs[0])
+                    .iter()
+                    .any(|key| read.is_subset(key))
+            });
+            by_key && can_leave_out(&rel.inputs[0])
+        }
+        Op::Watermark { .. } | Op::Union => rel.inputs.iter().all(can_leave_out),
+        Op::Aggregate { .. } => true,
+        Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => true,
+    }
+}
+
+/// Sets whether updates come with what was before; `before` says what the reader needs.
+fn demand(mut rel: Rel, before: bool) -> Rel {
+    rel.changelog.before = before && rel.changelog.updates;
+    let below = match &rel.op {
+        // What is summed up has to be taken out again.
+        Op::Aggregate { .. } => true,
+        _ => before,
+    };
+    rel.map_inputs(&mut |input| demand(input, below))
+}

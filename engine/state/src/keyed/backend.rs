@@ -1,0 +1,238 @@
+//! The keyed state of one operator's subtask: its store, and its part in checkpoints.
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use millrace_core::{CheckpointId, Error, Result, key_group};
+
+use super::files::{KeyedFiles, Uploads};
+use super::store::{KeyedStore, Limits};
+use crate::job::StateWriter;
+use crate::store::Store;
+
+/// What the keyed operators of a process share, and where their state comes from. Cheap to clone.
+#[derive(Clone)]
+pub struct KeyedResources {
+    pub limits: Limits,
+    /// The folder of this run in this process; nobody else writes there.
+    pub folder: PathBuf,
+    /// Memory for the rows that one operator's subtask keeps at hand.
+    pub cache_bytes: usize,
+    /// Where checkpoints are read from.
+    pub checkpoints: Option<Arc<dyn Store>>,
+    /// Files below this path are this job's own, which its later checkpoints may name again.
+    pub own: String,
+}
+
+/// Numbers the folders of stores, which are never used twice.
+static FOLDERS: AtomicU64 = AtomicU64::new(0);
+
+impl KeyedResources {
+    /// Opens the state of an operator's key groups, with what a checkpoint has of them. Blocks.
+    pub fn open(
+        &self,
+        uid: &str,
+        groups: Range<u16>,
+        max_parallelism: u16,
+        restored: &[KeyedFiles],
+    ) -> Result<KeyedBackend> {
+        let name = format!(
+            "{:016x}-{}",
+            key_group::hash(uid.as_bytes()),
+            FOLDERS.fetch_add(1, Ordering::Relaxed)
+        );
+        let folder = Folder(self.folder.join(name));
+        let open = |name: &str| KeyedStore::open(&folder.0.join(name), &self.limits);
+        let overlapping: Vec<&KeyedFiles> = restored
+            .iter()
+            .filter(|files| {
+                let theirs = files.groups();
+                theirs.start < groups.end && groups.start < theirs.end
+            })
+            .collect();
+        let mut uploads = Uploads::default();
+        let store = match overlapping.as_slice() {
+            // The same groups: the store goes on with its own files.
+            [same] if same.groups() == groups => {
+                same.fetch(&folder.0.join("store"), self.checkpoints()?)?;
+                uploads = Uploads::restored(same, &self.own);
+                open("store")?
+            }
+            others => {
+                let store = open("store")?;
+                for (number, files) in others.iter().enumerate() {
+                    let from = format!("from-{number}");
+                    let place = folder.0.join(&from);
+                    files.fetch(&place, self.checkpoints()?)?;
+                    store.take_from(&open(&from)?, groups.clone())?;
+                    let _ = fs::remove_dir_all(place);
+                }
+                store
+            }
+        };
+        Ok(KeyedBackend {
+            store: Arc::new(store),
+            uploads: Arc::new(Mutex::new(uploads)),
+            groups,
+            max_parallelism,
+            cache_bytes: self.cache_bytes,
+            folder: Arc::new(folder),
+        })
+    }
+
+    fn checkpoints(&self) -> Result<&dyn Store> {
+        self.checkpoints
+            .as_deref()
+            .ok_or_else(|| Error::internal("keyed state is restored without a checkpoint folder"))
+    }
+}
+
+/// A folder that goes when nobody uses it any more.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub struct KeyedBackend {
+    pub store: Arc<KeyedStore>,
+    uploads: Arc<Mutex<Uploads>>,
+    groups: Range<u16>,
+    pub max_parallelism: u16,
+    pub cache_bytes: usize,
+    // Behind the store, for it is dropped after it.
+    folder: Arc<Folder>,
+}
+
+impl KeyedBackend {
+    /// A snapshot of what is in the store now. Nothing is written to the store until it is put away
+    /// or dropped: who writes waits.
+    pub fn snapshot(&self, checkpoint: CheckpointId) -> KeyedSnapshot {
+        self.store.freeze();
+        KeyedSnapshot {
+            frozen: Some(Frozen(self.store.clone())),
+            uploads: self.uploads.clone(),
+            groups: self.groups.clone(),
+            max_parallelism: self.max_parallelism,
+            checkpoint,
+            folder: self.folder.clone(),
+        }
+    }
+
+    /// The checkpoint is durably complete.
+    pub fn checkpoint_complete(&self, checkpoint: CheckpointId) {
+        locked(&self.uploads).checkpoint_complete(checkpoint);
+    }
+}
+
+fn locked(uploads: &Mutex<Uploads>) -> MutexGuard<'_, Uploads> {
+    uploads.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// A store that takes no writes; it does again when this is gone.
+struct Frozen(Arc<KeyedStore>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.0.thaw();
+    }
+}
+
+/// State that belongs to a checkpoint, in a store that is held still for it.
+pub struct KeyedSnapshot {
+    frozen: Option<Frozen>,
+    uploads: Arc<Mutex<Uploads>>,
+    groups: Range<u16>,
+    max_parallelism: u16,
+    checkpoint: CheckpointId,
+    folder: Arc<Folder>,
+}
+
+impl std::fmt::Debug for KeyedSnapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyedSnapshot({}, {:?})", self.checkpoint, self.groups)
+    }
+}
+
+impl KeyedSnapshot {
+    /// Writes to the checkpoint folder what it has not yet. Blocks; the store goes on as soon as its
+    /// files are linked.
+    pub fn put_away(mut self, writer: &StateWriter) -> Result<KeyedFiles> {
+        let links = self.folder.0.join(format!("chk-{}", self.checkpoint));
+        if let Some(frozen) = self.frozen.take() {
+            frozen.0.link_files(&links)?;
+        }
+        let _links = Folder(links.clone());
+        let known = locked(&self.uploads).known();
+        let files = KeyedFiles::put_away(
+            &links,
+            self.groups.clone(),
+            self.max_parallelism,
+            &known,
+            self.checkpoint,
+            writer,
+        )?;
+        locked(&self.uploads).written(self.checkpoint, &files);
+        Ok(files)
+    }
+}
+
+/// Makes the folder of a run of this process below `parent`, and removes those of processes that are
+/// gone. It stands as long as the value does.
+pub struct RunFolder {
+    path: PathBuf,
+    _lock: fs::File,
+}
+
+impl RunFolder {
+    pub fn create(parent: &Path) -> Result<RunFolder> {
+        let unwritable = |e: std::io::Error| {
+            Error::external("the folder for keyed state cannot be written")
+                .with_detail(parent.display().to_string())
+                .with_source(e)
+                .with_hint(
+                    "set io.tmp.dirs or state.backend.rocksdb.localdir to a folder on a disk with room",
+                )
+        };
+        fs::create_dir_all(parent).map_err(unwritable)?;
+        sweep(parent);
+        let path = parent.join(format!("run-{}", uuid::Uuid::new_v4().simple()));
+        fs::create_dir(&path).map_err(unwritable)?;
+        let lock = fs::File::create(path.join(LOCK)).map_err(unwritable)?;
+        lock.lock().map_err(unwritable)?;
+        Ok(RunFolder { path, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+const LOCK: &str = "lock";
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes folders whose process has ended without doing so: nobody holds their lock.
+fn sweep(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        if !entry.file_name().to_string_lossy().starts_with("run-") {
+            continue;
+        }
+        let Ok(lock) = fs::File::open(entry.path().join(LOCK)) else {
+            continue;
+        };
+        if lock.try_lock().is_ok() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}

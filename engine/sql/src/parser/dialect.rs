@@ -16,6 +16,9 @@ use super::{cursor, json, types};
 /// its only modifier. Nobody can write it: it is no identifier.
 pub(crate) const FLINK_TYPE: &str = "$flink";
 
+/// What a table as an argument becomes.
+pub(crate) const TABLE_ARGUMENT: &str = "$TABLE";
+
 #[derive(Debug)]
 pub(crate) struct Flink;
 
@@ -115,6 +118,10 @@ impl Dialect for Flink {
     }
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let is_table = cursor::at_words(parser, &["TABLE"]);
+        if is_table && matches!(parser.peek_nth_token_ref(1).token, Token::Word(_)) {
+            return Some(table(parser));
+        }
         let opening = match &parser.peek_nth_token_ref(1).token {
             Token::LParen => '(',
             Token::LBracket => '[',
@@ -196,6 +203,37 @@ pub(super) fn flink_type(parser: &mut Parser) -> Result<DataType, ParserError> {
 
 fn bracketed(parser: &mut Parser, name: &str) -> Result<Expr, ParserError> {
     arguments(parser, name, Token::LBracket, Token::RBracket)
+}
+
+/// `TABLE name [PARTITION BY column | PARTITION BY (a, b)]` among the arguments of a table function,
+/// as a call of `TABLE_ARGUMENT` with the name and the columns.
+fn table(parser: &mut Parser) -> Result<Expr, ParserError> {
+    let span = parser.next_token().span;
+    let mut args = vec![path(parser)?];
+    if cursor::accept(parser, &["PARTITION", "BY"]) {
+        match parser.consume_token(&Token::LParen) {
+            true => {
+                loop {
+                    args.push(path(parser)?);
+                    if !parser.consume_token(&Token::Comma) {
+                        break;
+                    }
+                }
+                parser.expect_token(&Token::RParen)?;
+            }
+            false => args.push(path(parser)?),
+        }
+    }
+    Ok(json::internal(TABLE_ARGUMENT, args, span))
+}
+
+/// The name of a table or a column.
+fn path(parser: &mut Parser) -> Result<Expr, ParserError> {
+    let mut parts = vec![parser.parse_identifier()?];
+    while parser.consume_token(&Token::Period) {
+        parts.push(parser.parse_identifier()?);
+    }
+    Ok(Expr::CompoundIdentifier(parts))
 }
 
 fn row(parser: &mut Parser) -> Result<Expr, ParserError> {

@@ -65,7 +65,7 @@ pub(super) fn is(parser: &mut Parser, expr: &Expr) -> Option<Result<Expr>> {
     }))
 }
 
-fn internal(name: &str, args: Vec<Expr>, span: Span) -> Expr {
+pub(super) fn internal(name: &str, args: Vec<Expr>, span: Span) -> Expr {
     let name = Ident {
         value: name.to_owned(),
         quote_style: Some(INTERNAL),

@@ -9,11 +9,13 @@
 //! is the encoded row of the accumulators (`millrace_core::row`). A subtask has one store, a table
 //! one column family in it.
 //!
-//! Layout: `slots` the cache's index, `table` a cached table, `store` RocksDB, `files` its files
+//! Layout: `slots` the cache's index, `table` a cached table with a row
+//! for each key, `map_table` one with a map for each key, `store` RocksDB, `files` its files
 //! in checkpoints, `backend` an operator's store and its part in checkpoints.
 
 pub mod backend;
 pub mod files;
+pub mod map_table;
 mod slots;
 pub mod store;
 pub mod table;
@@ -23,4 +25,5 @@ mod tests;
 pub use backend::{KeyedBackend, KeyedResources, KeyedSnapshot, RunFolder};
 pub use files::KeyedFiles;
 pub use store::{KeyedStore, Limits};
+pub use map_table::MapTable;
 pub use table::{Resolved, Table};

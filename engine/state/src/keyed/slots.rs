@@ -107,6 +107,11 @@ impl Slots {
         self.states[slot as usize] = state;
     }
 
+    /// All slots in use.
+    pub fn used(&self) -> impl Iterator<Item = u32> {
+        (0..self.keys.len() as u32).filter(|slot| self.states[*slot as usize] != State::Free)
+    }
+
     /// All slots in one of these states.
     pub fn in_state(&self, wanted: &[State]) -> Vec<u32> {
         (0..self.keys.len() as u32)

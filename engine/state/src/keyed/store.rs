@@ -10,8 +10,8 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use millrace_core::{Error, Result};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, DBWithThreadMode, IteratorMode, MultiThreaded, Options,
-    WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedOptions, Cache, DBCompressionType, DBWithThreadMode, Direction, IteratorMode, MultiThreaded,
+    Options, PrefixRange, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 
 type Db = DBWithThreadMode<MultiThreaded>;
@@ -186,6 +186,26 @@ impl KeyedStore {
             values[i] = value.map_err(|e| failed("reading keyed state", &self.folder, e))?;
         }
         Ok(values)
+    }
+
+    /// All rows whose key begins with these bytes, ascending: the rest of the key, and the value.
+    pub fn scan(
+        &self,
+        family: &Family,
+        group: u16,
+        prefix: &[u8],
+        mut row: impl FnMut(&[u8], &[u8]),
+    ) -> Result<()> {
+        let handle = self.handle(family)?;
+        let start = place(group, prefix);
+        let mut reads = ReadOptions::default();
+        reads.set_iterate_range(PrefixRange(start.clone()));
+        let mode = IteratorMode::From(&start, Direction::Forward);
+        for found in self.db.iterator_cf_opt(&handle, reads, mode) {
+            let (key, value) = found.map_err(|e| failed("reading keyed state", &self.folder, e))?;
+            row(&key[start.len()..], &value);
+        }
+        Ok(())
     }
 
     pub fn write<'a>(

@@ -1,0 +1,105 @@
+//! Two changelogs, as lines of the connector `print`, and in what they differ.
+
+use std::collections::BTreeMap;
+
+#[derive(Debug, Clone)]
+pub enum Comparison {
+    Rows,
+    /// By the values of these columns, counted from 0.
+    Changelog(Vec<usize>),
+    Set,
+    Table,
+}
+
+impl Comparison {
+    pub fn parse(text: &str) -> Option<Comparison> {
+        Some(match text {
+            "rows" => Comparison::Rows,
+            "set" => Comparison::Set,
+            "table" => Comparison::Table,
+            _ => {
+                let columns = text.strip_prefix("changelog by ")?.split(',');
+                let columns = columns.map(|c| c.trim().parse::<usize>().ok()?.checked_sub(1));
+                Comparison::Changelog(columns.collect::<Option<_>>()?)
+            }
+        })
+    }
+
+    /// What is expected and what is there, if that is not the same.
+    pub fn difference(&self, expected: &[String], actual: &[String]) -> Option<String> {
+        let (expected, actual) = (self.normal(expected), self.normal(actual));
+        if expected == actual {
+            return None;
+        }
+        let mut text = String::new();
+        let rows = expected.iter().map(|r| ('-', r)).filter(|(_, r)| count(&expected, r) > count(&actual, r));
+        let surplus = actual.iter().map(|r| ('+', r)).filter(|(_, r)| count(&actual, r) > count(&expected, r));
+        for (sign, row) in rows.chain(surplus).take(40) {
+            text.push_str(&format!("{sign} {row}\n"));
+        }
+        if text.is_empty() {
+            text = format!("another order, expected:\n{}\nis:\n{}\n", expected.join("\n"), actual.join("\n"));
+        }
+        Some(text)
+    }
+
+    /// The rows such that equal changelogs give equal lists.
+    fn normal(&self, rows: &[String]) -> Vec<String> {
+        match self {
+            Comparison::Rows => rows.to_vec(),
+            Comparison::Set => {
+                let mut rows = rows.to_vec();
+                rows.sort();
+                rows
+            }
+            Comparison::Changelog(columns) => {
+                let mut keys: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
+                for row in rows {
+                    let values = values(row);
+                    let key = columns.iter().map(|c| values[*c].clone()).collect();
+                    keys.entry(key).or_default().push(row.clone());
+                }
+                keys.into_values().flatten().collect()
+            }
+            Comparison::Table => {
+                let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+                for row in rows {
+                    let (kind, values) = row.split_at(2);
+                    *counts.entry(values).or_default() += if kind.starts_with('+') { 1 } else { -1 };
+                }
+                counts
+                    .into_iter()
+                    .filter(|(_, count)| *count != 0)
+                    .map(|(values, count)| format!("{count} x {values}"))
+                    .collect()
+            }
+        }
+    }
+}
+
+fn count(rows: &[String], row: &String) -> usize {
+    rows.iter().filter(|r| *r == row).count()
+}
+
+/// The values of `+I[a, [b, c], {d=e}]`, as text.
+fn values(row: &str) -> Vec<String> {
+    let inner = row[2..].trim_start_matches('[').trim_end();
+    let inner = inner.strip_suffix(']').unwrap_or(inner);
+    let mut values = vec![String::new()];
+    let mut depth = 0;
+    for c in inner.chars() {
+        match c {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth -= 1,
+            ',' if depth == 0 => {
+                values.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(value) = values.last_mut() {
+            value.push(c);
+        }
+    }
+    values.iter().map(|v| v.trim().to_owned()).collect()
+}

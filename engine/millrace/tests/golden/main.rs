@@ -1,0 +1,178 @@
+//! Queries that Apache Flink 2.1.1 has run too: what comes out must be the same. See README.md.
+
+mod compare;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+
+use compare::Comparison;
+
+struct Golden {
+    name: String,
+    comparison: Comparison,
+    /// All statements but the last, and the last.
+    before: String,
+    query: String,
+    /// As Flink names and types them.
+    columns: Vec<String>,
+    rows: Vec<String>,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn goldens() -> Vec<Golden> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder().join("queries"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    files.iter().map(|file| golden(file)).collect()
+}
+
+fn golden(file: &Path) -> Golden {
+    let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
+    let script = fs::read_to_string(file).unwrap();
+    let comparison = script
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("-- compare: "))
+        .unwrap_or_else(|| panic!("{name} does not say how it is compared"));
+    let result = fs::read_to_string(folder().join("results").join(format!("{name}.txt")))
+        .unwrap_or_else(|e| panic!("{name} has no result, run refresh: {e}"));
+    let mut lines = result.lines();
+    let header = format!(
+        "# flink 2.1.1, query {}, inputs {}",
+        hash(&[file.to_owned()]),
+        hash(&inputs(&script))
+    );
+    assert_eq!(lines.next(), Some(header.as_str()), "{name} has changed since it ran on Flink: run refresh");
+    let columns = lines.next().unwrap_or_default();
+    let code: Vec<&str> = script.lines().filter(|l| !l.starts_with("--")).collect();
+    let code = code.join("\n").replace("${inputs}", folder().join("inputs").to_str().unwrap());
+    let code = code.trim_end().trim_end_matches(';').to_owned();
+    let (before, query) = match code.rfind(";\n") {
+        Some(at) => (code[..=at].to_owned(), code[at + 2..].to_owned()),
+        None => (String::new(), code),
+    };
+    Golden {
+        comparison: Comparison::parse(comparison).unwrap_or_else(|| panic!("{name}: '{comparison}'")),
+        name,
+        before,
+        query,
+        columns: columns_of(columns),
+        rows: lines.map(str::to_owned).collect(),
+    }
+}
+
+/// `a INT, b DECIMAL(10, 2)` by column, names in backquotes.
+fn columns_of(line: &str) -> Vec<String> {
+    let mut columns = Vec::new();
+    let (mut depth, mut start) = (0, 0);
+    for (i, c) in line.char_indices().chain([(line.len(), ',')]) {
+        match c {
+            '(' | '<' => depth += 1,
+            ')' | '>' => depth -= 1,
+            ',' if depth == 0 => {
+                let (name, data_type) = line[start..i].trim().split_once(' ').unwrap();
+                columns.push(format!("`{name}` {data_type}"));
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    columns
+}
+
+fn inputs(script: &str) -> Vec<PathBuf> {
+    let mut names: Vec<&str> = script
+        .split("${inputs}/")
+        .skip(1)
+        .filter_map(|rest| rest.split('\'').next())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(|name| folder().join("inputs").join(name)).collect()
+}
+
+fn hash(files: &[PathBuf]) -> String {
+    let mut digest = Sha256::new();
+    for file in files {
+        digest.update(fs::read(file).unwrap());
+    }
+    hex::encode(digest.finalize())[..16].to_owned()
+}
+
+/// The changelog that the engine gives.
+fn run(golden: &Golden, settings: &[&str]) -> Result<Vec<String>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("job.sql");
+    let sink = golden.columns.join(", ");
+    fs::write(
+        &script,
+        format!(
+            "{}\nCREATE TABLE golden_result ({sink}) WITH ('connector' = 'print');\n\
+             INSERT INTO golden_result\n{};\n",
+            golden.before, golden.query
+        ),
+    )
+    .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+    command.arg("run").arg(&script).env_remove("RUST_LOG").env_remove("FLINK_CONF_DIR");
+    for setting in ["table.local-time-zone=UTC"].iter().chain(settings) {
+        command.arg("-D").arg(setting);
+    }
+    let output = command.output().unwrap();
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let text = String::from_utf8(output.stdout).unwrap();
+    Ok(text
+        .lines()
+        .filter(|line| ["+I[", "-U[", "+U[", "-D["].iter().any(|kind| line.starts_with(kind)))
+        .map(str::to_owned)
+        .collect())
+}
+
+fn check(settings: &[&str], comparison: impl Fn(&Golden) -> Comparison) {
+    let only = std::env::var("GOLDEN").ok();
+    let mut failures = Vec::new();
+    let all: Vec<Golden> = goldens()
+        .into_iter()
+        .filter(|golden| only.as_ref().is_none_or(|only| golden.name.contains(only)))
+        .collect();
+    for golden in &all {
+        let difference = match run(golden, settings) {
+            Ok(rows) => comparison(golden).difference(&golden.rows, &rows),
+            Err(error) => Some(error),
+        };
+        failures.extend(difference.map(|d| format!("== {}\n{d}", golden.name)));
+    }
+    assert!(
+        failures.is_empty(),
+        "{} of {} differ:\n{}",
+        failures.len(),
+        all.len(),
+        failures.join("\n")
+    );
+}
+
+#[test]
+fn changelogs_are_flinks() {
+    check(&[], |golden| golden.comparison.clone());
+}
+
+#[test]
+fn tables_are_flinks_at_parallelism_3() {
+    check(&["parallelism.default=3"], |_| Comparison::Table);
+}
+
+#[test]
+fn small_batches_change_nothing() {
+    check(&["millrace.batch.max-rows=1"], |golden| golden.comparison.clone());
+    check(&["millrace.batch.max-rows=3"], |golden| golden.comparison.clone());
+}

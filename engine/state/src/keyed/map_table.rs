@@ -1,0 +1,220 @@
+//! A table with a sorted map for each key: the rows of one side of a join, the values of a DISTINCT,
+//! the candidates of a top-N. A key's map is in memory as a whole, or not at all.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use millrace_core::Result;
+use millrace_core::row::Rows;
+
+use super::slots::Slots;
+use super::store::{Family, KeyedStore};
+
+/// One entry's value, and whether the store has it as it is.
+struct Value {
+    bytes: Box<[u8]>,
+    is_written: bool,
+}
+
+#[derive(Default)]
+struct Map {
+    entries: BTreeMap<Box<[u8]>, Value>,
+    /// Entries that the store has and that are gone here.
+    removed: Vec<Box<[u8]>>,
+    changed: bool,
+}
+
+pub struct MapTable {
+    store: Arc<KeyedStore>,
+    family: Family,
+    slots: Slots,
+    maps: Vec<Map>,
+    /// All that the store holds is in memory too.
+    complete: bool,
+    /// Memory for keys and entries together.
+    limit: usize,
+    bytes: usize,
+}
+
+/// Bytes of an entry beside its key and value.
+const OVERHEAD: usize = 48;
+
+impl MapTable {
+    /// `name` is unique in the store and stays the same over restarts.
+    pub fn open(store: &Arc<KeyedStore>, name: &str, limit: usize) -> Result<Self> {
+        let (family, is_empty) = store.family(name)?;
+        Ok(MapTable {
+            store: store.clone(),
+            family,
+            slots: Slots::default(),
+            maps: Vec::new(),
+            complete: is_empty,
+            limit,
+            bytes: 0,
+        })
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.slots.bytes()
+    }
+
+    /// Gives each row the slot of its key's map, which is read where it is not in memory. Slots stay
+    /// valid until the next `make_room` or `flush`.
+    pub fn resolve(&mut self, keys: &Rows, hashes: &[u64], groups: &[u16], slots: &mut Vec<u32>) -> Result<()> {
+        slots.clear();
+        for (row, key) in keys.iter().enumerate() {
+            let slot = match self.slots.find(key, hashes[row]) {
+                Some(slot) => slot,
+                None => {
+                    let slot = self.slots.insert(key, hashes[row], groups[row]);
+                    if self.maps.len() < self.slots.width() {
+                        self.maps.resize_with(self.slots.width(), Map::default);
+                    }
+                    if !self.complete {
+                        self.load(slot)?;
+                    }
+                    slot
+                }
+            };
+            slots.push(slot);
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, slot: u32) -> Result<()> {
+        let map = &mut self.maps[slot as usize];
+        let (group, key) = (self.slots.group(slot), self.slots.key(slot));
+        let bytes = &mut self.bytes;
+        self.store.scan(&self.family, group, key, |entry, value| {
+            *bytes += OVERHEAD + entry.len() + value.len();
+            let value = Value {
+                bytes: value.into(),
+                is_written: true,
+            };
+            map.entries.insert(entry.into(), value);
+        })
+    }
+
+    pub fn get(&self, slot: u32, entry: &[u8]) -> Option<&[u8]> {
+        self.maps[slot as usize].entries.get(entry).map(|v| &*v.bytes)
+    }
+
+    pub fn len(&self, slot: u32) -> usize {
+        self.maps[slot as usize].entries.len()
+    }
+
+    pub fn is_empty(&self, slot: u32) -> bool {
+        self.maps[slot as usize].entries.is_empty()
+    }
+
+    /// The entries between two bounds, ascending.
+    pub fn range<'a>(
+        &'a self,
+        slot: u32,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a [u8])> {
+        let entries = &self.maps[slot as usize].entries;
+        entries.range::<[u8], _>((from, to)).map(|(k, v)| (&**k, &*v.bytes))
+    }
+
+    pub fn iter(&self, slot: u32) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
+        self.range(slot, Bound::Unbounded, Bound::Unbounded)
+    }
+
+    pub fn put(&mut self, slot: u32, entry: &[u8], value: &[u8]) {
+        let map = &mut self.maps[slot as usize];
+        map.changed = true;
+        let new = Value {
+            bytes: value.into(),
+            is_written: false,
+        };
+        self.bytes += value.len();
+        match map.entries.get_mut(entry) {
+            Some(there) => {
+                self.bytes -= there.bytes.len();
+                *there = new;
+            }
+            None => {
+                self.bytes += OVERHEAD + entry.len();
+                map.entries.insert(entry.into(), new);
+            }
+        }
+    }
+
+    pub fn remove(&mut self, slot: u32, entry: &[u8]) {
+        let map = &mut self.maps[slot as usize];
+        if let Some((entry, value)) = map.entries.remove_entry(entry) {
+            map.changed = true;
+            self.bytes -= OVERHEAD + entry.len() + value.bytes.len();
+            map.removed.push(entry);
+        }
+    }
+
+    /// Frees memory where there is more than the limit: what was not used for longest is written, if
+    /// it has changed, and leaves memory.
+    pub fn make_room(&mut self) -> Result<()> {
+        if self.bytes() <= self.limit || self.slots.len() == 0 {
+            return Ok(());
+        }
+        // An eighth more than needed, so that not every batch has to.
+        let surplus = self.bytes() - self.limit + self.limit / 8;
+        let mean = self.bytes() / self.slots.len();
+        let count = (surplus / mean.max(1) + 1).min(self.slots.len());
+        let victims = self.slots.coldest(count);
+        self.write(&victims)?;
+        for slot in victims {
+            let map = std::mem::take(&mut self.maps[slot as usize]);
+            if !map.entries.is_empty() {
+                self.complete = false;
+            }
+            let entries = map.entries.iter();
+            self.bytes -= entries.map(|(k, v)| OVERHEAD + k.len() + v.bytes.len()).sum::<usize>();
+            self.slots.remove(slot);
+        }
+        Ok(())
+    }
+
+    /// Writes all that has changed to the store. Keys without entries leave memory.
+    pub fn flush(&mut self) -> Result<()> {
+        let changed: Vec<u32> = self.slots.used().filter(|s| self.maps[*s as usize].changed).collect();
+        self.write(&changed)?;
+        for slot in changed {
+            if self.is_empty(slot) {
+                self.slots.remove(slot);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, slots: &[u32]) -> Result<()> {
+        let (mut puts, mut deletes) = (Vec::new(), Vec::new());
+        for slot in slots {
+            let map = &self.maps[*slot as usize];
+            if !map.changed {
+                continue;
+            }
+            let (group, key) = (self.slots.group(*slot), self.slots.key(*slot));
+            for (entry, value) in map.entries.iter().filter(|(_, value)| !value.is_written) {
+                puts.push(((group, [key, entry].concat()), &*value.bytes));
+            }
+            let gone = map.removed.iter().filter(|entry| !map.entries.contains_key(*entry));
+            deletes.extend(gone.map(|entry| (group, [key, entry].concat())));
+        }
+        if !puts.is_empty() || !deletes.is_empty() {
+            self.store.write(
+                &self.family,
+                puts.iter().map(|((group, key), value)| ((*group, key.as_slice()), *value)),
+                deletes.iter().map(|(group, key)| (*group, key.as_slice())),
+            )?;
+        }
+        for slot in slots {
+            let map = &mut self.maps[*slot as usize];
+            map.changed = false;
+            map.removed.clear();
+            map.entries.values_mut().for_each(|value| value.is_written = true);
+        }
+        Ok(())
+    }
+}

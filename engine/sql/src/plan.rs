@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use millrace_connector_api::sink::SinkChangelog;
 use millrace_connector_api::source::SourceTraits;
-use millrace_dataflow::{Changelog, SinkSpec, TableSpec};
+use millrace_dataflow::{Changelog, SinkSpec, TableSpec, Window};
 use millrace_expr::aggregate::AggregateCall;
-use millrace_expr::{DataType, Expr, Field, RowType};
+use millrace_expr::{DataType, Expr, Field, RowType, TypeKind};
 
 /// A table as a query reads it: declared columns, hints merged, checked by its connector.
 #[derive(Debug, PartialEq)]
@@ -84,11 +84,24 @@ pub(crate) enum Op {
     Values {
         rows: Vec<Vec<Expr>>,
     },
+    /// Each row in each of its windows: its columns, then `window_start`, `window_end`, `window_time`.
+    WindowTable(WindowTable),
     /// GROUP BY: the output is the keys, which are columns of the input, then the calls' results.
     Aggregate {
         keys: Vec<usize>,
         calls: Vec<AggregateCall>,
     },
+}
+
+/// A window function over a table.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WindowTable {
+    pub window: Window,
+    /// The time attribute that decides.
+    pub time: usize,
+    pub is_proctime: bool,
+    /// Of sessions: the columns of which each has its own.
+    pub partition: Vec<usize>,
 }
 
 impl Rel {
@@ -170,6 +183,18 @@ impl Rel {
         Rel::values(Vec::new(), output)
     }
 
+    pub fn window_table(input: Rel, spec: WindowTable) -> Rel {
+        let bound = DataType::not_null(TypeKind::Timestamp(3));
+        let time = input.output.fields[spec.time].data_type.kind.clone();
+        let mut output = input.output.clone();
+        output.fields.extend([
+            Field::new("window_start", bound.clone()),
+            Field::new("window_end", bound),
+            Field::new("window_time", DataType::not_null(time)),
+        ]);
+        Rel::new(Op::WindowTable(spec), vec![input], output)
+    }
+
     /// `names` are those of the calls' results.
     pub fn aggregate(input: Rel, keys: Vec<usize>, calls: Vec<AggregateCall>, names: Vec<String>) -> Rel {
         let of_keys = keys.iter().map(|k| input.output.fields[*k].clone());
@@ -209,6 +234,16 @@ impl Rel {
                     .iter()
                     .all(|i| i.time_attribute(column) == Some(first));
                 same.then_some(first)
+            }
+            Op::WindowTable(spec) => {
+                let of_input = self.inputs[0].output.fields.len();
+                match column {
+                    // The window's own time takes its place.
+                    c if c < of_input => None,
+                    c if c == of_input + 2 && spec.is_proctime => Some(TimeAttribute::Proctime),
+                    c if c == of_input + 2 => Some(TimeAttribute::Rowtime),
+                    _ => None,
+                }
             }
             // What an update changes is no clock.
             Op::Watermark { .. } | Op::Scan { .. } | Op::Values { .. } | Op::Aggregate { .. } => None,

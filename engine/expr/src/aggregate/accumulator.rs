@@ -44,6 +44,9 @@ pub trait Accumulator: Send {
     /// Sets the state of slots from stored columns, one for each field.
     fn load(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()>;
 
+    /// Adds stored states to those of slots, in order; a slot may come more than once.
+    fn merge(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()>;
+
     /// The state of slots as columns, one for each field.
     fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>>;
 
@@ -64,6 +67,7 @@ pub(super) trait Step: Send {
 
     fn accumulate(&self, state: &mut Self::State, value: <Self::Arg as ArrowPrimitiveType>::Native);
     fn retract(&self, state: &mut Self::State, value: <Self::Arg as ArrowPrimitiveType>::Native);
+    fn merge(&self, state: &mut Self::State, other: Self::State);
     fn fields(&self) -> Vec<Field>;
     fn load(&self, columns: &[ArrayRef]) -> Result<Vec<Self::State>>;
     fn store(&self, states: &[Self::State]) -> Result<Vec<ArrayRef>>;
@@ -165,6 +169,13 @@ impl<S: Step> Accumulator for Stepped<S> {
     fn load(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
         for (slot, state) in slots.iter().zip(self.step.load(columns)?) {
             self.states[*slot as usize] = state;
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
+        for (slot, state) in slots.iter().zip(self.step.load(columns)?) {
+            self.step.merge(&mut self.states[*slot as usize], state);
         }
         Ok(())
     }

@@ -104,6 +104,10 @@ where
         changed(state, state.sum.sub_wrapping((self.widen)(value)), -1);
     }
 
+    fn merge(&self, state: &mut Self::State, other: Self::State) {
+        changed(state, state.sum.add_wrapping(other.sum), other.count);
+    }
+
     fn fields(&self) -> Vec<Field> {
         vec![
             Field::new("sum", self.sum_type.clone()),

@@ -65,6 +65,13 @@ impl Accumulator for Count {
         Ok(())
     }
 
+    fn merge(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
+        for (slot, count) in slots.iter().zip(stored::<Int64Type>(columns, 0)?.values()) {
+            self.counts[*slot as usize] += count;
+        }
+        Ok(())
+    }
+
     fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
         Ok(vec![self.values(slots)?])
     }

@@ -101,6 +101,12 @@ where
 
     fn retract(&self, _: &mut Self::State, _: T::Native) {}
 
+    fn merge(&self, state: &mut Self::State, other: Self::State) {
+        if let Some(value) = other {
+            self.accumulate(state, value);
+        }
+    }
+
     fn fields(&self) -> Vec<Field> {
         vec![Field::new("value", self.data_type.clone())]
     }
@@ -185,6 +191,23 @@ impl Accumulator for ExtremeText {
             .ok_or_else(|| Error::data_loss("the stored state of an aggregate function has another form"))?;
         for (slot, value) in slots.iter().zip(stored) {
             self.values[*slot as usize] = value.map(Arc::from);
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
+        let texts = columns.first().and_then(|c| c.as_string_opt::<i32>());
+        let texts = texts.ok_or_else(|| Error::data_loss("the stored state of an aggregate function has another form"))?;
+        for (slot, value) in slots.iter().zip(texts) {
+            let Some(value) = value else { continue };
+            let state = &mut self.values[*slot as usize];
+            let better = state.as_deref().is_none_or(|best| match self.largest {
+                true => value > best,
+                false => value < best,
+            });
+            if better {
+                *state = Some(value.into());
+            }
         }
         Ok(())
     }

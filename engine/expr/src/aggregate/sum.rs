@@ -99,6 +99,14 @@ impl<T: Summed> Step for Sum<T> {
         }
     }
 
+    fn merge(&self, state: &mut Self::State, other: Self::State) {
+        let sum = state.sum.add_wrapping(other.sum);
+        match T::holds(sum) {
+            true => changed(state, sum, other.count),
+            false => *state = State::default(),
+        }
+    }
+
     fn fields(&self) -> Vec<Field> {
         vec![
             Field::new("sum", self.data_type.clone().with_nullable(false)),

@@ -2,7 +2,8 @@
 //!
 //! Layout: `query` SELECT, VALUES, UNION ALL, WITH; `scope` names; `expr` expressions, `literal`
 //! literals, `function` calls, `aggregate` GROUP BY and its functions; `table` a table's declaration, `like` the LIKE clause, `read` a
-//! table in FROM; `insert` a query into a sink.
+//! table in FROM; `insert` a query into a sink,
+//! `window` window table functions.
 
 mod aggregate;
 mod expr;
@@ -14,6 +15,7 @@ mod query;
 mod read;
 mod scope;
 mod table;
+mod window;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use millrace_expr::{DataType, Expr, Field, RowType, TypeKind, cast};
 use sqlparser::ast::{
-    Distinct, Expr as Ast, GroupByExpr, Ident, Join, JoinOperator, ObjectName, ObjectNamePart, Query, Select,
+    Distinct, Expr as Ast, FunctionArg, FunctionArguments, GroupByExpr, Ident, Join, JoinOperator, ObjectName, ObjectNamePart, Query, Select,
     SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned,
     TableAlias, TableFactor, TableWithJoins, Values, WildcardAdditionalOptions, With,
 };
@@ -16,7 +16,7 @@ use sqlparser::tokenizer::Span;
 use super::aggregate::{self, Grouping};
 use super::expr::{ExprBinder, is_untyped_null};
 use super::scope::{Scope, check_name};
-use super::{Binder, expr, function};
+use super::{Binder, expr, function, window};
 use crate::catalog::{CATALOG, DATABASE};
 use crate::error::{Result, SqlError};
 use crate::parser::statement::Name;
@@ -394,8 +394,9 @@ impl Binder<'_> {
                 sample,
                 index_hints,
             } => {
-                if args.is_some() {
-                    return Err(SqlError::unsupported(format!("the table function {name}"), at));
+                if let Some(args) = args {
+                    let rel = self.table_function(name, &args.args, depth)?;
+                    return aliased(rel, alias.as_ref(), &[]);
                 }
                 if version.is_some() {
                     return Err(SqlError::unsupported("FOR SYSTEM_TIME AS OF", at));
@@ -445,8 +446,18 @@ impl Binder<'_> {
                 }
                 self.table_factor(relation, depth + 1)
             }
+            TableFactor::TableFunction {
+                expr: Ast::Function(f),
+                alias,
+            } => {
+                let FunctionArguments::List(list) = &f.args else {
+                    return Err(SqlError::unsupported("a table function of this form", at));
+                };
+                let rel = self.table_function(&f.name, &list.args, depth)?;
+                aliased(rel, alias.as_ref(), &[])
+            }
             TableFactor::TableFunction { .. } | TableFactor::Function { .. } => {
-                Err(SqlError::unsupported("a table function", at))
+                Err(SqlError::unsupported("a table function of this form", at))
             }
             TableFactor::UNNEST { .. } => Err(SqlError::unsupported("UNNEST", at)),
             TableFactor::MatchRecognize { .. } => Err(SqlError::unsupported("MATCH_RECOGNIZE", at)),
@@ -460,8 +471,17 @@ impl Binder<'_> {
         }
     }
 
+    fn table_function(&mut self, name: &ObjectName, args: &[FunctionArg], depth: usize) -> Result<Rel> {
+        match name.0.as_slice() {
+            [ObjectNamePart::Identifier(function)] if window::is_window(&function.value) => {
+                self.window_table(function, args, depth + 1)
+            }
+            _ => Err(SqlError::unsupported(format!("the table function {name}"), name.span())),
+        }
+    }
+
     /// A query of WITH, a view or a table, and how it is called.
-    fn relation(&mut self, name: &Name, depth: usize) -> Result<(Rel, Vec<String>)> {
+    pub(super) fn relation(&mut self, name: &Name, depth: usize) -> Result<(Rel, Vec<String>)> {
         if let [only] = name.parts.as_slice() {
             let found = self
                 .ctes

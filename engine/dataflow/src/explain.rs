@@ -7,6 +7,7 @@ use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{Expr, RowType, Scalar, TypeKind};
 
 use crate::graph::{Edge, Graph, Node, NodeId, Operator, Partitioning};
+use crate::window::Window;
 
 /// The path before a table's name. There is one catalog with one database.
 const PATH: [&str; 2] = ["default_catalog", "default_database"];
@@ -203,6 +204,15 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
                 .collect();
             format!("Values(tuples=[[{}]], values=[{}])", rows.join(", "), fields())
         }
+        Operator::WindowTable(table) => {
+            let time = table
+                .time
+                .map_or("PROCTIME()".to_owned(), |c| column_name(input, c));
+            format!(
+                "WindowTableFunction(window=[{}])",
+                format_window(&table.window, &time)
+            )
+        }
         Operator::GroupAggregate(aggregate) => {
             let mut select: Vec<String> = aggregate.keys.iter().map(|&k| column_name(input, k)).collect();
             let results = node.output.fields.iter().skip(select.len());
@@ -242,6 +252,30 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
 fn column_names(input: &RowType, columns: &[usize]) -> String {
     let names: Vec<String> = columns.iter().map(|&c| column_name(input, c)).collect();
     names.join(", ")
+}
+
+/// `TUMBLE(time_col=[ts], size=[10 s])`
+fn format_window(window: &Window, time: &str) -> String {
+    let length = |name: &str, millis: i64| match millis % 1000 {
+        0 => format!("{name}=[{} s]", millis / 1000),
+        _ => format!("{name}=[{millis} ms]"),
+    };
+    let (name, mut parts, offset) = match *window {
+        Window::Tumble { size, offset } => ("TUMBLE", vec![length("size", size)], offset),
+        Window::Hop { slide, size, offset } => {
+            ("HOP", vec![length("size", size), length("slide", slide)], offset)
+        }
+        Window::Cumulate { step, size, offset } => (
+            "CUMULATE",
+            vec![length("max_size", size), length("step", step)],
+            offset,
+        ),
+        Window::Session { gap } => ("SESSION", vec![length("gap", gap)], 0),
+    };
+    if offset != 0 {
+        parts.push(length("offset", offset));
+    }
+    format!("{name}(time_col=[{time}], {})", parts.join(", "))
 }
 
 /// A call of an aggregate function: `SUM(a) FILTER b`.

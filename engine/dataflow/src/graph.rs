@@ -5,6 +5,7 @@ use millrace_expr::{Expr, RowType};
 use serde::{Deserialize, Serialize};
 
 use crate::table::{SinkSpec, SourceSpec, WatermarkSpec};
+use crate::window::Window;
 
 pub type NodeId = usize;
 
@@ -109,9 +110,18 @@ pub enum Operator {
         not_null: Vec<usize>,
         drop: bool,
     },
+    /// Each row in each of its windows: its columns, then where the window starts and ends, and its time.
+    WindowTable(WindowTable),
     /// GROUP BY without windows: the output is the keys, then the calls' results.
     GroupAggregate(GroupAggregate),
     Sink(SinkSpec),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowTable {
+    pub window: Window,
+    /// The column of the event time; none goes by the clock.
+    pub time: Option<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

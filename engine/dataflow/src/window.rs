@@ -29,7 +29,9 @@ impl Window {
 
     fn offset(&self) -> i64 {
         match *self {
-            Window::Tumble { offset, .. } | Window::Hop { offset, .. } | Window::Cumulate { offset, .. } => offset,
+            Window::Tumble { offset, .. } | Window::Hop { offset, .. } | Window::Cumulate { offset, .. } => {
+                offset
+            }
             Window::Session { .. } => 0,
         }
     }
@@ -135,10 +137,26 @@ mod tests {
         let windows = [
             Window::Tumble { size: 10, offset: 0 },
             Window::Tumble { size: 10, offset: 3 },
-            Window::Hop { slide: 5, size: 10, offset: 0 },
-            Window::Hop { slide: 4, size: 10, offset: 1 },
-            Window::Hop { slide: 15, size: 10, offset: 0 },
-            Window::Cumulate { step: 2, size: 10, offset: 1 },
+            Window::Hop {
+                slide: 5,
+                size: 10,
+                offset: 0,
+            },
+            Window::Hop {
+                slide: 4,
+                size: 10,
+                offset: 1,
+            },
+            Window::Hop {
+                slide: 15,
+                size: 10,
+                offset: 0,
+            },
+            Window::Cumulate {
+                step: 2,
+                size: 10,
+                offset: 1,
+            },
         ];
         for window in windows {
             for time in -50..50 {
@@ -146,7 +164,10 @@ mod tests {
                 let of_slice = window.of_slice(slice);
                 assert_eq!(of_slice, naive(window, time), "{window:?} {time}");
                 let last = of_slice.last().map(|w| w.1);
-                assert!(last.is_none_or(|last| last == window.last_end(slice)), "{window:?} {time}");
+                assert!(
+                    last.is_none_or(|last| last == window.last_end(slice)),
+                    "{window:?} {time}"
+                );
             }
         }
     }

@@ -25,6 +25,7 @@ use crate::operators::group_aggregate::GroupAggregate;
 use crate::operators::union::Union;
 use crate::operators::values::{self, ValuesReader};
 use crate::operators::watermark::Watermark;
+use crate::operators::window_table::WindowTable;
 use crate::output::RemoteOutput;
 use crate::sink::SinkEnd;
 use crate::source::SourceHead;
@@ -177,6 +178,9 @@ impl SubtaskBuilder {
                         &node.output,
                         backend,
                     )?)
+                }
+                PlanOperator::WindowTable(spec) => {
+                    boxed(WindowTable::new(spec, &node.output, session.time_zone)?)
                 }
                 PlanOperator::Watermark(spec) => boxed(Watermark::new(
                     spec,

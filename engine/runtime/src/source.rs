@@ -49,6 +49,7 @@ impl SourceHead {
                 Ok(SourceStep::Batch(Batch {
                     change: batch.batch,
                     splits: Some(batch.splits.into()),
+                    watermarks: None,
                 }))
             }
             SourcePoll::Pending => Ok(SourceStep::Pending),

@@ -18,7 +18,7 @@ pub(crate) fn write(graph: &Graph) -> Result<String> {
                 .inputs
                 .iter()
                 .map(|edge| {
-                    let strategy = match edge.partitioning {
+                    let strategy = match &edge.partitioning {
                         Partitioning::Forward => "FORWARD",
                         Partitioning::Rebalance => "REBALANCE",
                         Partitioning::Hash { keys } if keys.is_empty() => "GLOBAL",

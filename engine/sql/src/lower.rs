@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use millrace_dataflow::{
-    Edge, Graph, GroupAggregate, NodeId, Operator, Partitioning, SourceSpec, WatermarkSpec,
+    Edge, Graph, GroupAggregate, NodeId, Operator, Partitioning, SourceSpec, WatermarkSpec, WindowTable,
 };
 use millrace_expr::{Expr, RowType, function};
 
@@ -143,6 +143,21 @@ impl Lowering {
                 vec![],
                 output,
             ),
+            Op::WindowTable(spec) => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let operator = Operator::WindowTable(WindowTable {
+                    window: spec.window,
+                    time: (!spec.is_proctime).then_some(spec.time),
+                });
+                self.add(
+                    "window-table",
+                    owner,
+                    "WindowTableFunction",
+                    operator,
+                    vec![input],
+                    output,
+                )
+            }
             Op::Aggregate { keys, calls } => {
                 let input = self.rel(&rel.inputs[0], owner);
                 let operator = Operator::GroupAggregate(GroupAggregate {
@@ -256,7 +271,9 @@ fn may_be_shared(rel: &Rel) -> bool {
             condition,
             projection,
         } => projection.iter().chain(condition).all(stable),
-        Op::Scan { .. } | Op::Watermark { .. } | Op::Union | Op::Aggregate { .. } => true,
+        Op::Scan { .. } | Op::Watermark { .. } | Op::Union | Op::WindowTable(_) | Op::Aggregate { .. } => {
+            true
+        }
         // Each reader ends with its own rows.
         Op::Values { .. } | Op::Table { .. } => false,
     };

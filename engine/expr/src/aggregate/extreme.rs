@@ -197,7 +197,8 @@ impl Accumulator for ExtremeText {
 
     fn merge(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
         let texts = columns.first().and_then(|c| c.as_string_opt::<i32>());
-        let texts = texts.ok_or_else(|| Error::data_loss("the stored state of an aggregate function has another form"))?;
+        let texts = texts
+            .ok_or_else(|| Error::data_loss("the stored state of an aggregate function has another form"))?;
         for (slot, value) in slots.iter().zip(texts) {
             let Some(value) = value else { continue };
             let state = &mut self.values[*slot as usize];

@@ -32,13 +32,23 @@ impl Comparison {
             return None;
         }
         let mut text = String::new();
-        let rows = expected.iter().map(|r| ('-', r)).filter(|(_, r)| count(&expected, r) > count(&actual, r));
-        let surplus = actual.iter().map(|r| ('+', r)).filter(|(_, r)| count(&actual, r) > count(&expected, r));
+        let rows = expected
+            .iter()
+            .map(|r| ('-', r))
+            .filter(|(_, r)| count(&expected, r) > count(&actual, r));
+        let surplus = actual
+            .iter()
+            .map(|r| ('+', r))
+            .filter(|(_, r)| count(&actual, r) > count(&expected, r));
         for (sign, row) in rows.chain(surplus).take(40) {
             text.push_str(&format!("{sign} {row}\n"));
         }
         if text.is_empty() {
-            text = format!("another order, expected:\n{}\nis:\n{}\n", expected.join("\n"), actual.join("\n"));
+            text = format!(
+                "another order, expected:\n{}\nis:\n{}\n",
+                expected.join("\n"),
+                actual.join("\n")
+            );
         }
         Some(text)
     }

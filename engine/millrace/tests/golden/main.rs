@@ -50,10 +50,16 @@ fn golden(file: &Path) -> Golden {
         hash(&[file.to_owned()]),
         hash(&inputs(&script))
     );
-    assert_eq!(lines.next(), Some(header.as_str()), "{name} has changed since it ran on Flink: run refresh");
+    assert_eq!(
+        lines.next(),
+        Some(header.as_str()),
+        "{name} has changed since it ran on Flink: run refresh"
+    );
     let columns = lines.next().unwrap_or_default();
     let code: Vec<&str> = script.lines().filter(|l| !l.starts_with("--")).collect();
-    let code = code.join("\n").replace("${inputs}", folder().join("inputs").to_str().unwrap());
+    let code = code
+        .join("\n")
+        .replace("${inputs}", folder().join("inputs").to_str().unwrap());
     let code = code.trim_end().trim_end_matches(';').to_owned();
     let (before, query) = match code.rfind(";\n") {
         Some(at) => (code[..=at].to_owned(), code[at + 2..].to_owned()),
@@ -96,7 +102,10 @@ fn inputs(script: &str) -> Vec<PathBuf> {
         .collect();
     names.sort_unstable();
     names.dedup();
-    names.into_iter().map(|name| folder().join("inputs").join(name)).collect()
+    names
+        .into_iter()
+        .map(|name| folder().join("inputs").join(name))
+        .collect()
 }
 
 fn hash(files: &[PathBuf]) -> String {
@@ -122,7 +131,11 @@ fn run(golden: &Golden, settings: &[&str]) -> Result<Vec<String>, String> {
     )
     .unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
-    command.arg("run").arg(&script).env_remove("RUST_LOG").env_remove("FLINK_CONF_DIR");
+    command
+        .arg("run")
+        .arg(&script)
+        .env_remove("RUST_LOG")
+        .env_remove("FLINK_CONF_DIR");
     for setting in ["table.local-time-zone=UTC"].iter().chain(settings) {
         command.arg("-D").arg(setting);
     }
@@ -133,7 +146,16 @@ fn run(golden: &Golden, settings: &[&str]) -> Result<Vec<String>, String> {
     let text = String::from_utf8(output.stdout).unwrap();
     Ok(text
         .lines()
-        .filter(|line| ["+I[", "-U[", "+U[", "-D["].iter().any(|kind| line.starts_with(kind)))
+        // Where there are several subtasks, `print` says which: `2> +I[...]`.
+        .map(|line| match line.split_once("> ") {
+            Some((subtask, row)) if subtask.bytes().all(|b| b.is_ascii_digit()) => row,
+            _ => line,
+        })
+        .filter(|line| {
+            ["+I[", "-U[", "+U[", "-D["]
+                .iter()
+                .any(|kind| line.starts_with(kind))
+        })
         .map(str::to_owned)
         .collect())
 }

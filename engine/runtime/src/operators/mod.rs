@@ -6,6 +6,7 @@ pub mod group_aggregate;
 pub mod union;
 pub mod values;
 pub mod watermark;
+pub mod window_table;
 
 use millrace_core::{Error, Result};
 

@@ -5,10 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
-use arrow::datatypes::{
-    DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-};
+use arrow::array::Array;
 use millrace_core::{Error, Result};
 use millrace_dataflow::WatermarkSpec;
 use millrace_expr::compile::{Evaluation, Program, Session};
@@ -16,6 +13,7 @@ use millrace_expr::compile::{Evaluation, Program, Session};
 use super::{Operator, now_millis};
 use crate::element::{Batch, Element};
 use crate::metrics::TaskMetrics;
+use crate::time::millis;
 
 /// The split of rows whose source is not known.
 const WHOLE: u32 = u32::MAX;
@@ -84,28 +82,6 @@ impl Watermark {
             None => {}
         }
     }
-}
-
-/// A timestamp column in milliseconds; a null is before all time.
-fn millis(column: &ArrayRef) -> Result<Vec<i64>> {
-    fn each<T: ArrowPrimitiveType<Native = i64>>(column: &ArrayRef, units: i64) -> Vec<i64> {
-        let column = column.as_primitive::<T>();
-        match column.null_count() {
-            0 => column.values().iter().map(|t| t.div_euclid(units)).collect(),
-            _ => column
-                .iter()
-                .map(|t| t.map_or(i64::MIN, |t| t.div_euclid(units)))
-                .collect(),
-        }
-    }
-    Ok(match column.data_type() {
-        DataType::Timestamp(TimeUnit::Millisecond, _) => each::<TimestampMillisecondType>(column, 1),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => each::<TimestampMicrosecondType>(column, 1_000),
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => each::<TimestampNanosecondType>(column, 1_000_000),
-        other => {
-            return Err(Error::internal(format!("a watermark was planned as {other}")));
-        }
-    })
 }
 
 impl Operator for Watermark {

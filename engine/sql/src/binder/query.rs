@@ -7,9 +7,10 @@ use std::collections::HashMap;
 
 use millrace_expr::{DataType, Expr, Field, RowType, TypeKind, cast};
 use sqlparser::ast::{
-    Distinct, Expr as Ast, FunctionArg, FunctionArguments, GroupByExpr, Ident, Join, JoinOperator, ObjectName, ObjectNamePart, Query, Select,
-    SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned,
-    TableAlias, TableFactor, TableWithJoins, Values, WildcardAdditionalOptions, With,
+    Distinct, Expr as Ast, FunctionArg, FunctionArguments, GroupByExpr, Ident, Join, JoinOperator,
+    ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, TableFactor, TableWithJoins, Values,
+    WildcardAdditionalOptions, With,
 };
 use sqlparser::tokenizer::Span;
 
@@ -476,7 +477,10 @@ impl Binder<'_> {
             [ObjectNamePart::Identifier(function)] if window::is_window(&function.value) => {
                 self.window_table(function, args, depth + 1)
             }
-            _ => Err(SqlError::unsupported(format!("the table function {name}"), name.span())),
+            _ => Err(SqlError::unsupported(
+                format!("the table function {name}"),
+                name.span(),
+            )),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use millrace_dataflow::Window;
 use millrace_expr::{Expr, Scalar};
-use sqlparser::ast::{Expr as Ast, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, Ident, Spanned};
+use sqlparser::ast::{
+    Expr as Ast, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, Ident, Spanned,
+};
 use sqlparser::tokenizer::Span;
 
 use super::scope::Scope;
@@ -21,7 +23,9 @@ const FUNCTIONS: &[(&str, &[&str])] = &[
 ];
 
 pub(super) fn is_window(name: &str) -> bool {
-    FUNCTIONS.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
+    FUNCTIONS
+        .iter()
+        .any(|(known, _)| known.eq_ignore_ascii_case(name))
 }
 
 impl Binder<'_> {
@@ -30,7 +34,10 @@ impl Binder<'_> {
         let function = name.value.to_uppercase();
         let at = name.span;
         let Some((_, parameters)) = FUNCTIONS.iter().find(|(known, _)| *known == function) else {
-            return Err(SqlError::unsupported(format!("the table function {function}"), at));
+            return Err(SqlError::unsupported(
+                format!("the table function {function}"),
+                at,
+            ));
         };
         let given = assign(&function, parameters, args, at)?;
         let given = |parameter: &str| {
@@ -45,8 +52,11 @@ impl Binder<'_> {
         };
         let data = needed("DATA")?;
         let (table, partition) = table_argument(data).ok_or_else(|| {
-            SqlError::new(format!("the first parameter of {function} is a table"), data.span())
-                .with_hint(usage(&function))
+            SqlError::new(
+                format!("the first parameter of {function} is a table"),
+                data.span(),
+            )
+            .with_hint(usage(&function))
         })?;
         let (input, relation) = self.relation(&table, depth)?;
         let scope = Scope::new(&input.output, &relation);
@@ -55,16 +65,18 @@ impl Binder<'_> {
             .map(|ast| column(ast, &scope))
             .collect::<Result<Vec<_>>>()?;
         if !partition.is_empty() && function != "SESSION" {
-            return Err(SqlError::new(
-                format!("PARTITION BY means nothing to {function}"),
-                data.span(),
-            )
-            .with_hint("only sessions are of a key of their own; GROUP BY keys others"));
+            return Err(
+                SqlError::new(format!("PARTITION BY means nothing to {function}"), data.span())
+                    .with_hint("only sessions are of a key of their own; GROUP BY keys others"),
+            );
         }
         let time_ast = needed("TIMECOL")?;
         let time = descriptor(time_ast, &scope).ok_or_else(|| {
-            SqlError::new(format!("the time column of {function} stands in DESCRIPTOR"), time_ast.span())
-                .with_hint(usage(&function))
+            SqlError::new(
+                format!("the time column of {function} stands in DESCRIPTOR"),
+                time_ast.span(),
+            )
+            .with_hint(usage(&function))
         })??;
         let Some(attribute) = input.time_attribute(time) else {
             let field = &input.output.fields[time];
@@ -129,8 +141,12 @@ impl Binder<'_> {
 fn usage(function: &str) -> &'static str {
     match function {
         "TUMBLE" => "write TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)",
-        "HOP" => "write HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND, INTERVAL '10' SECOND): slide, then size",
-        "CUMULATE" => "write CUMULATE(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND, INTERVAL '10' SECOND): step, then size",
+        "HOP" => {
+            "write HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND, INTERVAL '10' SECOND): slide, then size"
+        }
+        "CUMULATE" => {
+            "write CUMULATE(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND, INTERVAL '10' SECOND): step, then size"
+        }
         _ => "write SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), INTERVAL '10' SECOND)",
     }
 }
@@ -230,7 +246,9 @@ fn interval(ast: &Ast) -> Result<i64> {
             value: Scalar::Millis(millis),
             ..
         } => Ok(millis),
-        _ => Err(SqlError::new("expected an interval of days to seconds", ast.span())
-            .with_hint("such as INTERVAL '10' SECOND or INTERVAL '1' DAY; months have no fixed length")),
+        _ => Err(
+            SqlError::new("expected an interval of days to seconds", ast.span())
+                .with_hint("such as INTERVAL '10' SECOND or INTERVAL '1' DAY; months have no fixed length"),
+        ),
     }
 }

@@ -6,7 +6,7 @@ use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{Expr, RowType, TypeKind};
 
 use super::expressions::{add_columns, remap};
-use crate::plan::{Op, Origin, ReadTable, Rel};
+use crate::plan::{Op, Origin, ReadTable, Rel, WindowTable};
 
 pub(super) fn apply(rel: Rel) -> Rel {
     let all: BTreeSet<usize> = (0..rel.output.fields.len()).collect();
@@ -79,6 +79,27 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
                 required.iter().map(|&i| match i < of_keys {
                     true => i,
                     false => of_keys + required.range(of_keys..i).count(),
+                }),
+            );
+        }
+        Op::WindowTable(spec) => {
+            let of_input = rel.inputs[0].output.fields.len();
+            let mut used: BTreeSet<usize> = required.range(..of_input).copied().collect();
+            used.insert(spec.time);
+            used.extend(&spec.partition);
+            let position = |i: usize| used.range(..i).count();
+            let spec = WindowTable {
+                time: position(spec.time),
+                partition: spec.partition.iter().map(|i| position(*i)).collect(),
+                ..spec.clone()
+            };
+            let input = prune(rel.inputs.remove(0), &used);
+            let table = Rel::window_table(input, spec);
+            return some_columns(
+                table,
+                required.iter().map(|&i| match i < of_input {
+                    true => position(i),
+                    false => used.len() + i - of_input,
                 }),
             );
         }

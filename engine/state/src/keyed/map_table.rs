@@ -61,7 +61,13 @@ impl MapTable {
 
     /// Gives each row the slot of its key's map, which is read where it is not in memory. Slots stay
     /// valid until the next `make_room` or `flush`.
-    pub fn resolve(&mut self, keys: &Rows, hashes: &[u64], groups: &[u16], slots: &mut Vec<u32>) -> Result<()> {
+    pub fn resolve(
+        &mut self,
+        keys: &Rows,
+        hashes: &[u64],
+        groups: &[u16],
+        slots: &mut Vec<u32>,
+    ) -> Result<()> {
         slots.clear();
         for (row, key) in keys.iter().enumerate() {
             let slot = match self.slots.find(key, hashes[row]) {
@@ -116,7 +122,9 @@ impl MapTable {
         to: Bound<&[u8]>,
     ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a [u8])> {
         let entries = &self.maps[slot as usize].entries;
-        entries.range::<[u8], _>((from, to)).map(|(k, v)| (&**k, &*v.bytes))
+        entries
+            .range::<[u8], _>((from, to))
+            .map(|(k, v)| (&**k, &*v.bytes))
     }
 
     pub fn iter(&self, slot: u32) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
@@ -170,7 +178,9 @@ impl MapTable {
                 self.complete = false;
             }
             let entries = map.entries.iter();
-            self.bytes -= entries.map(|(k, v)| OVERHEAD + k.len() + v.bytes.len()).sum::<usize>();
+            self.bytes -= entries
+                .map(|(k, v)| OVERHEAD + k.len() + v.bytes.len())
+                .sum::<usize>();
             self.slots.remove(slot);
         }
         Ok(())
@@ -178,7 +188,11 @@ impl MapTable {
 
     /// Writes all that has changed to the store. Keys without entries leave memory.
     pub fn flush(&mut self) -> Result<()> {
-        let changed: Vec<u32> = self.slots.used().filter(|s| self.maps[*s as usize].changed).collect();
+        let changed: Vec<u32> = self
+            .slots
+            .used()
+            .filter(|s| self.maps[*s as usize].changed)
+            .collect();
         self.write(&changed)?;
         for slot in changed {
             if self.is_empty(slot) {
@@ -199,13 +213,17 @@ impl MapTable {
             for (entry, value) in map.entries.iter().filter(|(_, value)| !value.is_written) {
                 puts.push(((group, [key, entry].concat()), &*value.bytes));
             }
-            let gone = map.removed.iter().filter(|entry| !map.entries.contains_key(*entry));
+            let gone = map
+                .removed
+                .iter()
+                .filter(|entry| !map.entries.contains_key(*entry));
             deletes.extend(gone.map(|entry| (group, [key, entry].concat())));
         }
         if !puts.is_empty() || !deletes.is_empty() {
             self.store.write(
                 &self.family,
-                puts.iter().map(|((group, key), value)| ((*group, key.as_slice()), *value)),
+                puts.iter()
+                    .map(|((group, key), value)| ((*group, key.as_slice()), *value)),
                 deletes.iter().map(|(group, key)| (*group, key.as_slice())),
             )?;
         }

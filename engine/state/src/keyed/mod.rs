@@ -24,6 +24,6 @@ mod tests;
 
 pub use backend::{KeyedBackend, KeyedResources, KeyedSnapshot, RunFolder};
 pub use files::KeyedFiles;
-pub use store::{KeyedStore, Limits};
 pub use map_table::MapTable;
+pub use store::{KeyedStore, Limits};
 pub use table::{Resolved, Table};

@@ -62,6 +62,7 @@ fn metadata(leader: &mut Leadership, state: Vec<u8>) -> Metadata {
             subtasks: vec![SubtaskState {
                 subtask: 0,
                 entries: vec![blob],
+                keyed: None,
             }],
         }],
         is_final: false,

@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, ne
 use arrow::datatypes::{Field, Schema};
 use millrace_core::Result;
 use millrace_expr::compile::{Evaluation, Program, Session};
-use millrace_expr::{DataType, Expr, cast};
+use millrace_expr::{DataType, Expr, cast, text};
 
 pub fn run(expr: &Expr, columns: Vec<ArrayRef>, rows: usize, session: &Session) -> Result<ArrayRef> {
     let fields: Vec<Field> = columns
@@ -156,4 +156,27 @@ pub fn judge(sql: &str, expr: &Expr, data_type: &str, value: &str, session: &Ses
         failures.push(format!("{sql}: over columns {over_columns}, not {value}"));
     }
     failures
+}
+
+/// Every line of a golden file, each expression as `plan` understands it.
+pub fn check(golden: &str, zone: &str, plan: impl Fn(&str) -> Result<Expr, String>) {
+    let session = Session {
+        time_zone: text::zone::parse(zone).unwrap(),
+    };
+    let mut failures = Vec::new();
+    let mut checked = 0;
+    for (sql, data_type, value) in lines(golden) {
+        checked += 1;
+        match plan(sql) {
+            Ok(expr) => failures.extend(judge(sql, &expr, data_type, value, &session)),
+            Err(_) if data_type == "REFUSED" => {}
+            Err(error) => failures.push(format!("{sql}: {}", error.replace('\n', " "))),
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} of {checked}:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }

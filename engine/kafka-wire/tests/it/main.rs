@@ -409,6 +409,18 @@ async fn fencing_waits_for_the_abort_that_it_caused() {
     assert_eq!(broker.asked(22), 4);
 }
 
+/// What a client with these credentials is told, whom the broker turns away.
+async fn refused(broker: &Broker, sasl: Sasl) -> millrace_core::Error {
+    let mut config = config(broker);
+    config.security.sasl = Some(sasl);
+    assert!(!format!("{config:?}").contains("secret"), "secrets are not shown");
+    Admin::new(config)
+        .unwrap()
+        .end_txn(&transaction(), END_TXN_V1, true)
+        .await
+        .unwrap_err()
+}
+
 #[tokio::test]
 async fn a_password_that_is_refused_is_not_tried_again() {
     let broker = Broker::start(|asked, _| match asked.key {
@@ -428,15 +440,8 @@ async fn a_password_that_is_refused_is_not_tried_again() {
         key => panic!("asked for {key}"),
     })
     .await;
-    let mut config = config(&broker);
     let (username, password) = ("user".to_owned(), "secret".to_owned());
-    config.security.sasl = Some(Sasl::Plain { username, password });
-    assert!(!format!("{config:?}").contains("secret"), "secrets are not shown");
-    let e = Admin::new(config)
-        .unwrap()
-        .end_txn(&transaction(), END_TXN_V1, true)
-        .await
-        .unwrap_err();
+    let e = refused(&broker, Sasl::Plain { username, password }).await;
     assert!(e.to_string().contains("who are you?"), "{e}");
     assert!(!e.to_string().contains("secret"), "{e}");
     assert_eq!(broker.asked(36), 1);
@@ -483,13 +488,7 @@ async fn a_token_that_is_refused_is_not_tried_again() {
         key => panic!("asked for {key}"),
     })
     .await;
-    let mut config = config(&broker);
-    config.security.sasl = Some(Sasl::OauthBearer(Arc::new(OneToken)));
-    let e = Admin::new(config)
-        .unwrap()
-        .end_txn(&transaction(), END_TXN_V1, true)
-        .await
-        .unwrap_err();
+    let e = refused(&broker, Sasl::OauthBearer(Arc::new(OneToken))).await;
     assert!(e.to_string().contains("not you"), "{e}");
     assert!(!e.to_string().contains("t0ken"), "{e}");
     assert_eq!((broker.asked(36), broker.connections()), (2, 1));
@@ -507,13 +506,7 @@ async fn a_refusal_without_an_error_is_one() {
         key => panic!("asked for {key}"),
     })
     .await;
-    let mut config = config(&broker);
-    config.security.sasl = Some(Sasl::OauthBearer(Arc::new(OneToken)));
-    let e = Admin::new(config)
-        .unwrap()
-        .end_txn(&transaction(), END_TXN_V1, true)
-        .await
-        .unwrap_err();
+    let e = refused(&broker, Sasl::OauthBearer(Arc::new(OneToken))).await;
     assert!(e.to_string().contains("invalid_token"), "{e}");
     assert_eq!((broker.asked(36), broker.connections()), (2, 1));
 }

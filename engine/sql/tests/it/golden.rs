@@ -2,10 +2,9 @@
 //! of this folder with what only SQL's own syntax says. A line is an expression, its type, its value.
 
 use millrace_dataflow::Operator;
-use millrace_expr::compile::Session;
-use millrace_expr::{Expr, text};
+use millrace_expr::Expr;
 
-use crate::columns::{judge, lines};
+use crate::columns::check;
 use crate::fixtures::{graph, session};
 
 /// An expression as it is planned over no columns, or why it is refused.
@@ -28,31 +27,13 @@ fn planned(sql: &str) -> Result<Expr, String> {
     }
 }
 
-fn check(golden: &str, zone: &str) {
-    let session = Session {
-        time_zone: text::zone::parse(zone).unwrap(),
-    };
-    let mut failures = Vec::new();
-    let mut checked = 0;
-    for (sql, data_type, value) in lines(golden) {
-        checked += 1;
-        match planned(sql) {
-            Ok(expr) => failures.extend(judge(sql, &expr, data_type, value, &session)),
-            Err(_) if data_type == "REFUSED" => {}
-            Err(error) => failures.push(format!("{sql}: {}", error.replace('\n', " "))),
-        }
-    }
-    assert!(
-        failures.is_empty(),
-        "{} of {checked}:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
-}
-
 #[test]
 fn flink_in_utc() {
-    check(include_str!("../../../expr/tests/it/flink-utc.tsv"), "UTC");
+    check(
+        include_str!("../../../expr/tests/it/flink-utc.tsv"),
+        "UTC",
+        planned,
+    );
 }
 
 #[test]
@@ -60,10 +41,11 @@ fn flink_in_new_york() {
     check(
         include_str!("../../../expr/tests/it/flink-new-york.tsv"),
         "America/New_York",
+        planned,
     );
 }
 
 #[test]
 fn flink_with_sqls_own_syntax() {
-    check(include_str!("flink-sql.tsv"), "UTC");
+    check(include_str!("flink-sql.tsv"), "UTC", planned);
 }

@@ -3,7 +3,9 @@
 
 SHELL := /bin/bash
 export MILLRACE_CACHE ?= $(HOME)/.cache/millrace
-export CARGO_TARGET_DIR ?= $(MILLRACE_CACHE)/target
+ifndef CARGO_TARGET_DIR
+export CARGO_TARGET_DIR := $(shell MILLRACE_CACHE="$(MILLRACE_CACHE)" scripts/target-dir)
+endif
 bin := $(CARGO_TARGET_DIR)/release
 
 .PHONY: help run test test-long bench fmt

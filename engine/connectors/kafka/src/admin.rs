@@ -206,11 +206,18 @@ impl Cluster {
         self.group.as_deref()
     }
 
-    /// Serves the client: log lines, errors, tokens.
-    pub fn serve(&self) {
-        while let Some(event) = self.consumer.poll(Duration::ZERO) {
-            if let Err(error) = event {
+    /// Serves the client for so long: log lines, errors, tokens.
+    pub fn serve(&self, time: Duration) {
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            // Without time to wait it takes one event, a log line perhaps, and does not say whether
+            // there are more.
+            if let Some(Err(error)) = self.consumer.poll(left) {
                 tracing::debug!(table = %self.table, %error, "the Kafka client reports an error");
+            }
+            if left.is_zero() {
+                return;
             }
         }
     }
@@ -282,7 +289,7 @@ impl Cluster {
                 Err(error) => error,
             };
             patience *= 2;
-            self.serve();
+            self.serve(PAUSE);
             if let Some((code, text)) = self.consumer.context().take_error() {
                 if client::is_refusal(code) {
                     return Err(self.failed("the Kafka brokers refuse the connection", text));
@@ -302,7 +309,6 @@ impl Cluster {
                     )
                     .with_hint("are the brokers up, and is 'properties.bootstrap.servers' right?"));
             }
-            std::thread::sleep(PAUSE);
         }
     }
 

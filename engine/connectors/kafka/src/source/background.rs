@@ -16,6 +16,8 @@ use crate::topics::Topics;
 
 /// How often the client is served at least.
 const SERVE: Duration = Duration::from_secs(1);
+/// How long the client is then served.
+const SERVING: Duration = Duration::from_millis(10);
 
 pub struct Discovery {
     pub topics: Topics,
@@ -118,7 +120,7 @@ impl Thread {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.cluster.serve();
+            self.cluster.serve(SERVING);
             if let Some(discovery) = &mut self.discovery
                 && looked.elapsed() >= discovery.interval
             {

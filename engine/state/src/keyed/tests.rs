@@ -10,7 +10,8 @@ use millrace_core::{CheckpointId, key_group};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::{KeyedFiles, KeyedStore, Limits, Table, Uploads};
+use super::files::Uploads;
+use super::{KeyedFiles, KeyedStore, Limits, Table};
 use crate::job::{JobStore, StateWriter};
 use crate::local::LocalStore;
 
@@ -174,7 +175,15 @@ impl Checkpoints {
         let links = tempfile::tempdir().unwrap();
         let links = links.path().join("links");
         store.link_files(&links).unwrap();
-        let files = KeyedFiles::put_away(&links, groups, &uploads.known(), id, &self.writer).unwrap();
+        let files = KeyedFiles::put_away(
+            &links,
+            groups,
+            MAX_PARALLELISM,
+            &uploads.known(),
+            id,
+            &self.writer,
+        )
+        .unwrap();
         uploads.written(id, &files);
         uploads.checkpoint_complete(id);
         files

@@ -276,32 +276,33 @@ fn stripped(out: &mut Vec<u8>, negative: bool, digits: &[u8], scale: i64) {
 
 /// Writes a double as `Double.toString` of Java 19 and later: the shortest digits that give it back.
 pub fn write_double(out: &mut Vec<u8>, value: f64) {
-    if !value.is_finite() {
-        return out.extend_from_slice(non_finite(value.is_nan(), value > 0.0));
+    match value.is_finite() {
+        true => write_finite(out, value, value.abs(), value.is_subnormal()),
+        false => out.extend_from_slice(non_finite(value.is_nan(), value > 0.0)),
     }
-    if value.is_subnormal() {
-        // One digit may do here, and Java takes the nearest of two.
-        let two = format!("{value:.1e}");
-        if two.parse() == Ok(value) {
-            return java_notation(out, &two, false);
-        }
-    }
-    let plain = value == 0.0 || (1e-3..1e7).contains(&value.abs());
-    java_notation(out, ryu::Buffer::new().format_finite(value), plain);
 }
 
 /// Writes a float as `Float.toString` of Java 19 and later.
 pub fn write_float(out: &mut Vec<u8>, value: f32) {
-    if !value.is_finite() {
-        return out.extend_from_slice(non_finite(value.is_nan(), value > 0.0));
+    match value.is_finite() {
+        true => write_finite(out, value, f64::from(value.abs()), value.is_subnormal()),
+        false => out.extend_from_slice(non_finite(value.is_nan(), value > 0.0)),
     }
-    if value.is_subnormal() {
+}
+
+fn write_finite<F>(out: &mut Vec<u8>, value: F, magnitude: f64, is_subnormal: bool)
+where
+    F: ryu::Float + std::fmt::LowerExp + std::str::FromStr + PartialEq,
+{
+    if is_subnormal {
+        // One digit may do here, and Java takes the nearest of two.
         let two = format!("{value:.1e}");
-        if two.parse() == Ok(value) {
+        if two.parse().is_ok_and(|parsed: F| parsed == value) {
             return java_notation(out, &two, false);
         }
     }
-    let plain = value == 0.0 || (1e-3..1e7).contains(&value.abs());
+    // A float's own 1e-3 is a little above the double's, and no float lies between them.
+    let plain = magnitude == 0.0 || (1e-3..1e7).contains(&magnitude);
     java_notation(out, ryu::Buffer::new().format_finite(value), plain);
 }
 

@@ -146,13 +146,6 @@ impl Rel {
         Rel::new(op, vec![input], output)
     }
 
-    /// Some rows of the input as they are.
-    pub fn filter(input: Rel, condition: Expr) -> Rel {
-        let projection = Rel::identity(&input.output);
-        let names = input.output.names();
-        Rel::calc(input, Some(condition), projection, names)
-    }
-
     /// The same rows under other names.
     pub fn renamed(mut self, names: Vec<String>) -> Rel {
         if !matches!(self.op, Op::Calc { .. }) {

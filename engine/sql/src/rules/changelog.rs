@@ -15,6 +15,7 @@ use crate::upsert_keys::{self, KeySet};
 /// The query of an INSERT, with the kinds of rows that its sink takes.
 pub(super) fn for_sink(query: Rel, insert: &InsertPlan) -> Result<Rel> {
     let query = provide(query);
+    check(&query)?;
     let kinds = query.changelog;
     if kinds.is_inserts() {
         return Ok(query);
@@ -41,8 +42,26 @@ pub(super) fn for_sink(query: Rel, insert: &InsertPlan) -> Result<Rel> {
 }
 
 /// A query for somebody who takes rows of all kinds.
-pub(super) fn for_reader(query: Rel) -> Rel {
-    demand(provide(query), true)
+pub(super) fn for_reader(query: Rel) -> Result<Rel> {
+    let query = provide(query);
+    check(&query)?;
+    Ok(demand(query, true))
+}
+
+/// Refuses functions that would have to forget a row and cannot.
+fn check(rel: &Rel) -> Result<()> {
+    if let Op::Aggregate { calls, .. } = &rel.op
+        && !rel.inputs[0].changelog.is_inserts()
+        && let Some(call) = calls.iter().find(|call| !call.function.retracts())
+    {
+        return Err(Error::user(format!(
+            "{} over rows that are updated or deleted is not supported yet",
+            call.function.name()
+        ))
+        .with_detail(format!("they come from {}", origin(&rel.inputs[0])))
+        .with_hint("aggregate what is only inserted, or use COUNT, SUM or AVG"));
+    }
+    rel.inputs.iter().try_for_each(check)
 }
 
 fn refused(query: &Rel, insert: &InsertPlan) -> Error {

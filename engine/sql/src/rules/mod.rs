@@ -34,7 +34,7 @@ pub(crate) fn optimize(mut inserts: Vec<InsertPlan>) -> Result<Vec<InsertPlan>> 
 /// Optimizes a query alone; whoever reads it takes rows of all kinds.
 pub(crate) fn optimize_query(query: Rel) -> Result<Rel> {
     let query = all(vec![query])?.pop();
-    Ok(query.map_or_else(|| Rel::empty(RowType::default()), changelog::for_reader))
+    query.map_or_else(|| Ok(Rel::empty(RowType::default())), changelog::for_reader)
 }
 
 fn all(queries: Vec<Rel>) -> Result<Vec<Rel>> {

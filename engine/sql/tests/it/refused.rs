@@ -1,6 +1,6 @@
 //! Valid Flink SQL that is not built is refused by its name and place, never misread.
 
-use crate::fixtures::error;
+use crate::fixtures::with_tables;
 
 /// A statement and what its refusal must name.
 const REFUSED: &[(&str, &str)] = &[
@@ -112,34 +112,16 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     // Clauses.
     (
-        "INSERT INTO late SELECT carrier, SUM(delay) FROM flights GROUP BY carrier",
-        "GROUP BY",
-    ),
-    (
         "INSERT INTO late SELECT carrier, 1 FROM flights GROUP BY GROUPING SETS ((carrier), ())",
         "GROUPING SETS",
     ),
     (
         "INSERT INTO late SELECT carrier, 1 FROM flights GROUP BY CUBE (carrier)",
-        "GROUP BY",
+        "CUBE",
     ),
-    (
-        "INSERT INTO late SELECT carrier, 1 FROM flights HAVING COUNT(*) > 1",
-        "HAVING",
-    ),
-    ("INSERT INTO late SELECT 'x', COUNT(*) FROM flights", "COUNT"),
-    ("INSERT INTO late SELECT 'x', MAX(delay) FROM flights", "MAX"),
     (
         "INSERT INTO late SELECT 'x', COUNT(DISTINCT delay) FROM flights",
-        "COUNT",
-    ),
-    (
-        "INSERT INTO late SELECT 'x', SUM(delay) FILTER (WHERE delay > 1) FROM flights",
-        "FILTER",
-    ),
-    (
-        "INSERT INTO late SELECT DISTINCT carrier, delay FROM flights",
-        "SELECT DISTINCT",
+        "DISTINCT in COUNT",
     ),
     (
         "INSERT INTO late SELECT carrier, delay FROM flights ORDER BY delay",
@@ -206,10 +188,6 @@ const REFUSED: &[(&str, &str)] = &[
         "FOR SYSTEM_TIME",
     ),
     (
-        "INSERT INTO late SELECT carrier, 1 FROM TABLE(TUMBLE(TABLE flights, DESCRIPTOR(at), INTERVAL '1' MINUTE))",
-        "TUMBLE",
-    ),
-    (
         "INSERT INTO late SELECT carrier, 1 FROM TABLE(my_function(1))",
         "MY_FUNCTION",
     ),
@@ -270,14 +248,6 @@ const REFUSED: &[(&str, &str)] = &[
         "EXPLAIN CREATE TABLE ... AS",
     ),
     (
-        "INSERT INTO late SELECT carrier, 1 FROM TUMBLE(TABLE flights, DESCRIPTOR(at), INTERVAL '1' MINUTE)",
-        "the window table function TUMBLE",
-    ),
-    (
-        "INSERT INTO late SELECT carrier, 1 FROM HOP(DATA => TABLE flights, TIMECOL => DESCRIPTOR(at))",
-        "the window table function HOP",
-    ),
-    (
         "INSERT INTO late SELECT carrier, 1 FROM my_ptf(TABLE flights)",
         "the table function MY_PTF",
     ),
@@ -310,7 +280,10 @@ fn by_name_and_place() {
     assert!(REFUSED.len() >= 60);
     let mut wrong = Vec::new();
     for (statement, name) in REFUSED {
-        let message = error(statement);
+        let message = match with_tables().execute(statement) {
+            Ok(_) => "not refused".to_owned(),
+            Err(e) => e.to_string(),
+        };
         let first = message.lines().next().unwrap_or_default();
         let placed = message.contains(" | ") && message.contains('^');
         if !first.contains(name) || !first.contains("is not supported yet") || !placed {

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{Expr, RowType, Scalar, TypeKind};
 
-use crate::graph::{Edge, Graph, Node, NodeId, Operator, Partitioning};
+use crate::graph::{Edge, Graph, Node, NodeId, Operator, Partitioning, Windowing};
 use crate::window::Window;
 
 /// The path before a table's name. There is one catalog with one database.
@@ -208,26 +208,46 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
             let time = table
                 .time
                 .map_or("PROCTIME()".to_owned(), |c| column_name(input, c));
+            let time = format!("time_col=[{time}]");
             format!(
                 "WindowTableFunction(window=[{}])",
                 format_window(&table.window, &time)
             )
         }
         Operator::GroupAggregate(aggregate) => {
-            let mut select: Vec<String> = aggregate.keys.iter().map(|&k| column_name(input, k)).collect();
-            let results = node.output.fields.iter().skip(select.len());
-            let calls: Vec<String> = aggregate
-                .calls
-                .iter()
-                .zip(results)
-                .map(|(call, field)| format!("{} AS {}", format_call(call, input), field.name))
-                .collect();
-            select.extend(calls);
-            let group_by = match aggregate.keys.as_slice() {
-                [] => String::new(),
-                keys => format!("groupBy=[{}], ", column_names(input, keys)),
-            };
+            let (group_by, select) = aggregation(&aggregate.keys, &aggregate.calls, input, &node.output);
             format!("GroupAggregate({group_by}select=[{}])", select.join(", "))
+        }
+        Operator::WindowAggregate(aggregate) => {
+            let (group_by, mut select) = aggregation(&aggregate.keys, &aggregate.calls, input, &node.output);
+            let (window, time) = match &aggregate.windowing {
+                Windowing::Laid { window, time: None } => {
+                    (format_window(window, "time_col=[PROCTIME()]"), "proctime")
+                }
+                Windowing::Laid {
+                    window,
+                    time: Some(time),
+                } => {
+                    let time = format!("time_col=[{}]", column_name(input, *time));
+                    (format_window(window, &time), "rowtime")
+                }
+                Windowing::Given {
+                    window,
+                    start,
+                    end,
+                    is_proctime,
+                } => {
+                    let (start, end) = (column_name(input, *start), column_name(input, *end));
+                    let given = format!("win_start=[{start}], win_end=[{end}]");
+                    let time = if *is_proctime { "proctime" } else { "rowtime" };
+                    (format_window(window, &given), time)
+                }
+            };
+            let bounds = &node.output.fields[select.len()..];
+            let made = ["start", "end", time].into_iter().zip(bounds);
+            select.extend(made.map(|(what, field)| format!("{what}('w$) AS {}", field.name)));
+            let select = select.join(", ");
+            format!("WindowAggregate({group_by}window=[{window}], select=[{select}])")
         }
         Operator::ConstraintEnforcer { not_null, drop } => {
             let names: Vec<_> = not_null.iter().map(|&i| column_name(input, i)).collect();
@@ -255,7 +275,8 @@ fn column_names(input: &RowType, columns: &[usize]) -> String {
 }
 
 /// `TUMBLE(time_col=[ts], size=[10 s])`
-fn format_window(window: &Window, time: &str) -> String {
+/// `of` says where the window of a row comes from.
+fn format_window(window: &Window, of: &str) -> String {
     let length = |name: &str, millis: i64| match millis % 1000 {
         0 => format!("{name}=[{} s]", millis / 1000),
         _ => format!("{name}=[{millis} ms]"),
@@ -275,7 +296,25 @@ fn format_window(window: &Window, time: &str) -> String {
     if offset != 0 {
         parts.push(length("offset", offset));
     }
-    format!("{name}(time_col=[{time}], {})", parts.join(", "))
+    format!("{name}({of}, {})", parts.join(", "))
+}
+
+/// What an aggregation groups by, and its keys and calls by name.
+fn aggregation(
+    keys: &[usize],
+    calls: &[AggregateCall],
+    input: &RowType,
+    output: &RowType,
+) -> (String, Vec<String>) {
+    let mut select: Vec<String> = keys.iter().map(|&k| column_name(input, k)).collect();
+    let results = output.fields.iter().skip(keys.len());
+    let calls = calls.iter().zip(results);
+    select.extend(calls.map(|(call, field)| format!("{} AS {}", format_call(call, input), field.name)));
+    let group_by = match keys {
+        [] => String::new(),
+        keys => format!("groupBy=[{}], ", column_names(input, keys)),
+    };
+    (group_by, select)
 }
 
 /// A call of an aggregate function: `SUM(a) FILTER b`.

@@ -112,6 +112,9 @@ pub enum Operator {
     },
     /// Each row in each of its windows: its columns, then where the window starts and ends, and its time.
     WindowTable(WindowTable),
+    /// GROUP BY with windows: the output is the keys, the calls' results, then where the window starts
+    /// and ends, and its time.
+    WindowAggregate(WindowAggregate),
     /// GROUP BY without windows: the output is the keys, then the calls' results.
     GroupAggregate(GroupAggregate),
     Sink(SinkSpec),
@@ -133,10 +136,34 @@ pub struct GroupAggregate {
     pub retracts: bool,
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowAggregate {
+    pub windowing: Windowing,
+    /// Columns of the input, by index, beside the window.
+    pub keys: Vec<usize>,
+    pub calls: Vec<AggregateCall>,
+    /// The input takes rows back.
+    pub retracts: bool,
+}
+
+/// Where the windows of rows come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Windowing {
+    /// They are laid over the time in a column; without one, over the clock.
+    Laid { window: Window, time: Option<usize> },
+    /// Columns of the rows say where theirs start and end. `window` is what made them.
+    Given {
+        window: Window,
+        start: usize,
+        end: usize,
+        is_proctime: bool,
+    },
+}
+
 impl Operator {
     /// Whether it keeps state by key, and has to get all rows of a key in one subtask.
     pub fn is_keyed(&self) -> bool {
-        matches!(self, Operator::GroupAggregate(_))
+        matches!(self, Operator::GroupAggregate(_) | Operator::WindowAggregate(_))
     }
 }
 

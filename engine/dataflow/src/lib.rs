@@ -11,7 +11,10 @@ pub mod job;
 pub mod table;
 pub mod window;
 
-pub use graph::{Changelog, Edge, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning, WindowTable};
+pub use graph::{
+    Changelog, Edge, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning, WindowAggregate,
+    WindowTable, Windowing,
+};
 pub use job::{ChainedOperator, JobEdge, JobGraph, Vertex};
 pub use table::{MetadataField, SinkSpec, SourceSpec, TableSpec, WatermarkSpec};
 pub use window::Window;

@@ -8,7 +8,7 @@ use millrace_connector_api::sink::SinkContext;
 use millrace_connector_api::source::SourceContext;
 use millrace_connector_api::{Registry, Waker};
 use millrace_core::{Configuration, Error, Result, key_group, options};
-use millrace_dataflow::{Operator as PlanOperator, Partitioning, Vertex};
+use millrace_dataflow::{Operator as PlanOperator, Partitioning, Vertex, Window, Windowing};
 use millrace_expr::compile::Session;
 use millrace_expr::text::zone::{self, Zone};
 use millrace_state::keyed::{KeyedFiles, KeyedResources};
@@ -22,9 +22,11 @@ use crate::operators::Operator;
 use crate::operators::calc::Calc;
 use crate::operators::constraint::ConstraintEnforcer;
 use crate::operators::group_aggregate::GroupAggregate;
+use crate::operators::session_aggregate::SessionAggregate;
 use crate::operators::union::Union;
 use crate::operators::values::{self, ValuesReader};
 use crate::operators::watermark::Watermark;
+use crate::operators::window_aggregate::WindowAggregate;
 use crate::operators::window_table::WindowTable;
 use crate::output::RemoteOutput;
 use crate::sink::SinkEnd;
@@ -178,6 +180,23 @@ impl SubtaskBuilder {
                         &node.output,
                         backend,
                     )?)
+                }
+                PlanOperator::WindowAggregate(spec) => {
+                    let input = chained.inputs.first().unwrap_or(&node.output);
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    let (zone, restored) = (session.time_zone, restored.as_deref());
+                    let (output, metrics) = (&node.output, metrics.clone());
+                    match spec.windowing {
+                        Windowing::Laid {
+                            window: Window::Session { .. },
+                            ..
+                        } => boxed(SessionAggregate::new(
+                            spec, input, output, backend, zone, restored, metrics,
+                        )?),
+                        _ => boxed(WindowAggregate::new(
+                            spec, input, output, backend, zone, restored, metrics,
+                        )?),
+                    }
                 }
                 PlanOperator::WindowTable(spec) => {
                     boxed(WindowTable::new(spec, &node.output, session.time_zone)?)

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use millrace_dataflow::{
-    Edge, Graph, GroupAggregate, NodeId, Operator, Partitioning, SourceSpec, WatermarkSpec, WindowTable,
+    Edge, Graph, GroupAggregate, NodeId, Operator, Partitioning, SourceSpec, WatermarkSpec, WindowAggregate,
+    WindowTable,
 };
 use millrace_expr::{Expr, RowType, function};
 
@@ -158,6 +159,25 @@ impl Lowering {
                     output,
                 )
             }
+            Op::WindowAggregate(spec) => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let operator = Operator::WindowAggregate(WindowAggregate {
+                    windowing: spec.windowing.clone(),
+                    keys: spec.keys.clone(),
+                    calls: spec.calls.clone(),
+                    retracts: !rel.inputs[0].changelog.is_inserts(),
+                });
+                let id = self.add(
+                    "window-aggregate",
+                    owner,
+                    "WindowAggregate",
+                    operator,
+                    vec![input],
+                    output,
+                );
+                self.exchange(id, 0, &spec.keys);
+                id
+            }
             Op::Aggregate { keys, calls } => {
                 let input = self.rel(&rel.inputs[0], owner);
                 let operator = Operator::GroupAggregate(GroupAggregate {
@@ -271,9 +291,12 @@ fn may_be_shared(rel: &Rel) -> bool {
             condition,
             projection,
         } => projection.iter().chain(condition).all(stable),
-        Op::Scan { .. } | Op::Watermark { .. } | Op::Union | Op::WindowTable(_) | Op::Aggregate { .. } => {
-            true
-        }
+        Op::Scan { .. }
+        | Op::Watermark { .. }
+        | Op::Union
+        | Op::WindowTable(_)
+        | Op::WindowAggregate(_)
+        | Op::Aggregate { .. } => true,
         // Each reader ends with its own rows.
         Op::Values { .. } | Op::Table { .. } => false,
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millrace_connector_api::sink::SinkChangelog;
 use millrace_connector_api::source::SourceTraits;
-use millrace_dataflow::{Changelog, SinkSpec, TableSpec, Window};
+use millrace_dataflow::{Changelog, SinkSpec, TableSpec, Window, Windowing};
 use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{DataType, Expr, Field, RowType, TypeKind};
 
@@ -86,6 +86,9 @@ pub(crate) enum Op {
     },
     /// Each row in each of its windows: its columns, then `window_start`, `window_end`, `window_time`.
     WindowTable(WindowTable),
+    /// GROUP BY with a window: the output is the keys, the calls' results, then `window_start`,
+    /// `window_end`, `window_time`.
+    WindowAggregate(WindowAggregate),
     /// GROUP BY: the output is the keys, which are columns of the input, then the calls' results.
     Aggregate {
         keys: Vec<usize>,
@@ -102,6 +105,94 @@ pub(crate) struct WindowTable {
     pub is_proctime: bool,
     /// Of sessions: the columns of which each has its own.
     pub partition: Vec<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WindowAggregate {
+    pub windowing: Windowing,
+    /// The type of the window's time.
+    pub time: TypeKind,
+    /// Columns of the input, by index, beside the window.
+    pub keys: Vec<usize>,
+    pub calls: Vec<AggregateCall>,
+}
+
+/// What a column says of the window that its row is in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WindowProperty {
+    pub bound: WindowBound,
+    pub window: Window,
+    pub is_proctime: bool,
+    /// The type of the window's time.
+    pub time: TypeKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WindowBound {
+    Start,
+    End,
+    Time,
+}
+
+impl WindowBound {
+    /// In the order of the columns.
+    const ALL: [WindowBound; 3] = [WindowBound::Start, WindowBound::End, WindowBound::Time];
+}
+
+impl WindowAggregate {
+    pub fn window(&self) -> Window {
+        match self.windowing {
+            Windowing::Laid { window, .. } | Windowing::Given { window, .. } => window,
+        }
+    }
+
+    pub fn is_proctime(&self) -> bool {
+        match self.windowing {
+            Windowing::Laid { time, .. } => time.is_none(),
+            Windowing::Given { is_proctime, .. } => is_proctime,
+        }
+    }
+
+    /// The columns that it reads.
+    pub fn columns(&self) -> impl Iterator<Item = usize> {
+        let windowing = match self.windowing {
+            Windowing::Laid { time, .. } => [time, None],
+            Windowing::Given { start, end, .. } => [Some(start), Some(end)],
+        };
+        let keys = self.keys.iter().copied();
+        keys.chain(windowing.into_iter().flatten())
+            .chain(self.calls.iter().flat_map(AggregateCall::columns))
+    }
+
+    /// The same where the input's columns are at other positions.
+    pub fn remapped(self, position: &impl Fn(usize) -> usize) -> Self {
+        WindowAggregate {
+            windowing: match self.windowing {
+                Windowing::Laid { window, time } => Windowing::Laid {
+                    window,
+                    time: time.map(position),
+                },
+                Windowing::Given {
+                    window,
+                    start,
+                    end,
+                    is_proctime,
+                } => Windowing::Given {
+                    window,
+                    start: position(start),
+                    end: position(end),
+                    is_proctime,
+                },
+            },
+            time: self.time,
+            keys: self.keys.into_iter().map(position).collect(),
+            calls: self
+                .calls
+                .into_iter()
+                .map(|call| call.remapped(position))
+                .collect(),
+        }
+    }
 }
 
 impl Rel {
@@ -177,15 +268,20 @@ impl Rel {
     }
 
     pub fn window_table(input: Rel, spec: WindowTable) -> Rel {
-        let bound = DataType::not_null(TypeKind::Timestamp(3));
         let time = input.output.fields[spec.time].data_type.kind.clone();
         let mut output = input.output.clone();
-        output.fields.extend([
-            Field::new("window_start", bound.clone()),
-            Field::new("window_end", bound),
-            Field::new("window_time", DataType::not_null(time)),
-        ]);
+        output.fields.extend(window_fields(time));
         Rel::new(Op::WindowTable(spec), vec![input], output)
+    }
+
+    /// `names` are those of the calls' results.
+    pub fn window_aggregate(input: Rel, spec: WindowAggregate, names: Vec<String>) -> Rel {
+        let of_keys = spec.keys.iter().map(|k| input.output.fields[*k].clone());
+        let of_calls = spec.calls.iter().zip(names);
+        let of_calls = of_calls.map(|(call, name)| Field::new(name, call.data_type.clone()));
+        let fields = of_keys.chain(of_calls).chain(window_fields(spec.time.clone()));
+        let output = RowType::new(fields.collect());
+        Rel::new(Op::WindowAggregate(spec), vec![input], output)
     }
 
     /// `names` are those of the calls' results.
@@ -238,8 +334,45 @@ impl Rel {
                     _ => None,
                 }
             }
+            Op::WindowAggregate(spec) => match column + 1 == self.output.fields.len() {
+                true if spec.is_proctime() => Some(TimeAttribute::Proctime),
+                true => Some(TimeAttribute::Rowtime),
+                false => None,
+            },
             // What an update changes is no clock.
             Op::Watermark { .. } | Op::Scan { .. } | Op::Values { .. } | Op::Aggregate { .. } => None,
+        }
+    }
+
+    /// What a column says of its row's window, if it does.
+    pub fn window_property(&self, column: usize) -> Option<WindowProperty> {
+        let last_three = |column: usize| {
+            let first = self.output.fields.len() - WindowBound::ALL.len();
+            WindowBound::ALL.get(column.checked_sub(first)?).copied()
+        };
+        match &self.op {
+            Op::Calc { projection, .. } => match projection.get(column)? {
+                Expr::Column { index, .. } => self.inputs[0].window_property(*index),
+                _ => None,
+            },
+            Op::WindowTable(spec) => Some(WindowProperty {
+                bound: last_three(column)?,
+                window: spec.window,
+                is_proctime: spec.is_proctime,
+                time: self.inputs[0].output.fields[spec.time].data_type.kind.clone(),
+            }),
+            Op::WindowAggregate(spec) => Some(WindowProperty {
+                bound: last_three(column)?,
+                window: spec.window(),
+                is_proctime: spec.is_proctime(),
+                time: spec.time.clone(),
+            }),
+            Op::Table { .. }
+            | Op::Scan { .. }
+            | Op::Watermark { .. }
+            | Op::Union
+            | Op::Values { .. }
+            | Op::Aggregate { .. } => None,
         }
     }
 
@@ -262,6 +395,16 @@ impl Rel {
     pub fn is_empty(&self) -> bool {
         matches!(&self.op, Op::Values { rows } if rows.is_empty())
     }
+}
+
+/// What stands behind the columns of a window's rows or results.
+fn window_fields(time: TypeKind) -> [Field; 3] {
+    let bound = DataType::not_null(TypeKind::Timestamp(3));
+    [
+        Field::new("window_start", bound.clone()),
+        Field::new("window_end", bound),
+        Field::new("window_time", DataType::not_null(time)),
+    ]
 }
 
 /// What makes a column a clock of its stream.

@@ -26,6 +26,10 @@ pub(crate) fn of(rel: &Rel) -> Vec<KeySet> {
                 .collect()
         }
         Op::Watermark { .. } => of(&rel.inputs[0]),
+        Op::WindowAggregate(spec) => {
+            let start = spec.keys.len() + spec.calls.len();
+            vec![(0..spec.keys.len()).chain([start, start + 1]).collect()]
+        }
         Op::Aggregate { keys, .. } => vec![(0..keys.len()).collect()],
         Op::Union | Op::WindowTable(_) | Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => Vec::new(),
     }

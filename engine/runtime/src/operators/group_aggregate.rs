@@ -15,7 +15,7 @@ use millrace_core::row::{RowCodec, Rows};
 use millrace_core::{Error, Result, RowKind, key_group};
 use millrace_dataflow::{Changelog, GroupAggregate as Plan};
 use millrace_expr::RowType;
-use millrace_expr::aggregate::{Accumulator, Input};
+use millrace_expr::aggregate::{Accumulator, AggregateCall, Input};
 use millrace_state::keyed::{KeyedBackend, Table};
 
 use super::{Operator, kernel};
@@ -34,17 +34,17 @@ pub struct GroupAggregate {
 }
 
 /// What is kept of each group, by slot.
-struct Calls {
+pub(super) struct Calls {
     /// Rows of each group, where rows can be taken back.
     rows: Option<Vec<i64>>,
-    calls: Vec<Call>,
+    pub calls: Vec<Call>,
     codec: RowCodec,
 }
 
-struct Call {
-    arg: Option<usize>,
-    filter: Option<usize>,
-    accumulator: Box<dyn Accumulator>,
+pub(super) struct Call {
+    pub arg: Option<usize>,
+    pub filter: Option<usize>,
+    pub accumulator: Box<dyn Accumulator>,
 }
 
 /// What a row does to its group.
@@ -66,7 +66,7 @@ impl GroupAggregate {
         output: &RowType,
         backend: &KeyedBackend,
     ) -> Result<Self> {
-        let calls = Calls::new(plan)?;
+        let calls = Calls::new(&plan.calls, plan.retracts)?;
         Ok(GroupAggregate {
             keys: Keys::new(&plan.keys, &input.to_arrow())?,
             key_columns: plan.keys.clone(),
@@ -112,9 +112,8 @@ impl GroupAggregate {
 }
 
 impl Calls {
-    fn new(plan: &Plan) -> Result<Self> {
-        let calls = plan
-            .calls
+    pub fn new(calls: &[AggregateCall], retracts: bool) -> Result<Self> {
+        let calls = calls
             .iter()
             .map(|call| {
                 Ok(Call {
@@ -124,17 +123,17 @@ impl Calls {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        let counter = plan.retracts.then_some(DataType::Int64);
+        let counter = retracts.then_some(DataType::Int64);
         let fields = calls.iter().flat_map(|c| c.accumulator.fields());
         let types = counter.into_iter().chain(fields.map(|f| f.data_type.to_arrow()));
         Ok(Calls {
             codec: RowCodec::new(types)?,
-            rows: plan.retracts.then(Vec::new),
+            rows: retracts.then(Vec::new),
             calls,
         })
     }
 
-    fn slot_bytes(&self) -> usize {
+    pub fn slot_bytes(&self) -> usize {
         let counter = self.rows.is_some() as usize * size_of::<i64>();
         counter
             + self
@@ -144,41 +143,61 @@ impl Calls {
                 .sum::<usize>()
     }
 
-    fn resize(&mut self, width: usize) {
+    pub fn resize(&mut self, width: usize) {
         if let Some(rows) = &mut self.rows {
             rows.resize(width, 0);
         }
         self.calls.iter_mut().for_each(|c| c.accumulator.resize(width));
     }
 
-    fn reset(&mut self, slots: &[u32]) {
+    pub fn reset(&mut self, slots: &[u32]) {
         if let Some(rows) = &mut self.rows {
             slots.iter().for_each(|slot| rows[*slot as usize] = 0);
         }
         self.calls.iter_mut().for_each(|c| c.accumulator.reset(slots));
     }
 
-    fn load(&mut self, slots: &[u32], values: &Rows) -> Result<()> {
+    pub fn load(&mut self, slots: &[u32], values: &Rows) -> Result<()> {
         if slots.is_empty() {
             return Ok(());
         }
-        let mut columns = self.codec.decode(values.iter())?.into_iter();
+        self.reset(slots);
+        self.merge(slots, &self.decode(values)?)
+    }
+
+    /// Stored states as columns.
+    pub fn decode(&self, values: &Rows) -> Result<Vec<ArrayRef>> {
+        self.codec.decode(values.iter())
+    }
+
+    /// Adds states to those of slots.
+    pub fn merge(&mut self, slots: &[u32], states: &[ArrayRef]) -> Result<()> {
+        let mut columns = states.iter();
         if let Some(rows) = &mut self.rows {
-            let counts = columns.next();
-            let counts = counts.as_ref().and_then(|c| c.as_primitive_opt::<Int64Type>());
+            let counts = columns.next().and_then(|c| c.as_primitive_opt::<Int64Type>());
             for (slot, count) in slots.iter().zip(counts.iter().flat_map(|c| c.values())) {
-                rows[*slot as usize] = *count;
+                rows[*slot as usize] += *count;
             }
         }
         for call in &mut self.calls {
             let fields = call.accumulator.fields().len();
-            let stored: Vec<ArrayRef> = columns.by_ref().take(fields).collect();
-            call.accumulator.load(slots, &stored)?;
+            let stored: Vec<ArrayRef> = columns.by_ref().take(fields).cloned().collect();
+            call.accumulator.merge(slots, &stored)?;
         }
         Ok(())
     }
 
-    fn store(&self, slots: &[u32], out: &mut Rows) -> Result<()> {
+    pub fn store(&self, slots: &[u32], out: &mut Rows) -> Result<()> {
+        let columns = self.states(slots)?;
+        match columns.is_empty() {
+            true => out.ends.resize(slots.len(), 0),
+            false => self.codec.encode(&columns, out)?,
+        }
+        Ok(())
+    }
+
+    /// The states of slots, a column each field.
+    pub fn states(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.codec.types().len());
         if let Some(rows) = &self.rows {
             let counts = slots.iter().map(|slot| rows[*slot as usize]);
@@ -187,11 +206,29 @@ impl Calls {
         for call in &self.calls {
             columns.extend(call.accumulator.store(slots)?);
         }
-        match columns.is_empty() {
-            true => out.ends.resize(slots.len(), 0),
-            false => self.codec.encode(&columns, out)?,
+        Ok(columns)
+    }
+
+    /// The results of slots, a column each call.
+    pub fn values(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.calls
+            .iter()
+            .map(|call| call.accumulator.values(slots))
+            .collect()
+    }
+
+    /// Counts rows in, or out.
+    pub fn count(&mut self, slots: &[u32], retract: Option<&[bool]>) {
+        if let Some(rows) = &mut self.rows {
+            for (row, slot) in slots.iter().enumerate() {
+                rows[*slot as usize] += if retract.is_some_and(|r| r[row]) { -1 } else { 1 };
+            }
         }
-        Ok(())
+    }
+
+    /// Whether a group has rows left.
+    pub fn is_there(&self, slot: u32) -> bool {
+        self.rows.as_ref().is_none_or(|rows| rows[slot as usize] != 0)
     }
 
     /// What each row does to its group; rows are counted on the way.
@@ -308,14 +345,14 @@ impl Operator for GroupAggregate {
 }
 
 /// Rows of a batch that take something back.
-fn retractions(change: &ChangeBatch) -> Option<Vec<bool>> {
+pub(super) fn retractions(change: &ChangeBatch) -> Option<Vec<bool>> {
     let kinds = change.kinds.as_ref()?;
     let back = |kind: &u8| *kind == RowKind::UpdateBefore as u8 || *kind == RowKind::Delete as u8;
     Some(kinds.values().iter().map(back).collect())
 }
 
 /// Rows whose value is true (null is not), and that count at all.
-fn passing(column: &ArrayRef, counts: impl Fn(usize) -> bool) -> Vec<bool> {
+pub(super) fn passing(column: &ArrayRef, counts: impl Fn(usize) -> bool) -> Vec<bool> {
     let column: &BooleanArray = column.as_boolean();
     (0..column.len())
         .map(|row| column.is_valid(row) && column.value(row) && counts(row))

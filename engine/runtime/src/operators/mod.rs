@@ -3,9 +3,11 @@
 pub mod calc;
 pub mod constraint;
 pub mod group_aggregate;
+pub mod session_aggregate;
 pub mod union;
 pub mod values;
 pub mod watermark;
+pub mod window_aggregate;
 pub mod window_table;
 
 use millrace_core::{Error, Result};

@@ -3,8 +3,9 @@
 
 use std::cell::RefCell;
 
+use millrace_dataflow::Windowing;
 use millrace_expr::aggregate::{AggregateCall, AggregateFunction};
-use millrace_expr::{DataType, Expr, TypeKind};
+use millrace_expr::{DataType, Expr, Field, TypeKind};
 use sqlparser::ast::{
     DuplicateTreatment, Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned,
 };
@@ -13,7 +14,7 @@ use sqlparser::tokenizer::Span;
 use super::expr::{self, ExprBinder};
 use super::scope::Scope;
 use crate::error::{Result, SqlError};
-use crate::plan::Rel;
+use crate::plan::{Rel, WindowAggregate, WindowBound, WindowProperty};
 
 /// The aggregation of one SELECT, while its expressions are bound.
 pub(super) struct Grouping {
@@ -122,8 +123,59 @@ impl Grouping {
             .into_iter()
             .map(|call| call.remapped(&|column| of_keys + column))
             .collect();
-        let names = (0..calls.len()).map(|i| format!("EXPR${i}")).collect();
-        Rel::aggregate(input, (0..of_keys).collect(), calls, names)
+        let names: Vec<String> = (0..calls.len()).map(|i| format!("EXPR${i}")).collect();
+        let window: Vec<Option<WindowProperty>> = (0..of_keys).map(|k| input.window_property(k)).collect();
+        let bound = |bound: WindowBound| {
+            let is = |p: &Option<WindowProperty>| p.as_ref().is_some_and(|p| p.bound == bound);
+            window.iter().position(is)
+        };
+        // As in Flink, half a window is no window.
+        let (Some(start), Some(end)) = (bound(WindowBound::Start), bound(WindowBound::End)) else {
+            return Rel::aggregate(input, (0..of_keys).collect(), calls, names);
+        };
+        let Some(property) = window[start].clone() else {
+            return Rel::aggregate(input, (0..of_keys).collect(), calls, names);
+        };
+        let keys: Vec<usize> = (0..of_keys).filter(|k| window[*k].is_none()).collect();
+        let output: Vec<Field> = (0..of_keys)
+            .map(|k| input.output.fields[k].clone())
+            .chain(
+                calls
+                    .iter()
+                    .zip(&names)
+                    .map(|(c, n)| Field::new(n, c.data_type.clone())),
+            )
+            .collect();
+        let of_results = keys.len() + calls.len();
+        // Where the columns that were asked for stand among what the aggregation gives.
+        let place = |column: usize| match window.get(column) {
+            None => column - of_keys + keys.len(),
+            Some(None) => keys.iter().take_while(|k| **k < column).count(),
+            Some(Some(property)) => of_results + property.bound as usize,
+        };
+        let projection = output
+            .iter()
+            .enumerate()
+            .map(|(column, field)| Expr::column(place(column), field.data_type.clone()))
+            .collect();
+        let spec = WindowAggregate {
+            windowing: Windowing::Given {
+                window: property.window,
+                start,
+                end,
+                is_proctime: property.is_proctime,
+            },
+            time: property.time,
+            keys: keys.clone(),
+            calls,
+        };
+        let aggregate = Rel::window_aggregate(input, spec, names);
+        Rel::calc(
+            aggregate,
+            None,
+            projection,
+            output.into_iter().map(|f| f.name).collect(),
+        )
     }
 }
 

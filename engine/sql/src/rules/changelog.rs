@@ -6,10 +6,10 @@
 
 use millrace_connector_api::sink::SinkChangelog;
 use millrace_core::{Error, Result};
-use millrace_dataflow::Changelog;
+use millrace_dataflow::{Changelog, Window};
 
 use super::expressions::add_columns;
-use crate::plan::{InsertPlan, Op, Rel};
+use crate::plan::{InsertPlan, Op, Rel, WindowAggregate};
 use crate::upsert_keys::{self, KeySet};
 
 /// The query of an INSERT, with the kinds of rows that its sink takes.
@@ -48,9 +48,20 @@ pub(super) fn for_reader(query: Rel) -> Result<Rel> {
     Ok(demand(query, true))
 }
 
-/// Refuses functions that would have to forget a row and cannot.
+/// Refuses what no operator can do: to forget a row, or to give each row its session.
 fn check(rel: &Rel) -> Result<()> {
-    if let Op::Aggregate { calls, .. } = &rel.op
+    if let Op::WindowTable(spec) = &rel.op
+        && matches!(spec.window, Window::Session { .. })
+    {
+        return Err(Error::user(
+            "SESSION without an aggregation by the same keys is not supported yet",
+        )
+        .with_hint(
+            "GROUP BY window_start, window_end and the columns of the function's PARTITION BY, and let filters and \
+             aggregates not look at the window",
+        ));
+    }
+    if let Op::Aggregate { calls, .. } | Op::WindowAggregate(WindowAggregate { calls, .. }) = &rel.op
         && !rel.inputs[0].changelog.is_inserts()
         && let Some(call) = calls.iter().find(|call| !call.function.retracts())
     {
@@ -105,6 +116,8 @@ fn provide(rel: Rel) -> Rel {
     rel.changelog = match &rel.op {
         Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => Changelog::INSERTS,
         Op::Calc { .. } | Op::Watermark { .. } | Op::Union | Op::WindowTable(_) => of_inputs,
+        // A window gives its results once.
+        Op::WindowAggregate(_) => Changelog::INSERTS,
         Op::Aggregate { calls, .. } => Changelog {
             // Without results there is nothing to update.
             updates: !calls.is_empty() || !of_inputs.is_inserts(),
@@ -133,7 +146,7 @@ fn can_leave_out(rel: &Rel) -> bool {
             by_key && can_leave_out(&rel.inputs[0])
         }
         Op::Watermark { .. } | Op::Union | Op::WindowTable(_) => rel.inputs.iter().all(can_leave_out),
-        Op::Aggregate { .. } => true,
+        Op::Aggregate { .. } | Op::WindowAggregate(_) => true,
         Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => true,
     }
 }
@@ -143,7 +156,7 @@ fn demand(mut rel: Rel, before: bool) -> Rel {
     rel.changelog.before = before && rel.changelog.updates;
     let below = match &rel.op {
         // What is summed up has to be taken out again.
-        Op::Aggregate { .. } => true,
+        Op::Aggregate { .. } | Op::WindowAggregate(_) => true,
         _ => before,
     };
     rel.map_inputs(&mut |input| demand(input, below))

@@ -2,7 +2,7 @@
 //!
 //! Order: columns that nobody reads are pruned; tables become sources with what is computed and
 //! watermarked right behind them, one form for all that read the same table in a job; adjacent
-//! Calcs become one; constant filters go; Calcs that do nothing go.
+//! Calcs become one; aggregations lay their windows themselves; constant filters go; Calcs that do nothing go.
 //!
 //! Last, when the shape is final, the kinds of rows on each edge are inferred (`changelog`).
 
@@ -10,6 +10,7 @@ mod changelog;
 mod constant_filters;
 mod expand_tables;
 mod expressions;
+mod lay_windows;
 mod merge_calcs;
 mod prune_columns;
 mod remove_identities;
@@ -39,6 +40,7 @@ pub(crate) fn optimize_query(query: Rel) -> Result<Rel> {
 
 fn all(queries: Vec<Rel>) -> Result<Vec<Rel>> {
     let pruned = queries.into_iter().map(prune_columns::apply).collect();
-    let last = |q| remove_identities::apply(constant_filters::apply(merge_calcs::apply(q)));
+    let merged = |q| merge_calcs::apply(lay_windows::apply(merge_calcs::apply(q)));
+    let last = |q| remove_identities::apply(constant_filters::apply(merged(q)));
     Ok(expand_tables::apply(pruned)?.into_iter().map(last).collect())
 }

@@ -6,7 +6,7 @@ use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{Expr, RowType, TypeKind};
 
 use super::expressions::{add_columns, remap};
-use crate::plan::{Op, Origin, ReadTable, Rel, WindowTable};
+use crate::plan::{Op, Origin, ReadTable, Rel, WindowAggregate, WindowTable};
 
 pub(super) fn apply(rel: Rel) -> Rel {
     let all: BTreeSet<usize> = (0..rel.output.fields.len()).collect();
@@ -79,6 +79,34 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
                 required.iter().map(|&i| match i < of_keys {
                     true => i,
                     false => of_keys + required.range(of_keys..i).count(),
+                }),
+            );
+        }
+        Op::WindowAggregate(spec) => {
+            let of_keys = spec.keys.len();
+            let of_results = of_keys + spec.calls.len();
+            let kept = |i: &usize| required.contains(&(of_keys + *i));
+            let calls = (0..spec.calls.len()).filter(kept).map(|i| spec.calls[i].clone());
+            let spec = WindowAggregate {
+                calls: calls.collect(),
+                ..spec.clone()
+            };
+            let mut used: BTreeSet<usize> = spec.columns().collect();
+            if used.is_empty() {
+                used.insert(cheapest(&rel.inputs[0]));
+            }
+            let spec = spec.remapped(&|i: usize| used.range(..i).count());
+            let results = required.range(of_keys..of_results);
+            let names = results.map(|&i| rel.output.fields[i].name.clone()).collect();
+            let calls = spec.calls.len();
+            let input = prune(rel.inputs.remove(0), &used);
+            let aggregate = Rel::window_aggregate(input, spec, names);
+            return some_columns(
+                aggregate,
+                required.iter().map(|&i| match i {
+                    i if i < of_keys => i,
+                    i if i < of_results => of_keys + required.range(of_keys..i).count(),
+                    i => i - of_results + of_keys + calls,
                 }),
             );
         }

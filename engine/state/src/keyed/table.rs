@@ -95,6 +95,7 @@ impl Table {
                 match value {
                     None => resolved.fresh.push(slot),
                     Some(value) => {
+                        self.slots.set_stored(slot);
                         resolved.loaded.push(slot);
                         resolved.values.data.extend_from_slice(&value);
                         resolved.values.ends.push(resolved.values.data.len());
@@ -169,7 +170,9 @@ impl Table {
             move |slot: &u32| slots.state(*slot) == wanted
         };
         let dirty: Vec<u32> = slots.iter().copied().filter(of(State::Dirty)).collect();
-        let removed: Vec<u32> = slots.iter().copied().filter(of(State::Removed)).collect();
+        let is_stored = |slot: &u32| self.slots.is_stored(*slot);
+        let removed = slots.iter().copied().filter(of(State::Removed));
+        let removed: Vec<u32> = removed.filter(is_stored).collect();
         if dirty.is_empty() && removed.is_empty() {
             return Ok(());
         }
@@ -180,6 +183,58 @@ impl Table {
             &self.family,
             dirty.iter().map(place).zip(rows.iter()),
             removed.iter().map(place),
-        )
+        )?;
+        dirty.into_iter().for_each(|slot| self.slots.set_stored(slot));
+        Ok(())
+    }
+
+    /// All keys that have state are in memory.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Whether a slot is that of a key with state.
+    pub fn is_live(&self, slot: u32) -> bool {
+        matches!(self.slots.state(slot), State::Clean | State::Dirty)
+    }
+
+    /// The keys of these slots have no state any more, and the slots are free at once.
+    pub fn release(&mut self, slots: &[u32]) -> Result<()> {
+        let stored = slots.iter().filter(|slot| self.slots.is_stored(**slot));
+        let places = stored.map(|slot| (self.slots.group(*slot), self.slots.key(*slot)));
+        self.store.write(&self.family, std::iter::empty(), places)?;
+        slots.iter().for_each(|slot| self.slots.remove(*slot));
+        Ok(())
+    }
+
+    /// The smallest key of a group in the store that is not below `from`.
+    pub fn stored_key(&self, group: u16, from: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.store.first_key(&self.family, group, from)
+    }
+
+    /// Rows of a group that are in the store and not in memory, whose key begins with `prefix`. `hash`
+    /// gives a key's hash as `resolve` was told it.
+    pub fn scan_stored(
+        &mut self,
+        group: u16,
+        prefix: &[u8],
+        hash: impl Fn(&[u8]) -> u64,
+        mut row: impl FnMut(&[u8], &[u8]),
+    ) -> Result<()> {
+        let mut key = prefix.to_vec();
+        let slots = &mut self.slots;
+        self.store.scan(&self.family, group, prefix, |rest, value| {
+            key.truncate(prefix.len());
+            key.extend_from_slice(rest);
+            if slots.find(&key, hash(&key)).is_none() {
+                row(&key, value);
+            }
+        })
+    }
+
+    /// Removes rows of a group from the store whose keys are not in memory.
+    pub fn forget<'a>(&mut self, group: u16, keys: impl Iterator<Item = &'a [u8]>) -> Result<()> {
+        let places = keys.map(|key| (group, key));
+        self.store.write(&self.family, std::iter::empty(), places)
     }
 }

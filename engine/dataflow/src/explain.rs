@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use millrace_expr::aggregate::AggregateCall;
+use millrace_expr::aggregate::{AggregateCall, AggregateFunction};
 use millrace_expr::{Expr, RowType, Scalar, TypeKind};
 
 use crate::graph::{Edge, Graph, Node, NodeId, Operator, Partitioning};
@@ -213,6 +213,22 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
                 format_window(&table.window, &time)
             )
         }
+        Operator::Expand(expansions) => {
+            let projects = expansions.iter().map(|expansion| {
+                let columns = (0..input.fields.len()).map(|i| {
+                    let name = column_name(input, i);
+                    match expansion.nulls.contains(&i) {
+                        true => format!("null AS {name}"),
+                        false => name,
+                    }
+                });
+                let id = format!("{} AS $e", expansion.id);
+                let columns: Vec<String> = columns.chain([id]).collect();
+                format!("{{{}}}", columns.join(", "))
+            });
+            let projects: Vec<String> = projects.collect();
+            format!("Expand(projects=[{}])", projects.join(", "))
+        }
         Operator::GroupAggregate(aggregate) => {
             let mut select: Vec<String> = aggregate.keys.iter().map(|&k| column_name(input, k)).collect();
             let results = node.output.fields.iter().skip(select.len());
@@ -220,7 +236,13 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
                 .calls
                 .iter()
                 .zip(results)
-                .map(|(call, field)| format!("{} AS {}", format_call(call, input), field.name))
+                .map(|(call, field)| {
+                    format!(
+                        "{} AS {}",
+                        format_call(call, input, aggregate.retracts),
+                        field.name
+                    )
+                })
                 .collect();
             select.extend(calls);
             let group_by = match aggregate.keys.as_slice() {
@@ -278,16 +300,30 @@ fn format_window(window: &Window, time: &str) -> String {
     format!("{name}(time_col=[{time}], {})", parts.join(", "))
 }
 
-/// A call of an aggregate function: `SUM(a) FILTER b`.
-fn format_call(call: &AggregateCall, input: &RowType) -> String {
-    let arg = call
+/// A call of an aggregate function: `SUM(DISTINCT a) FILTER b`; over rows that may be taken back,
+/// Flink's planner calls some of them otherwise.
+fn format_call(call: &AggregateCall, input: &RowType, retracts: bool) -> String {
+    let mut arg = call
         .arg
         .map_or("*".to_owned(), |column| column_name(input, column));
+    if call.distinct {
+        arg.insert_str(0, "DISTINCT ");
+    }
+    if let Some(separator) = &call.parameters.separator {
+        arg.push_str(&format!(", '{separator}'"));
+    }
     let filter = match call.filter {
         None => String::new(),
         Some(column) => format!(" FILTER {}", column_name(input, column)),
     };
-    format!("{}({arg}){filter}", call.function.name())
+    use AggregateFunction::*;
+    let nulls = match call.function {
+        JsonArrayAgg | JsonObjectAgg if call.parameters.ignore_nulls => "_ABSENT_ON_NULL",
+        JsonArrayAgg | JsonObjectAgg => "_NULL_ON_NULL",
+        _ => "",
+    };
+    let retract = if retracts { "_RETRACT" } else { "" };
+    format!("{}{nulls}{retract}({arg}){filter}", call.function.name())
 }
 
 fn column_name(input: &RowType, index: usize) -> String {

@@ -112,6 +112,8 @@ pub enum Operator {
     },
     /// Each row in each of its windows: its columns, then where the window starts and ends, and its time.
     WindowTable(WindowTable),
+    /// Each row once for each of these, in their order, with a column more for the number.
+    Expand(Vec<Expansion>),
     /// GROUP BY without windows: the output is the keys, then the calls' results.
     GroupAggregate(GroupAggregate),
     Sink(SinkSpec),
@@ -122,6 +124,15 @@ pub struct WindowTable {
     pub window: Window,
     /// The column of the event time; none goes by the clock.
     pub time: Option<usize>,
+}
+
+/// A row as it goes to one of several grouping sets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expansion {
+    /// Columns that are null, by index.
+    pub nulls: Vec<usize>,
+    /// What tells it from the others.
+    pub id: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

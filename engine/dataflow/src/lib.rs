@@ -11,7 +11,9 @@ pub mod job;
 pub mod table;
 pub mod window;
 
-pub use graph::{Changelog, Edge, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning, WindowTable};
+pub use graph::{
+    Changelog, Edge, Expansion, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning, WindowTable,
+};
 pub use job::{ChainedOperator, JobEdge, JobGraph, Vertex};
 pub use table::{MetadataField, SinkSpec, SourceSpec, TableSpec, WatermarkSpec};
 pub use window::Window;

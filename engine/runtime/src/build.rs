@@ -21,6 +21,7 @@ use crate::metrics::TaskMetrics;
 use crate::operators::Operator;
 use crate::operators::calc::Calc;
 use crate::operators::constraint::ConstraintEnforcer;
+use crate::operators::expand::Expand;
 use crate::operators::group_aggregate::GroupAggregate;
 use crate::operators::union::Union;
 use crate::operators::values::{self, ValuesReader};
@@ -168,6 +169,7 @@ impl SubtaskBuilder {
                     &node.output,
                     metrics.clone(),
                 )),
+                PlanOperator::Expand(expansions) => boxed(Expand::new(expansions.clone(), &node.output)),
                 PlanOperator::GroupAggregate(spec) => {
                     let input = chained.inputs.first().unwrap_or(&node.output);
                     let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;

@@ -158,6 +158,11 @@ impl Lowering {
                     output,
                 )
             }
+            Op::Expand(expansions) => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let operator = Operator::Expand(expansions.clone());
+                self.add("expand", owner, "Expand", operator, vec![input], output)
+            }
             Op::Aggregate { keys, calls } => {
                 let input = self.rel(&rel.inputs[0], owner);
                 let operator = Operator::GroupAggregate(GroupAggregate {
@@ -271,9 +276,12 @@ fn may_be_shared(rel: &Rel) -> bool {
             condition,
             projection,
         } => projection.iter().chain(condition).all(stable),
-        Op::Scan { .. } | Op::Watermark { .. } | Op::Union | Op::WindowTable(_) | Op::Aggregate { .. } => {
-            true
-        }
+        Op::Scan { .. }
+        | Op::Watermark { .. }
+        | Op::Union
+        | Op::WindowTable(_)
+        | Op::Expand(_)
+        | Op::Aggregate { .. } => true,
         // Each reader ends with its own rows.
         Op::Values { .. } | Op::Table { .. } => false,
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use millrace_connector_api::sink::SinkChangelog;
 use millrace_connector_api::source::SourceTraits;
+pub(crate) use millrace_dataflow::Expansion;
 use millrace_dataflow::{Changelog, SinkSpec, TableSpec, Window};
 use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{DataType, Expr, Field, RowType, TypeKind};
@@ -86,6 +87,8 @@ pub(crate) enum Op {
     },
     /// Each row in each of its windows: its columns, then `window_start`, `window_end`, `window_time`.
     WindowTable(WindowTable),
+    /// Each row once for each of these: its columns, some of them null, then the number `$e`.
+    Expand(Vec<Expansion>),
     /// GROUP BY: the output is the keys, which are columns of the input, then the calls' results.
     Aggregate {
         keys: Vec<usize>,
@@ -195,6 +198,17 @@ impl Rel {
         Rel::new(Op::WindowTable(spec), vec![input], output)
     }
 
+    /// Each row for each of the expansions, with a column more, which says for which.
+    pub fn expand(input: Rel, expansions: Vec<Expansion>) -> Rel {
+        let mut output = input.output.clone();
+        for (index, field) in output.fields.iter_mut().enumerate() {
+            field.data_type.nullable |= expansions.iter().any(|e| e.nulls.contains(&index));
+        }
+        let id = DataType::not_null(TypeKind::BigInt);
+        output.fields.push(Field::new("$e", id));
+        Rel::new(Op::Expand(expansions), vec![input], output)
+    }
+
     /// `names` are those of the calls' results.
     pub fn aggregate(input: Rel, keys: Vec<usize>, calls: Vec<AggregateCall>, names: Vec<String>) -> Rel {
         let of_keys = keys.iter().map(|k| input.output.fields[*k].clone());
@@ -246,7 +260,11 @@ impl Rel {
                 }
             }
             // What an update changes is no clock.
-            Op::Watermark { .. } | Op::Scan { .. } | Op::Values { .. } | Op::Aggregate { .. } => None,
+            Op::Watermark { .. }
+            | Op::Scan { .. }
+            | Op::Values { .. }
+            | Op::Expand(_)
+            | Op::Aggregate { .. } => None,
         }
     }
 

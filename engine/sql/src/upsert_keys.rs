@@ -27,6 +27,11 @@ pub(crate) fn of(rel: &Rel) -> Vec<KeySet> {
         }
         Op::Watermark { .. } => of(&rel.inputs[0]),
         Op::Aggregate { keys, .. } => vec![(0..keys.len()).collect()],
-        Op::Union | Op::WindowTable(_) | Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => Vec::new(),
+        Op::Union
+        | Op::WindowTable(_)
+        | Op::Expand(_)
+        | Op::Table { .. }
+        | Op::Scan { .. }
+        | Op::Values { .. } => Vec::new(),
     }
 }

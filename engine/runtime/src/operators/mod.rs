@@ -2,7 +2,9 @@
 
 pub mod calc;
 pub mod constraint;
+pub mod expand;
 pub mod group_aggregate;
+mod groups;
 pub mod union;
 pub mod values;
 pub mod watermark;

@@ -85,7 +85,7 @@ fn provide(rel: Rel) -> Rel {
     };
     rel.changelog = match &rel.op {
         Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => Changelog::INSERTS,
-        Op::Calc { .. } | Op::Watermark { .. } | Op::Union | Op::WindowTable(_) => of_inputs,
+        Op::Calc { .. } | Op::Watermark { .. } | Op::Union | Op::WindowTable(_) | Op::Expand(_) => of_inputs,
         Op::Aggregate { calls, .. } => Changelog {
             // Without results there is nothing to update.
             updates: !calls.is_empty() || !of_inputs.is_inserts(),
@@ -113,7 +113,9 @@ fn can_leave_out(rel: &Rel) -> bool {
             });
             by_key && can_leave_out(&rel.inputs[0])
         }
-        Op::Watermark { .. } | Op::Union | Op::WindowTable(_) => rel.inputs.iter().all(can_leave_out),
+        Op::Watermark { .. } | Op::Union | Op::WindowTable(_) | Op::Expand(_) => {
+            rel.inputs.iter().all(can_leave_out)
+        }
         Op::Aggregate { .. } => true,
         Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => true,
     }

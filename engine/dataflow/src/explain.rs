@@ -6,7 +6,7 @@ use std::fmt::Write;
 use millrace_expr::aggregate::{AggregateCall, AggregateFunction};
 use millrace_expr::{Expr, RowType, Scalar, TypeKind};
 
-use crate::graph::{Edge, Graph, Node, NodeId, Operator, Partitioning};
+use crate::graph::{Edge, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning};
 use crate::window::Window;
 
 /// The path before a table's name. There is one catalog with one database.
@@ -229,27 +229,59 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
             let projects: Vec<String> = projects.collect();
             format!("Expand(projects=[{}])", projects.join(", "))
         }
-        Operator::GroupAggregate(aggregate) => {
+        Operator::GroupAggregate(aggregate) | Operator::GlobalGroupAggregate(aggregate) => {
+            let (name, states) = match &node.operator {
+                Operator::GroupAggregate(_) => ("GroupAggregate", None),
+                _ => ("GlobalGroupAggregate", Some(state_names(aggregate, input))),
+            };
             let mut select: Vec<String> = aggregate.keys.iter().map(|&k| column_name(input, k)).collect();
             let results = node.output.fields.iter().skip(select.len());
             let calls: Vec<String> = aggregate
                 .calls
                 .iter()
                 .zip(results)
-                .map(|(call, field)| {
-                    format!(
-                        "{} AS {}",
-                        format_call(call, input, aggregate.retracts),
-                        field.name
-                    )
+                .enumerate()
+                .map(|(i, (call, field))| {
+                    let call = match &states {
+                        None => format_call(call, input, aggregate.retracts),
+                        Some(states) => {
+                            let retract = if aggregate.retracts { "_RETRACT" } else { "" };
+                            format!("{}{retract}({})", call.function.name(), states[i])
+                        }
+                    };
+                    format!("{call} AS {}", field.name)
                 })
                 .collect();
             select.extend(calls);
-            let group_by = match aggregate.keys.as_slice() {
-                [] => String::new(),
-                keys => format!("groupBy=[{}], ", column_names(input, keys)),
-            };
-            format!("GroupAggregate({group_by}select=[{}])", select.join(", "))
+            format!(
+                "{name}({}select=[{}])",
+                group_by(aggregate, input),
+                select.join(", ")
+            )
+        }
+        Operator::LocalGroupAggregate(aggregate) => {
+            let mut select: Vec<String> = aggregate.keys.iter().map(|&k| column_name(input, k)).collect();
+            if aggregate.retracts {
+                let count = node.output.fields.get(select.len());
+                let count = count.map_or("count1", |field| field.name.as_str());
+                select.push(format!("COUNT_RETRACT(*) AS {count}"));
+            }
+            let states = state_names(aggregate, &node.output);
+            for (call, state) in aggregate.calls.iter().zip(states) {
+                let state = match state.contains(", ") {
+                    true => format!("({state})"),
+                    false => state,
+                };
+                select.push(format!(
+                    "{} AS {state}",
+                    format_call(call, input, aggregate.retracts)
+                ));
+            }
+            format!(
+                "LocalGroupAggregate({}select=[{}])",
+                group_by(aggregate, input),
+                select.join(", ")
+            )
         }
         Operator::ConstraintEnforcer { not_null, drop } => {
             let names: Vec<_> = not_null.iter().map(|&i| column_name(input, i)).collect();
@@ -269,6 +301,31 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
             )
         }
     }
+}
+
+fn group_by(aggregate: &GroupAggregate, input: &RowType) -> String {
+    match aggregate.keys.as_slice() {
+        [] => String::new(),
+        keys => format!("groupBy=[{}], ", column_names(input, keys)),
+    }
+}
+
+/// The columns of each call's state in a row between the two phases.
+fn state_names(aggregate: &GroupAggregate, row: &RowType) -> Vec<String> {
+    let mut at = aggregate.keys.len() + usize::from(aggregate.retracts);
+    let fields = |call: &AggregateCall| {
+        call.accumulator(aggregate.retracts, 0)
+            .map_or(0, |accumulator| accumulator.fields().len())
+    };
+    aggregate
+        .calls
+        .iter()
+        .map(|call| {
+            let columns: Vec<usize> = (at..at + fields(call)).collect();
+            at += columns.len();
+            column_names(row, &columns)
+        })
+        .collect()
 }
 
 fn column_names(input: &RowType, columns: &[usize]) -> String {

@@ -116,6 +116,11 @@ pub enum Operator {
     Expand(Vec<Expansion>),
     /// GROUP BY without windows: the output is the keys, then the calls' results.
     GroupAggregate(GroupAggregate),
+    /// The first of two phases: for each bundle of rows its groups' states. The output is the keys, the
+    /// number of rows where they can be taken back, and the fields of the calls' states.
+    LocalGroupAggregate(GroupAggregate),
+    /// The second, over what the first one gives; the calls' arguments are those of the first.
+    GlobalGroupAggregate(GroupAggregate),
     Sink(SinkSpec),
 }
 
@@ -142,12 +147,27 @@ pub struct GroupAggregate {
     pub calls: Vec<AggregateCall>,
     /// The input takes rows back.
     pub retracts: bool,
+    /// Results are given for many rows at once; both phases have it.
+    #[serde(default)]
+    pub mini_batch: Option<MiniBatch>,
+}
+
+/// When rows that wait are worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MiniBatch {
+    /// So many rows wait at most.
+    pub rows: usize,
+    /// So long the first of them waits at most.
+    pub latency_millis: i64,
 }
 
 impl Operator {
     /// Whether it keeps state by key, and has to get all rows of a key in one subtask.
     pub fn is_keyed(&self) -> bool {
-        matches!(self, Operator::GroupAggregate(_))
+        matches!(
+            self,
+            Operator::GroupAggregate(_) | Operator::GlobalGroupAggregate(_)
+        )
     }
 }
 

@@ -12,7 +12,8 @@ pub mod table;
 pub mod window;
 
 pub use graph::{
-    Changelog, Edge, Expansion, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning, WindowTable,
+    Changelog, Edge, Expansion, Graph, GroupAggregate, MiniBatch, Node, NodeId, Operator, Partitioning,
+    WindowTable,
 };
 pub use job::{ChainedOperator, JobEdge, JobGraph, Vertex};
 pub use table::{MetadataField, SinkSpec, SourceSpec, TableSpec, WatermarkSpec};

@@ -6,6 +6,8 @@ pub mod calc;
 pub mod constraint;
 pub mod expand;
 pub mod group_aggregate;
+#[cfg(test)]
+mod group_tests;
 mod groups;
 pub mod local_group_aggregate;
 pub mod union;

@@ -64,15 +64,6 @@ pub(super) fn aggregate(parser: &mut Parser) -> Result<Expr> {
     };
     values.insert(0, on_null(parser, otherwise));
     parser.expect_token(&Token::RParen)?;
-    let mut filter = None;
-    if accept(parser, &["FILTER"]) {
-        parser.expect_token(&Token::LParen)?;
-        if !accept(parser, &["WHERE"]) {
-            return Err(to_parser_error(expected(parser, "WHERE")));
-        }
-        filter = Some(Box::new(parser.parse_expr()?));
-        parser.expect_token(&Token::RParen)?;
-    }
     let name = Ident {
         value: name,
         quote_style: None,
@@ -81,11 +72,7 @@ pub(super) fn aggregate(parser: &mut Parser) -> Result<Expr> {
     let args = values
         .into_iter()
         .map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)));
-    let mut call = function(name, args.collect());
-    if let Expr::Function(call) = &mut call {
-        call.filter = filter;
-    }
-    Ok(call)
+    Ok(function(name, args.collect()))
 }
 
 /// `IS [NOT] JSON [VALUE | OBJECT | ARRAY | SCALAR]` behind an expression.

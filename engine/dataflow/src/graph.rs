@@ -115,8 +115,15 @@ pub enum Operator {
     /// GROUP BY with windows: the output is the keys, the calls' results, then where the window starts
     /// and ends, and its time.
     WindowAggregate(WindowAggregate),
+    /// Each row once for each of these, in their order, with a column more for the number.
+    Expand(Vec<Expansion>),
     /// GROUP BY without windows: the output is the keys, then the calls' results.
     GroupAggregate(GroupAggregate),
+    /// The first of two phases: for each bundle of rows its groups' states. The output is the keys, the
+    /// number of rows where they can be taken back, and the fields of the calls' states.
+    LocalGroupAggregate(GroupAggregate),
+    /// The second, over what the first one gives; the calls' arguments are those of the first.
+    GlobalGroupAggregate(GroupAggregate),
     Sink(SinkSpec),
 }
 
@@ -127,6 +134,15 @@ pub struct WindowTable {
     pub time: Option<usize>,
 }
 
+/// A row as it goes to one of several grouping sets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expansion {
+    /// Columns that are null, by index.
+    pub nulls: Vec<usize>,
+    /// What tells it from the others.
+    pub id: i64,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupAggregate {
     /// Columns of the input, by index.
@@ -134,6 +150,18 @@ pub struct GroupAggregate {
     pub calls: Vec<AggregateCall>,
     /// The input takes rows back.
     pub retracts: bool,
+    /// Results are given for many rows at once; both phases have it.
+    #[serde(default)]
+    pub mini_batch: Option<MiniBatch>,
+}
+
+/// When rows that wait are worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MiniBatch {
+    /// So many rows wait at most.
+    pub rows: usize,
+    /// So long the first of them waits at most.
+    pub latency_millis: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -163,7 +191,10 @@ pub enum Windowing {
 impl Operator {
     /// Whether it keeps state by key, and has to get all rows of a key in one subtask.
     pub fn is_keyed(&self) -> bool {
-        matches!(self, Operator::GroupAggregate(_) | Operator::WindowAggregate(_))
+        matches!(
+            self,
+            Operator::GroupAggregate(_) | Operator::GlobalGroupAggregate(_) | Operator::WindowAggregate(_)
+        )
     }
 }
 

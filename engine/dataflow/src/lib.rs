@@ -12,8 +12,8 @@ pub mod table;
 pub mod window;
 
 pub use graph::{
-    Changelog, Edge, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning, WindowAggregate,
-    WindowTable, Windowing,
+    Changelog, Edge, Expansion, Graph, GroupAggregate, MiniBatch, Node, NodeId, Operator, Partitioning,
+    WindowAggregate, WindowTable, Windowing,
 };
 pub use job::{ChainedOperator, JobEdge, JobGraph, Vertex};
 pub use table::{MetadataField, SinkSpec, SourceSpec, TableSpec, WatermarkSpec};

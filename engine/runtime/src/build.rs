@@ -8,7 +8,10 @@ use millrace_connector_api::sink::SinkContext;
 use millrace_connector_api::source::SourceContext;
 use millrace_connector_api::{Registry, Waker};
 use millrace_core::{Configuration, Error, Result, key_group, options};
-use millrace_dataflow::{Operator as PlanOperator, Partitioning, Vertex, Window, Windowing};
+use millrace_dataflow::{
+    GroupAggregate as GroupAggregateSpec, MiniBatch, Operator as PlanOperator, Partitioning, Vertex, Window,
+    Windowing,
+};
 use millrace_expr::compile::Session;
 use millrace_expr::text::zone::{self, Zone};
 use millrace_state::keyed::{KeyedFiles, KeyedResources};
@@ -19,9 +22,13 @@ use crate::control::{Command, Reporter};
 use crate::gate::InputGate;
 use crate::metrics::TaskMetrics;
 use crate::operators::Operator;
+use crate::operators::bundle::Bundle;
+use crate::operators::bundled_group_aggregate::{BundledGroupAggregate, Form};
 use crate::operators::calc::Calc;
 use crate::operators::constraint::ConstraintEnforcer;
+use crate::operators::expand::Expand;
 use crate::operators::group_aggregate::GroupAggregate;
+use crate::operators::local_group_aggregate::LocalGroupAggregate;
 use crate::operators::session_aggregate::SessionAggregate;
 use crate::operators::union::Union;
 use crate::operators::values::{self, ValuesReader};
@@ -170,16 +177,41 @@ impl SubtaskBuilder {
                     &node.output,
                     metrics.clone(),
                 )),
-                PlanOperator::GroupAggregate(spec) => {
+                PlanOperator::Expand(expansions) => boxed(Expand::new(expansions.clone(), &node.output)),
+                PlanOperator::LocalGroupAggregate(spec) => {
+                    let input = chained.inputs.first().unwrap_or(&node.output);
+                    let local = LocalGroupAggregate::new(spec, input, &node.output)?;
+                    boxed(Bundle::new(local, mini_batch(spec, &node.name)?))
+                }
+                PlanOperator::GroupAggregate(spec) | PlanOperator::GlobalGroupAggregate(spec) => {
                     let input = chained.inputs.first().unwrap_or(&node.output);
                     let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
-                    boxed(GroupAggregate::new(
-                        spec,
-                        node.changelog,
-                        input,
-                        &node.output,
-                        backend,
-                    )?)
+                    let form = match &node.operator {
+                        PlanOperator::GlobalGroupAggregate(_) => Form::States,
+                        _ => Form::Rows,
+                    };
+                    match (form, spec.mini_batch) {
+                        (Form::Rows, None) => boxed(GroupAggregate::new(
+                            spec,
+                            node.changelog,
+                            input,
+                            &node.output,
+                            backend,
+                        )?),
+                        _ => {
+                            let limits = mini_batch(spec, &node.name)?;
+                            let output = &node.output;
+                            let aggregate = BundledGroupAggregate::new(
+                                spec,
+                                form,
+                                node.changelog,
+                                input,
+                                output,
+                                backend,
+                            )?;
+                            boxed(Bundle::new(aggregate, limits))
+                        }
+                    }
                 }
                 PlanOperator::WindowAggregate(spec) => {
                     let input = chained.inputs.first().unwrap_or(&node.output);
@@ -237,6 +269,13 @@ impl SubtaskBuilder {
         let gate = (!inputs.is_empty()).then(|| InputGate::new(inputs));
         Ok(Subtask::new(links, gate, commands, reporter, metrics))
     }
+}
+
+fn mini_batch(spec: &GroupAggregateSpec, operator: &str) -> Result<MiniBatch> {
+    spec.mini_batch.ok_or_else(|| {
+        Error::internal("an aggregation in two phases was planned without mini-batches")
+            .with_detail(operator.to_owned())
+    })
 }
 
 fn keyless(operator: &str) -> Error {

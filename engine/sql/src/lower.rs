@@ -8,11 +8,15 @@ use millrace_dataflow::{
 };
 use millrace_expr::{Expr, RowType, function};
 
+use crate::aggregation::Aggregation;
 use crate::plan::{InsertPlan, Op, ReadTable, Rel, ScanColumn};
 use crate::uids;
 
-pub(crate) fn lower(inserts: Vec<InsertPlan>) -> Graph {
-    let mut lowering = Lowering::default();
+pub(crate) fn lower(inserts: Vec<InsertPlan>, aggregation: Aggregation) -> Graph {
+    let mut lowering = Lowering {
+        aggregation,
+        ..Lowering::default()
+    };
     for insert in inserts {
         lowering.insert(insert);
     }
@@ -21,8 +25,11 @@ pub(crate) fn lower(inserts: Vec<InsertPlan>) -> Graph {
 }
 
 /// The graph of a query that nobody reads, for EXPLAIN.
-pub(crate) fn query(rel: Rel) -> Graph {
-    let mut lowering = Lowering::default();
+pub(crate) fn query(rel: Rel, aggregation: Aggregation) -> Graph {
+    let mut lowering = Lowering {
+        aggregation,
+        ..Lowering::default()
+    };
     lowering.rel(&rel, "query");
     lowering.graph
 }
@@ -30,6 +37,7 @@ pub(crate) fn query(rel: Rel) -> Graph {
 #[derive(Default)]
 struct Lowering {
     graph: Graph,
+    aggregation: Aggregation,
     /// What each node that may be shared was made from.
     made: Vec<(Rel, NodeId)>,
     /// The text of each sink's query.
@@ -178,23 +186,20 @@ impl Lowering {
                 self.exchange(id, 0, &spec.keys);
                 id
             }
+            Op::Expand(expansions) => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let operator = Operator::Expand(expansions.clone());
+                self.add("expand", owner, "Expand", operator, vec![input], output)
+            }
             Op::Aggregate { keys, calls } => {
                 let input = self.rel(&rel.inputs[0], owner);
-                let operator = Operator::GroupAggregate(GroupAggregate {
+                let plan = GroupAggregate {
                     keys: keys.clone(),
                     calls: calls.clone(),
                     retracts: !rel.inputs[0].changelog.is_inserts(),
-                });
-                let id = self.add(
-                    "group-aggregate",
-                    owner,
-                    "GroupAggregate",
-                    operator,
-                    vec![input],
-                    output,
-                );
-                self.exchange(id, 0, keys);
-                id
+                    mini_batch: self.aggregation.mini_batch,
+                };
+                self.aggregate(plan, owner, input, output)
             }
         };
         self.graph.nodes[id].changelog = rel.changelog;
@@ -230,6 +235,39 @@ impl Lowering {
             output,
         );
         self.graph.nodes[id].parallelism = table.traits.parallelism;
+        id
+    }
+
+    /// An aggregation, in one phase or in two. The state of its groups is the same in both.
+    fn aggregate(&mut self, plan: GroupAggregate, owner: &str, input: NodeId, output: RowType) -> NodeId {
+        let states = self.aggregation.states(&plan);
+        let (operator, input) = match states {
+            None => (Operator::GroupAggregate(plan.clone()), input),
+            Some(states) => {
+                let keys = plan.keys.iter();
+                let keys = keys.map(|key| self.graph.nodes[input].output.fields[*key].clone());
+                let row = distinct_names(RowType::new(keys.chain(states).collect()));
+                let local = self.add(
+                    "local-group-aggregate",
+                    owner,
+                    "LocalGroupAggregate",
+                    Operator::LocalGroupAggregate(plan.clone()),
+                    vec![input],
+                    row,
+                );
+                let global = GroupAggregate {
+                    keys: (0..plan.keys.len()).collect(),
+                    ..plan.clone()
+                };
+                (Operator::GlobalGroupAggregate(global), local)
+            }
+        };
+        let (name, keys) = match &operator {
+            Operator::GlobalGroupAggregate(global) => ("GlobalGroupAggregate", global.keys.clone()),
+            _ => ("GroupAggregate", plan.keys),
+        };
+        let id = self.add("group-aggregate", owner, name, operator, vec![input], output);
+        self.exchange(id, 0, &keys);
         id
     }
 
@@ -296,6 +334,7 @@ fn may_be_shared(rel: &Rel) -> bool {
         | Op::Union
         | Op::WindowTable(_)
         | Op::WindowAggregate(_)
+        | Op::Expand(_)
         | Op::Aggregate { .. } => true,
         // Each reader ends with its own rows.
         Op::Values { .. } | Op::Table { .. } => false,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use millrace_connector_api::sink::SinkChangelog;
 use millrace_connector_api::source::SourceTraits;
+pub(crate) use millrace_dataflow::Expansion;
 use millrace_dataflow::{Changelog, SinkSpec, TableSpec, Window, Windowing};
 use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{DataType, Expr, Field, RowType, TypeKind};
@@ -89,6 +90,8 @@ pub(crate) enum Op {
     /// GROUP BY with a window: the output is the keys, the calls' results, then `window_start`,
     /// `window_end`, `window_time`.
     WindowAggregate(WindowAggregate),
+    /// Each row once for each of these: its columns, some of them null, then the number `$e`.
+    Expand(Vec<Expansion>),
     /// GROUP BY: the output is the keys, which are columns of the input, then the calls' results.
     Aggregate {
         keys: Vec<usize>,
@@ -274,6 +277,17 @@ impl Rel {
         Rel::new(Op::WindowTable(spec), vec![input], output)
     }
 
+    /// Each row for each of the expansions, with a column more, which says for which.
+    pub fn expand(input: Rel, expansions: Vec<Expansion>) -> Rel {
+        let mut output = input.output.clone();
+        for (index, field) in output.fields.iter_mut().enumerate() {
+            field.data_type.nullable |= expansions.iter().any(|e| e.nulls.contains(&index));
+        }
+        let id = DataType::not_null(TypeKind::BigInt);
+        output.fields.push(Field::new("$e", id));
+        Rel::new(Op::Expand(expansions), vec![input], output)
+    }
+
     /// `names` are those of the calls' results.
     pub fn window_aggregate(input: Rel, spec: WindowAggregate, names: Vec<String>) -> Rel {
         let of_keys = spec.keys.iter().map(|k| input.output.fields[*k].clone());
@@ -340,7 +354,11 @@ impl Rel {
                 false => None,
             },
             // What an update changes is no clock.
-            Op::Watermark { .. } | Op::Scan { .. } | Op::Values { .. } | Op::Aggregate { .. } => None,
+            Op::Watermark { .. }
+            | Op::Scan { .. }
+            | Op::Values { .. }
+            | Op::Expand(_)
+            | Op::Aggregate { .. } => None,
         }
     }
 
@@ -367,6 +385,13 @@ impl Rel {
                 is_proctime: spec.is_proctime(),
                 time: spec.time.clone(),
             }),
+            Op::Expand(expansions) => match expansions.iter().any(|e| e.nulls.contains(&column)) {
+                true => None,
+                false if column < self.inputs[0].output.fields.len() => {
+                    self.inputs[0].window_property(column)
+                }
+                false => None,
+            },
             Op::Table { .. }
             | Op::Scan { .. }
             | Op::Watermark { .. }

@@ -31,6 +31,11 @@ pub(crate) fn of(rel: &Rel) -> Vec<KeySet> {
             vec![(0..spec.keys.len()).chain([start, start + 1]).collect()]
         }
         Op::Aggregate { keys, .. } => vec![(0..keys.len()).collect()],
-        Op::Union | Op::WindowTable(_) | Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => Vec::new(),
+        Op::Union
+        | Op::WindowTable(_)
+        | Op::Expand(_)
+        | Op::Table { .. }
+        | Op::Scan { .. }
+        | Op::Values { .. } => Vec::new(),
     }
 }

@@ -55,16 +55,17 @@ impl Comparison {
 
     /// The rows such that equal changelogs give equal lists.
     fn normal(&self, rows: &[String]) -> Vec<String> {
+        let rows: Vec<String> = rows.iter().map(|row| with_sorted_maps(row)).collect();
         match self {
-            Comparison::Rows => rows.to_vec(),
+            Comparison::Rows => rows,
             Comparison::Set => {
-                let mut rows = rows.to_vec();
+                let mut rows = rows;
                 rows.sort();
                 rows
             }
             Comparison::Changelog(columns) => {
                 let mut keys: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
-                for row in rows {
+                for row in &rows {
                     let values = values(row);
                     let key = columns.iter().map(|c| values[*c].clone()).collect();
                     keys.entry(key).or_default().push(row.clone());
@@ -73,7 +74,7 @@ impl Comparison {
             }
             Comparison::Table => {
                 let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
-                for row in rows {
+                for row in &rows {
                     let (kind, values) = row.split_at(2);
                     *counts.entry(values).or_default() += if kind.starts_with('+') { 1 } else { -1 };
                 }
@@ -89,6 +90,39 @@ impl Comparison {
 
 fn count(rows: &[String], row: &String) -> usize {
     rows.iter().filter(|r| *r == row).count()
+}
+
+/// Nobody promises the order of a map's entries: here they are sorted, those of `{...}` within others
+/// before them.
+fn with_sorted_maps(row: &str) -> String {
+    let mut open: Vec<Vec<String>> = Vec::new();
+    let mut text = String::new();
+    for c in row.chars() {
+        match c {
+            '{' => {
+                open.push(vec![std::mem::take(&mut text)]);
+            }
+            ',' if !open.is_empty() => {
+                if let Some(entries) = open.last_mut() {
+                    entries.push(std::mem::take(&mut text).trim().to_owned());
+                }
+            }
+            '}' if !open.is_empty() => {
+                if let Some(mut entries) = open.pop() {
+                    entries.push(std::mem::take(&mut text).trim().to_owned());
+                    let before = entries.remove(0);
+                    entries.sort();
+                    text = format!("{before}{{{}}}", entries.join(", "));
+                }
+            }
+            _ => text.push(c),
+        }
+    }
+    // What was opened and not closed is no map.
+    while let Some(entries) = open.pop() {
+        text = format!("{}{{{}", entries.join(","), text);
+    }
+    text
 }
 
 /// The values of `+I[a, [b, c], {d=e}]`, as text.

@@ -1,8 +1,15 @@
 //! Operators between the source and the sink of a chain, one file each.
 
+pub mod bundle;
+pub mod bundled_group_aggregate;
 pub mod calc;
 pub mod constraint;
+pub mod expand;
 pub mod group_aggregate;
+#[cfg(test)]
+mod group_tests;
+mod groups;
+pub mod local_group_aggregate;
 pub mod session_aggregate;
 pub mod union;
 pub mod values;
@@ -27,6 +34,11 @@ pub trait Operator: Send {
 
     /// Called when nothing comes at present and from time to time; for timers.
     fn tick(&mut self, _now_millis: i64, _out: &mut Vec<Element>) -> Result<()> {
+        Ok(())
+    }
+
+    /// A barrier is about to pass: what waits for more rows goes out before it.
+    fn before_barrier(&mut self, _out: &mut Vec<Element>) -> Result<()> {
         Ok(())
     }
 

@@ -15,8 +15,8 @@ use millrace_expr::RowType;
 use millrace_expr::text::zone::Zone;
 use millrace_state::keyed::{KeyedBackend, Table};
 
-use super::group_aggregate::Calls;
-use super::window_aggregate::{restored_progress, update};
+use super::groups::{State, with_maps};
+use super::window_aggregate::restored_progress;
 use super::window_table::bounds_columns;
 use super::{Operator, kernel, now_millis};
 use crate::element::{Batch, Element};
@@ -60,7 +60,7 @@ struct Sessions {
 /// The accumulators of each key's sessions.
 struct States {
     table: Table,
-    calls: Calls,
+    state: State,
 }
 
 /// Bytes of a stored session.
@@ -137,11 +137,11 @@ fn decode(stored: &[u8]) -> Result<Vec<Session>> {
 
 impl States {
     fn open(plan: &Plan, backend: &KeyedBackend) -> Result<Self> {
-        let calls = Calls::new(&plan.calls, plan.retracts)?;
-        let bytes = calls.slot_bytes();
+        let state = State::new(&plan.calls, plan.retracts)?;
+        let bytes = state.slot_bytes();
         Ok(States {
             table: Table::open(&backend.store, "states", bytes, backend.cache_bytes / 2)?,
-            calls,
+            state,
         })
     }
 
@@ -161,15 +161,15 @@ impl States {
         }
         let mut slots = Vec::with_capacity(full.len());
         let resolved = self.table.resolve(&full, &hashes, &groups, &mut slots)?;
-        self.calls.resize(self.table.width());
-        self.calls.reset(&resolved.fresh);
-        self.calls.load(&resolved.loaded, &resolved.values)?;
+        self.state.resize(self.table.width());
+        self.state.reset(&resolved.fresh);
+        self.state.load(&resolved.loaded, &resolved.values)?;
         Ok(slots)
     }
 
     fn make_room(&mut self, rows: usize) -> Result<()> {
-        let calls = &self.calls;
-        self.table.make_room(rows, |slots, out| calls.store(slots, out))
+        let state = &self.state;
+        self.table.make_room(rows, |slots, out| state.encode(slots, out))
     }
 }
 
@@ -234,7 +234,8 @@ impl SessionAggregate {
                 &part
             }
         };
-        update(&mut self.states.calls, change, &slots)?;
+        let States { table, state } = &mut self.states;
+        with_maps(table, state, |state, maps| state.update(change, &slots, maps))?;
         self.states.table.changed(slots);
         pending.rows.clear();
         pending.states.clear();
@@ -246,9 +247,9 @@ impl SessionAggregate {
         self.states.make_room(sessions.len())?;
         let of_sessions = sessions.iter().map(|session| (key, session.state));
         let slots = self.states.resolve(of_sessions, self.max_parallelism)?;
-        let states = self.states.calls.states(&slots[1..])?;
+        let states = self.states.state.columns(&slots[1..])?;
         self.states
-            .calls
+            .state
             .merge(&vec![slots[0]; slots.len() - 1], &states)?;
         self.states.table.changed([slots[0]]);
         self.states.table.release(&slots[1..])
@@ -287,7 +288,7 @@ impl SessionAggregate {
         let slots = self.states.resolve(states, self.max_parallelism)?;
         let is_there: Vec<bool> = slots
             .iter()
-            .map(|slot| self.states.calls.is_there(*slot))
+            .map(|slot| self.states.state.is_there(*slot))
             .collect();
         let mut flags = is_there.iter();
         over.retain(|_| flags.next() == Some(&true));
@@ -295,7 +296,10 @@ impl SessionAggregate {
         let kept: Vec<u32> = kept.map(|(slot, _)| *slot).collect();
         if !kept.is_empty() {
             let mut columns = self.codec.decode(over.iter().map(|(key, _)| *key))?;
-            columns.extend(self.states.calls.values(&kept)?);
+            let States { table, state } = &mut self.states;
+            columns.extend(with_maps(table, state, |state, maps| {
+                state.calls.values(&kept, maps)
+            })?);
             let (starts, ends): (Vec<i64>, Vec<i64>) = over.iter().map(|(_, s)| (s.start, s.end)).unzip();
             let times = ends.iter().map(|end| self.windows.time(*end)).collect();
             let fields = &self.schema.fields()[columns.len()..];
@@ -403,8 +407,8 @@ impl Operator for SessionAggregate {
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
         self.sessions.flush()?;
-        let calls = &self.states.calls;
-        self.states.table.flush(|slots, out| calls.store(slots, out))?;
+        let state = &self.states.state;
+        self.states.table.flush(|slots, out| state.encode(slots, out))?;
         self.timers.flush()?;
         Ok(vec![self.progress.to_be_bytes().to_vec()])
     }

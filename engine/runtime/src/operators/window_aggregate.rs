@@ -13,11 +13,11 @@ use millrace_core::row::{RowCodec, Rows};
 use millrace_core::{Error, Result, key_group};
 use millrace_dataflow::WindowAggregate as Plan;
 use millrace_expr::RowType;
-use millrace_expr::aggregate::Input;
+use millrace_expr::aggregate::HeapMaps;
 use millrace_expr::text::zone::Zone;
 use millrace_state::keyed::{KeyedBackend, Table};
 
-use super::group_aggregate::{Calls, passing, retractions};
+use super::groups::{State, with_maps};
 use super::window_table::bounds_columns;
 use super::{Operator, kernel, now_millis};
 use crate::element::{Batch, Element};
@@ -35,7 +35,7 @@ pub struct WindowAggregate {
     windows: Windows,
     slices: Slices,
     /// Where results come together that are not those of one slice in memory.
-    merged: Calls,
+    merged: State,
     max_parallelism: u16,
     /// The watermark, or the time by the clock, up to which windows are over.
     progress: i64,
@@ -46,7 +46,7 @@ pub struct WindowAggregate {
 /// What is kept of each slice and key.
 struct Slices {
     table: Table,
-    calls: Calls,
+    state: State,
     /// The slices that hold rows. Slots of theirs that are in memory, and some that no longer are.
     held: BTreeMap<Slice, Vec<u32>>,
     of_slot: Vec<Slice>,
@@ -84,16 +84,15 @@ fn hash_in(slice: Slice, hash: u64) -> u64 {
 
 impl Slices {
     fn open(plan: &Plan, backend: &KeyedBackend) -> Result<Self> {
-        let calls = Calls::new(&plan.calls, plan.retracts)?;
-        let table = Table::open(
-            &backend.store,
-            "slices",
-            calls.slot_bytes() + size_of::<Slice>() + size_of::<u32>(),
-            backend.cache_bytes,
-        )?;
+        let state = State::new(&plan.calls, plan.retracts)?;
+        let bytes = state.slot_bytes() + size_of::<Slice>() + size_of::<u32>();
+        let table = Table::open(&backend.store, "slices", bytes, backend.cache_bytes)?;
         let mut slices = Slices {
-            table,
-            calls,
+            table: match state.calls.uses_maps() {
+                false => table,
+                true => table.with_maps("slices-maps")?,
+            },
+            state,
             held: BTreeMap::new(),
             of_slot: Vec::new(),
             groups: backend.groups(),
@@ -123,7 +122,7 @@ impl Slices {
     /// Brings keys of slices into memory: the slot of each row. `hashes` are the keys' own.
     fn resolve(&mut self, slices: &[Slice], keys: &Rows, hashes: &[u64], most: u16) -> Result<Vec<u32>> {
         self.table
-            .make_room(keys.len(), |slots, out| self.calls.store(slots, out))?;
+            .make_room(keys.len(), |slots, out| self.state.encode(slots, out))?;
         let mut full = Rows::default();
         full.data.reserve(keys.data.len() + PREFIX * keys.len());
         full.ends.reserve(keys.len());
@@ -139,10 +138,10 @@ impl Slices {
         let mut slots = Vec::with_capacity(keys.len());
         let resolved = self.table.resolve(&full, &hashes_in, &groups, &mut slots)?;
         let width = self.table.width();
-        self.calls.resize(width);
+        self.state.resize(width);
         self.of_slot.resize(width, Slice::default());
-        self.calls.reset(&resolved.fresh);
-        self.calls.load(&resolved.loaded, &resolved.values)?;
+        self.state.reset(&resolved.fresh);
+        self.state.load(&resolved.loaded, &resolved.values)?;
         if !resolved.fresh.is_empty() || !resolved.loaded.is_empty() {
             for slot in resolved.fresh.iter().chain(&resolved.loaded) {
                 self.of_slot[*slot as usize] = Slice::NONE;
@@ -170,31 +169,32 @@ impl Slices {
         slots
     }
 
-    /// Keys and states of a slice that are in the store only, by key group.
-    fn stored(&mut self, slice: Slice, group: u16) -> Result<(Rows, Rows)> {
-        let (mut keys, mut values) = (Rows::default(), Rows::default());
+    /// Keys and states of a slice in a key group that are in the store only, until `row` has enough.
+    fn stored(&mut self, slice: Slice, group: u16, mut row: impl FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
         let start = prefix(slice);
         let hash = |key: &[u8]| hash_in(slice, key_group::hash(&key[PREFIX..]));
-        self.table.scan_stored(group, &start, hash, |key, value| {
-            keys.push(&key[PREFIX..]);
-            values.push(value);
-        })?;
-        Ok((keys, values))
+        self.table
+            .scan_stored(group, &start, hash, |key, value| row(&key[PREFIX..], value))
     }
 
-    /// Forgets a slice.
-    fn remove(&mut self, slice: Slice) -> Result<()> {
-        let slots = self.live(slice);
-        self.table.release(&slots)?;
-        if !self.table.is_complete() {
-            for group in self.groups.clone() {
-                let (keys, _) = self.stored(slice, group)?;
-                let full: Vec<Vec<u8>> = keys.iter().map(|key| [&prefix(slice), key].concat()).collect();
-                self.table.forget(group, full.iter().map(Vec::as_slice))?;
+    /// Brings what of a slice is in the store only into memory, some at a time; says whether there was
+    /// some.
+    fn load_some(&mut self, slice: Slice, most: u16) -> Result<Vec<u32>> {
+        if self.table.is_complete() {
+            return Ok(Vec::new());
+        }
+        for group in self.groups.clone() {
+            let mut keys = Rows::default();
+            self.stored(slice, group, |key, _| {
+                keys.push(key);
+                keys.len() < BATCH
+            })?;
+            if !keys.is_empty() {
+                let hashes: Vec<u64> = keys.iter().map(key_group::hash).collect();
+                return self.resolve(&vec![slice; keys.len()], &keys, &hashes, most);
             }
         }
-        self.held.remove(&slice);
-        Ok(())
+        Ok(Vec::new())
     }
 }
 
@@ -223,7 +223,7 @@ impl WindowAggregate {
             codec: RowCodec::new(types)?,
             windows,
             slices: Slices::open(plan, backend)?,
-            merged: Calls::new(&plan.calls, plan.retracts)?,
+            merged: State::new(&plan.calls, plan.retracts)?,
             max_parallelism: backend.max_parallelism,
             progress,
             schema,
@@ -252,7 +252,8 @@ impl WindowAggregate {
         let slots = self
             .slices
             .resolve(slices, &self.keys.rows, &self.keys.hashes, most)?;
-        update(&mut self.slices.calls, change, &slots)?;
+        let Slices { table, state, .. } = &mut self.slices;
+        with_maps(table, state, |state, maps| state.update(change, &slots, maps))?;
         self.slices.table.changed(slots);
         Ok(())
     }
@@ -294,38 +295,69 @@ impl WindowAggregate {
             }
             slices = vec![grown];
         }
+        let is_last = |slice: &Slice| {
+            let last = self.windows.of(*slice).last().map(|w| w.end);
+            last.is_none_or(|last| last <= window.end)
+        };
+        let over: Vec<Slice> = slices.iter().copied().filter(is_last).collect();
         match slices.as_slice() {
-            [slice] => self.give_slice(*slice, window, out)?,
-            _ => self.give_merged(&slices, window, out)?,
-        }
-        for slice in slices {
-            let last = self.windows.of(slice).last().map(|w| w.end);
-            if last.is_none_or(|last| last <= window.end) {
-                self.slices.remove(slice)?;
+            [slice] if over.is_empty() => self.give_slice(*slice, window, out),
+            [slice] => {
+                let most = self.max_parallelism;
+                self.drain(*slice, most, |this, slots| this.give(slots, window, out))
+            }
+            _ => {
+                self.give_merged(&slices, window, out)?;
+                over.into_iter()
+                    .try_for_each(|slice| self.drain(slice, self.max_parallelism, |_, _| Ok(())))
             }
         }
+    }
+
+    /// Hands over all of a slice, some at a time, and forgets it.
+    fn drain(
+        &mut self,
+        slice: Slice,
+        most: u16,
+        mut take: impl FnMut(&mut Self, &[u32]) -> Result<()>,
+    ) -> Result<()> {
+        let mut slots = self.slices.live(slice);
+        loop {
+            for slots in slots.chunks(BATCH) {
+                take(self, slots)?;
+            }
+            self.slices.table.release(&slots)?;
+            slots = self.slices.load_some(slice, most)?;
+            if slots.is_empty() {
+                break;
+            }
+        }
+        self.slices.held.remove(&slice);
         Ok(())
     }
 
     /// Adds what a slice has to that of another, and forgets it.
     fn move_into(&mut self, slice: Slice, target: Slice) -> Result<()> {
-        let slots = self.slices.live(slice);
-        for slots in slots.chunks(BATCH) {
+        // What is added may push others out of memory: so it goes by what is in the store then.
+        loop {
+            let mut slots = self.slices.live(slice);
+            if slots.is_empty() {
+                slots = self.slices.load_some(slice, self.max_parallelism)?;
+            }
+            slots.truncate(BATCH);
+            if slots.is_empty() {
+                break;
+            }
             let mut keys = Rows::default();
             slots
                 .iter()
                 .for_each(|slot| keys.push(&self.slices.table.key(*slot)[PREFIX..]));
-            let states = self.slices.calls.states(slots)?;
+            let states = self.slices.state.columns(&slots)?;
+            self.slices.table.release(&slots)?;
             self.add(target, &keys, &states)?;
         }
-        if !self.slices.table.is_complete() {
-            for group in self.slices.groups.clone() {
-                let (keys, values) = self.slices.stored(slice, group)?;
-                let states = self.slices.calls.decode(&values)?;
-                self.add(target, &keys, &states)?;
-            }
-        }
-        self.slices.remove(slice)
+        self.slices.held.remove(&slice);
+        Ok(())
     }
 
     fn add(&mut self, target: Slice, keys: &Rows, states: &[ArrayRef]) -> Result<()> {
@@ -337,27 +369,21 @@ impl WindowAggregate {
         let slots = self
             .slices
             .resolve(&slices, keys, &hashes, self.max_parallelism)?;
-        self.slices.calls.merge(&slots, states)?;
+        self.slices.state.merge(&slots, states)?;
         self.slices.table.changed(slots);
         Ok(())
     }
 
-    /// The results of a window that is one slice.
+    /// The results of a window that is one slice, which stays.
     fn give_slice(&mut self, slice: Slice, window: Bounds, out: &mut Vec<Element>) -> Result<()> {
-        let mut slots = self.slices.live(slice);
-        slots.retain(|slot| self.slices.calls.is_there(*slot));
-        for slots in slots.chunks(BATCH) {
-            let keys = slots.iter().map(|slot| &self.slices.table.key(*slot)[PREFIX..]);
-            let keys = self.codec.decode(keys)?;
-            let values = self.slices.calls.values(slots)?;
-            out.push(self.results(keys, values, slots.len(), window)?);
+        for slots in self.slices.live(slice).chunks(BATCH) {
+            self.give(slots, window, out)?;
         }
         if self.slices.table.is_complete() {
             return Ok(());
         }
         for group in self.slices.groups.clone() {
-            let (keys, values) = self.slices.stored(slice, group)?;
-            let states = self.slices.calls.decode(&values)?;
+            let (keys, states) = self.stored(slice, group)?;
             self.merged.resize(0);
             self.merged.resize(keys.len());
             let local: Vec<u32> = (0..keys.len() as u32).collect();
@@ -367,12 +393,39 @@ impl WindowAggregate {
         Ok(())
     }
 
+    /// All keys and states of a slice in a key group that are in the store only.
+    fn stored(&mut self, slice: Slice, group: u16) -> Result<(Rows, Vec<ArrayRef>)> {
+        let (mut keys, mut values) = (Rows::default(), Rows::default());
+        self.slices.stored(slice, group, |key, value| {
+            keys.push(key);
+            values.push(value);
+            true
+        })?;
+        let states = self.slices.state.decode(&values)?;
+        Ok((keys, states))
+    }
+
+    /// The results of slots of one slice.
+    fn give(&mut self, slots: &[u32], window: Bounds, out: &mut Vec<Element>) -> Result<()> {
+        let is_there = |slot: &u32| self.slices.state.is_there(*slot);
+        let slots: Vec<u32> = slots.iter().copied().filter(is_there).collect();
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let keys = slots.iter().map(|slot| &self.slices.table.key(*slot)[PREFIX..]);
+        let keys = self.codec.decode(keys)?;
+        let Slices { table, state, .. } = &mut self.slices;
+        let values = with_maps(table, state, |state, maps| state.calls.values(&slots, maps))?;
+        out.push(self.results(keys, values, slots.len(), window)?);
+        Ok(())
+    }
+
     /// The results of a window over several slices.
     fn give_merged(&mut self, slices: &[Slice], window: Bounds, out: &mut Vec<Element>) -> Result<()> {
         let mut keys = Rows::default();
         let mut places: HashMap<Box<[u8]>, u32> = HashMap::new();
         self.merged.resize(0);
-        let mut take = |merged: &mut Calls, of_keys: &mut dyn Iterator<Item = &[u8]>, states: &[ArrayRef]| {
+        let mut take = |merged: &mut State, of_keys: &mut dyn Iterator<Item = &[u8]>, states: &[ArrayRef]| {
             let mut local = Vec::new();
             for key in of_keys {
                 let next = keys.len() as u32;
@@ -392,14 +445,13 @@ impl WindowAggregate {
         };
         for slice in slices {
             let slots = self.slices.live(*slice);
-            let states = self.slices.calls.states(&slots)?;
+            let states = self.slices.state.columns(&slots)?;
             let table = &self.slices.table;
             let mut of_keys = slots.iter().map(|slot| &table.key(*slot)[PREFIX..]);
             take(&mut self.merged, &mut of_keys, &states)?;
             if !self.slices.table.is_complete() {
                 for group in self.slices.groups.clone() {
-                    let (keys, values) = self.slices.stored(*slice, group)?;
-                    let states = self.slices.calls.decode(&values)?;
+                    let (keys, states) = self.stored(*slice, group)?;
                     take(&mut self.merged, &mut keys.iter(), &states)?;
                 }
             }
@@ -414,7 +466,8 @@ impl WindowAggregate {
         for slots in slots.chunks(BATCH) {
             let of_keys = slots.iter().map(|slot| keys.get(*slot as usize));
             let columns = self.codec.decode(of_keys)?;
-            out.push(self.results(columns, self.merged.values(slots)?, slots.len(), window)?);
+            let values = self.merged.calls.values(slots, &mut HeapMaps::default())?;
+            out.push(self.results(columns, values, slots.len(), window)?);
         }
         Ok(())
     }
@@ -512,29 +565,10 @@ impl Operator for WindowAggregate {
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
-        let calls = &self.slices.calls;
-        self.slices.table.flush(|slots, out| calls.store(slots, out))?;
+        let state = &self.slices.state;
+        self.slices.table.flush(|slots, out| state.encode(slots, out))?;
         Ok(vec![self.progress.to_be_bytes().to_vec()])
     }
-}
-
-/// Takes rows into the states of their slots.
-pub(super) fn update(calls: &mut Calls, change: &ChangeBatch, slots: &[u32]) -> Result<()> {
-    let retract = retractions(change);
-    calls.count(slots, retract.as_deref());
-    for call in &mut calls.calls {
-        let pass = call
-            .filter
-            .map(|column| passing(change.rows.column(column), |_| true));
-        call.accumulator.update(&Input {
-            slots,
-            arg: call.arg.map(|column| change.rows.column(column)),
-            retract: retract.as_deref(),
-            first: None,
-            pass: pass.as_deref(),
-        })?;
-    }
-    Ok(())
 }
 
 /// The lowest watermark that a subtask had: what one of them had not seen is not late.

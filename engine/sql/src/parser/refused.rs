@@ -117,14 +117,11 @@ const PHRASES: &[(&[&str], &str)] = &[
     (&["BETWEEN", "SYMMETRIC"], "BETWEEN SYMMETRIC"),
     (&["BETWEEN", "ASYMMETRIC"], "BETWEEN ASYMMETRIC"),
     (&["MATCH_RECOGNIZE"], "MATCH_RECOGNIZE"),
-    (&["GROUPING", "SETS"], "GROUPING SETS"),
     (&["TABLESAMPLE"], "TABLESAMPLE"),
     (&["LATERAL"], "LATERAL"),
     (&["UNNEST"], "UNNEST"),
     (&["NATURAL", "JOIN"], "NATURAL JOIN"),
     (&["WITHIN", "GROUP"], "WITHIN GROUP"),
-    (&["IGNORE", "NULLS"], "IGNORE NULLS"),
-    (&["RESPECT", "NULLS"], "RESPECT NULLS"),
 ];
 
 /// Refuses what can be told from the tokens alone, wherever it stands.

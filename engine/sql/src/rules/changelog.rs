@@ -6,10 +6,11 @@
 
 use millrace_connector_api::sink::SinkChangelog;
 use millrace_core::{Error, Result};
-use millrace_dataflow::{Changelog, Window};
+use millrace_dataflow::{Changelog, Window, Windowing};
 
 use super::expressions::add_columns;
-use crate::plan::{InsertPlan, Op, Rel, WindowAggregate};
+use super::lay_windows;
+use crate::plan::{InsertPlan, Op, Rel};
 use crate::upsert_keys::{self, KeySet};
 
 /// The query of an INSERT, with the kinds of rows that its sink takes.
@@ -48,7 +49,7 @@ pub(super) fn for_reader(query: Rel) -> Result<Rel> {
     Ok(demand(query, true))
 }
 
-/// Refuses what no operator can do: to forget a row, or to give each row its session.
+/// Refuses what no operator can do.
 fn check(rel: &Rel) -> Result<()> {
     if let Op::WindowTable(spec) = &rel.op
         && matches!(spec.window, Window::Session { .. })
@@ -61,16 +62,21 @@ fn check(rel: &Rel) -> Result<()> {
              aggregates not look at the window",
         ));
     }
-    if let Op::Aggregate { calls, .. } | Op::WindowAggregate(WindowAggregate { calls, .. }) = &rel.op
-        && !rel.inputs[0].changelog.is_inserts()
-        && let Some(call) = calls.iter().find(|call| !call.function.retracts())
+    if let Op::WindowAggregate(spec) = &rel.op
+        && matches!(
+            spec.windowing,
+            Windowing::Laid {
+                window: Window::Session { .. },
+                ..
+            }
+        )
+        && lay_windows::keeps_maps(&spec.calls, &rel.inputs[0])
     {
-        return Err(Error::user(format!(
-            "{} over rows that are updated or deleted is not supported yet",
-            call.function.name()
-        ))
-        .with_detail(format!("they come from {}", origin(&rel.inputs[0])))
-        .with_hint("aggregate what is only inserted, or use COUNT, SUM or AVG"));
+        return Err(Error::user(
+            "an aggregate function that keeps all of its values is not supported over SESSION windows yet",
+        )
+        .with_detail("DISTINCT, LISTAGG, ARRAY_AGG, COLLECT, JSON aggregates")
+        .with_hint("aggregate by TUMBLE, HOP or CUMULATE, or without a window"));
     }
     rel.inputs.iter().try_for_each(check)
 }
@@ -104,6 +110,11 @@ fn origin(rel: &Rel) -> &'static str {
     }
 }
 
+/// Whether a plan gives inserts only.
+pub(super) fn is_inserts(rel: &Rel) -> bool {
+    provide(rel.clone()).changelog.is_inserts()
+}
+
 /// Which kinds an operator sends at most, as to whether there are updates and deletes.
 fn provide(rel: Rel) -> Rel {
     let mut rel = rel.map_inputs(&mut provide);
@@ -115,7 +126,7 @@ fn provide(rel: Rel) -> Rel {
     };
     rel.changelog = match &rel.op {
         Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => Changelog::INSERTS,
-        Op::Calc { .. } | Op::Watermark { .. } | Op::Union | Op::WindowTable(_) => of_inputs,
+        Op::Calc { .. } | Op::Watermark { .. } | Op::Union | Op::WindowTable(_) | Op::Expand(_) => of_inputs,
         // A window gives its results once.
         Op::WindowAggregate(_) => Changelog::INSERTS,
         Op::Aggregate { calls, .. } => Changelog {
@@ -145,7 +156,9 @@ fn can_leave_out(rel: &Rel) -> bool {
             });
             by_key && can_leave_out(&rel.inputs[0])
         }
-        Op::Watermark { .. } | Op::Union | Op::WindowTable(_) => rel.inputs.iter().all(can_leave_out),
+        Op::Watermark { .. } | Op::Union | Op::WindowTable(_) | Op::Expand(_) => {
+            rel.inputs.iter().all(can_leave_out)
+        }
         Op::Aggregate { .. } | Op::WindowAggregate(_) => true,
         Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => true,
     }

@@ -6,7 +6,7 @@ use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{Expr, RowType, TypeKind};
 
 use super::expressions::{add_columns, remap};
-use crate::plan::{Op, Origin, ReadTable, Rel, WindowAggregate, WindowTable};
+use crate::plan::{Expansion, Op, Origin, ReadTable, Rel, WindowAggregate, WindowTable};
 
 pub(super) fn apply(rel: Rel) -> Rel {
     let all: BTreeSet<usize> = (0..rel.output.fields.len()).collect();
@@ -128,6 +128,34 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
                 required.iter().map(|&i| match i < of_input {
                     true => position(i),
                     false => used.len() + i - of_input,
+                }),
+            );
+        }
+        Op::Expand(expansions) => {
+            let id = rel.inputs[0].output.fields.len();
+            let mut used: BTreeSet<usize> = required.range(..id).copied().collect();
+            if used.is_empty() {
+                used.insert(cheapest(&rel.inputs[0]));
+            }
+            let position = |i: usize| used.range(..i).count();
+            let expansions = expansions
+                .iter()
+                .map(|e| Expansion {
+                    nulls: e
+                        .nulls
+                        .iter()
+                        .filter(|i| used.contains(i))
+                        .map(|i| position(*i))
+                        .collect(),
+                    id: e.id,
+                })
+                .collect();
+            let expand = Rel::expand(prune(rel.inputs.remove(0), &used), expansions);
+            return some_columns(
+                expand,
+                required.iter().map(|&i| match i < id {
+                    true => position(i),
+                    false => used.len(),
                 }),
             );
         }

@@ -172,6 +172,11 @@ pub const AGG_PHASE_STRATEGY: ConfigOption<String> = ConfigOption::new(
 /// Rows of a batch at most. A batch is sent when it is full or when its input is idle.
 pub const BATCH_ROWS: ConfigOption<usize> =
     ConfigOption::new("millrace.batch.max-rows", Some("8192"), "rows of a batch at most");
+pub const SOURCE_PARALLELISM: ConfigOption<usize> = ConfigOption::new(
+    "millrace.source.parallelism",
+    None,
+    "subtasks of sources that have no scan.parallelism; default: the job's parallelism",
+);
 pub const CHANNEL_BYTES: ConfigOption<MemorySize> = ConfigOption::new(
     "millrace.channel.max-bytes",
     Some("4mb"),

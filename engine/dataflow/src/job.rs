@@ -158,7 +158,7 @@ fn parallelisms(graph: &Graph, config: &Configuration) -> Result<Vec<usize>> {
             (Operator::Sink(_), _) => default,
             (Operator::Values { .. }, _) => 1,
             // Without a key there is one group of rows, and one subtask has work.
-            (_, [edge]) if edge.partitioning == (Partitioning::Hash { keys: vec![] }) => 1,
+            (_, [edge, ..]) if edge.partitioning == (Partitioning::Hash { keys: vec![] }) => 1,
             (_, [only]) if only.partitioning == Partitioning::Forward => widths[only.from],
             _ => default,
         };

@@ -21,7 +21,10 @@ use crate::metrics::TaskMetrics;
 use crate::operators::Operator;
 use crate::operators::calc::Calc;
 use crate::operators::constraint::ConstraintEnforcer;
+use crate::operators::deduplicate::Deduplicate;
 use crate::operators::group_aggregate::GroupAggregate;
+use crate::operators::over;
+use crate::operators::rank::Rank;
 use crate::operators::union::Union;
 use crate::operators::values::{self, ValuesReader};
 use crate::operators::watermark::Watermark;
@@ -178,6 +181,35 @@ impl SubtaskBuilder {
                         &node.output,
                         backend,
                     )?)
+                }
+                PlanOperator::Rank(spec) => {
+                    let input = chained.inputs.first().unwrap_or(&node.output);
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    match spec.deduplicates() {
+                        Some(kept) => boxed(Deduplicate::new(
+                            spec,
+                            kept,
+                            node.changelog,
+                            input,
+                            backend,
+                            metrics.clone(),
+                        )?),
+                        None => boxed(Rank::new(spec, node.changelog, input, &node.output, backend)?),
+                    }
+                }
+                PlanOperator::OverAggregate(spec) => {
+                    let input = chained.inputs.first().unwrap_or(&node.output);
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    Stage::Operator(over::operator(
+                        spec,
+                        input,
+                        &node.output,
+                        backend,
+                        metrics.clone(),
+                    )?)
+                }
+                PlanOperator::Join(_) | PlanOperator::IntervalJoin(_) => {
+                    return Err(keyless(&node.name));
                 }
                 PlanOperator::WindowTable(spec) => {
                     boxed(WindowTable::new(spec, &node.output, session.time_zone)?)

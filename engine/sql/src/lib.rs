@@ -13,7 +13,7 @@
 //! Layout: `session` statements one by one; `parser` text to statements; `catalog` tables and
 //! views; `binder` statements to typed plans (`plan`); `rules` plans to better plans, one rule a
 //! file; `lower` plans to the graph, `uids` how its
-//! operators are known, `upsert_keys` what rows are known by; `show` and `json_plan` what is printed; `settings` options with
+//! operators are known, `upsert_keys` what rows are known by, `monotonicity` how they change; `show` and `json_plan` what is printed; `settings` options with
 //! one value; `error` errors with their place.
 
 mod binder;
@@ -21,6 +21,7 @@ mod catalog;
 mod error;
 mod json_plan;
 mod lower;
+mod monotonicity;
 mod parser;
 mod plan;
 mod rules;

@@ -2,7 +2,10 @@
 
 pub mod calc;
 pub mod constraint;
+pub mod deduplicate;
 pub mod group_aggregate;
+pub mod over;
+pub mod rank;
 pub mod union;
 pub mod values;
 pub mod watermark;

@@ -153,6 +153,7 @@ pub(super) fn call(binder: &ExprBinder, grouping: &Grouping, f: &Function, at: S
     let rows = ExprBinder {
         scope: binder.scope,
         grouping: None,
+        windows: None,
     };
     let FunctionArguments::List(list) = &f.args else {
         return Err(SqlError::new(format!("{name} needs an argument"), at));

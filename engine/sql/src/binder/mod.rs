@@ -1,19 +1,22 @@
 //! From statements as written to typed plans: names, types, functions, options.
 //!
 //! Layout: `query` SELECT, VALUES, UNION ALL, WITH; `scope` names; `expr` expressions, `literal`
-//! literals, `function` calls, `aggregate` GROUP BY and its functions; `table` a table's declaration, `like` the LIKE clause, `read` a
+//! literals, `function` calls, `aggregate` GROUP BY and its functions, `over` OVER and its; `table` a table's declaration, `like` the LIKE clause, `read` a
 //! table in FROM; `insert` a query into a sink,
-//! `window` window table functions.
+//! `window` window table functions; `join` joins, `subquery` IN and EXISTS.
 
 mod aggregate;
 mod expr;
 mod function;
 mod insert;
+mod join;
 mod like;
 mod literal;
+mod over;
 mod query;
 mod read;
 mod scope;
+mod subquery;
 mod table;
 mod window;
 

@@ -6,12 +6,22 @@ use serde::{Deserialize, Serialize};
 /// A column to sort by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SortKey {
+    /// Of the input; `UNREAD` for a clock that is not among its columns.
     pub column: usize,
     pub descending: bool,
     /// Flink takes nulls as the lowest values: first where it ascends, unless it is written.
     pub nulls_first: bool,
     /// The column is a clock of the stream.
     pub time: Option<TimeKind>,
+}
+
+impl SortKey {
+    /// Rows are in the order of the clock by their arrival: no column is needed for it.
+    pub const UNREAD: usize = usize::MAX;
+
+    pub fn is_clock(&self) -> bool {
+        self.time == Some(TimeKind::Processing)
+    }
 }
 
 /// What makes a column a clock of its stream.

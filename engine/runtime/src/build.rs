@@ -9,6 +9,7 @@ use millrace_connector_api::source::SourceContext;
 use millrace_connector_api::{Registry, Waker};
 use millrace_core::{Configuration, Error, Result, key_group, options};
 use millrace_dataflow::{Operator as PlanOperator, Partitioning, Vertex};
+use millrace_expr::RowType;
 use millrace_expr::compile::Session;
 use millrace_expr::text::zone::{self, Zone};
 use millrace_state::keyed::{KeyedFiles, KeyedResources};
@@ -23,6 +24,8 @@ use crate::operators::calc::Calc;
 use crate::operators::constraint::ConstraintEnforcer;
 use crate::operators::deduplicate::Deduplicate;
 use crate::operators::group_aggregate::GroupAggregate;
+use crate::operators::interval_join::IntervalJoin;
+use crate::operators::join::Join;
 use crate::operators::over;
 use crate::operators::rank::Rank;
 use crate::operators::union::Union;
@@ -208,8 +211,15 @@ impl SubtaskBuilder {
                         metrics.clone(),
                     )?)
                 }
-                PlanOperator::Join(_) | PlanOperator::IntervalJoin(_) => {
-                    return Err(keyless(&node.name));
+                PlanOperator::Join(spec) => {
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    let inputs = both(&chained.inputs, &node.name)?;
+                    boxed(Join::new(spec, inputs, &node.output, &session, backend)?)
+                }
+                PlanOperator::IntervalJoin(spec) => {
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    let inputs = both(&chained.inputs, &node.name)?;
+                    boxed(IntervalJoin::new(spec, inputs, &node.output, &session, backend)?)
                 }
                 PlanOperator::WindowTable(spec) => {
                     boxed(WindowTable::new(spec, &node.output, session.time_zone)?)
@@ -249,6 +259,14 @@ impl SubtaskBuilder {
         }
         let gate = (!inputs.is_empty()).then(|| InputGate::new(inputs));
         Ok(Subtask::new(links, gate, commands, reporter, metrics))
+    }
+}
+
+/// The rows of both inputs of a join.
+fn both<'a>(inputs: &'a [RowType], operator: &str) -> Result<[&'a RowType; 2]> {
+    match inputs {
+        [left, right] => Ok([left, right]),
+        _ => Err(Error::internal("a join has not two inputs").with_detail(operator.to_owned())),
     }
 }
 

@@ -51,7 +51,11 @@ fn order(keys: &[SortKey], input: &RowType) -> String {
             (false, false) => " NULLS LAST",
             _ => "",
         };
-        format!("{} {direction}{nulls}", column_name(input, key.column))
+        let column = match key.column {
+            SortKey::UNREAD => "PROCTIME()".to_owned(),
+            column => column_name(input, column),
+        };
+        format!("{column} {direction}{nulls}")
     };
     keys.iter().map(key).collect::<Vec<_>>().join(", ")
 }

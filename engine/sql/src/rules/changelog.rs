@@ -31,11 +31,11 @@ pub(crate) fn rank_strategy(rel: &Rel, rank: &Rank) -> RankStrategy {
 fn rising_keys(input: &Rel, rank: &Rank) -> Option<KeySet> {
     let keys = upsert_keys::within(input, &rank.partition).into_iter().next()?;
     let monotonicity = monotonicity::of(input)?;
-    let rises = |key: &SortKey| match monotonicity[key.column] {
-        Monotonicity::Constant => true,
-        Monotonicity::Increasing => key.descending,
-        Monotonicity::Decreasing => !key.descending,
-        Monotonicity::None => false,
+    let rises = |key: &SortKey| match monotonicity.get(key.column) {
+        None | Some(Monotonicity::Constant) => true,
+        Some(Monotonicity::Increasing) => key.descending,
+        Some(Monotonicity::Decreasing) => !key.descending,
+        Some(Monotonicity::None) => false,
     };
     rank.order.iter().all(rises).then_some(keys)
 }

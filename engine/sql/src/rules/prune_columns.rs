@@ -145,8 +145,20 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
             let of_input = rel.inputs[0].output.fields.len();
             let mut used: BTreeSet<usize> = required.range(..of_input).copied().collect();
             used.extend(&rank.partition);
-            used.extend(rank.order.iter().map(|key| key.column));
-            let position = |i: usize| used.range(..i).count();
+            // A clock is no column: what it shows differs when a row is taken back.
+            used.extend(
+                rank.order
+                    .iter()
+                    .filter(|key| !key.is_clock())
+                    .map(|key| key.column),
+            );
+            if used.is_empty() {
+                used.insert(cheapest(&rel.inputs[0]));
+            }
+            let position = |i: usize| match used.contains(&i) {
+                true => used.range(..i).count(),
+                false => SortKey::UNREAD,
+            };
             let rank = Rank {
                 partition: rank.partition.iter().map(|i| position(*i)).collect(),
                 order: at(&rank.order, &position),

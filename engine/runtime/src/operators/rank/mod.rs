@@ -17,7 +17,7 @@ mod update;
 
 use arrow::datatypes::SchemaRef;
 use millrace_core::{Error, Result, RowKind};
-use millrace_dataflow::{Changelog, Rank as Plan, RankStrategy, SortKey, TimeKind};
+use millrace_dataflow::{Changelog, Rank as Plan, RankStrategy, SortKey};
 use millrace_expr::RowType;
 use millrace_state::keyed::{KeyedBackend, MapTable};
 
@@ -68,8 +68,7 @@ impl Rank {
         backend: &KeyedBackend,
     ) -> Result<Self> {
         let schema = input.to_arrow();
-        let is_clock = |key: &SortKey| key.time == Some(TimeKind::Processing);
-        let first_n = matches!(plan.order.as_slice(), [key] if is_clock(key) && !key.descending);
+        let first_n = matches!(plan.order.as_slice(), [key] if key.is_clock() && !key.descending);
         let algorithm = match &plan.strategy {
             RankStrategy::AppendFast if first_n => Algorithm::FirstN,
             RankStrategy::AppendFast | RankStrategy::UpdateFast { .. } if plan.is_top_1() => Algorithm::Top1,
@@ -78,7 +77,7 @@ impl Rank {
             RankStrategy::Retract => Algorithm::Retract,
         };
         // To Flink the clock has no value before it is read further down: all rows are equal by it.
-        let order: Vec<&SortKey> = plan.order.iter().filter(|key| !is_clock(key)).collect();
+        let order: Vec<&SortKey> = plan.order.iter().filter(|key| !key.is_clock()).collect();
         Ok(Rank {
             keys: Keys::new(&plan.partition, &schema)?,
             order: Order::new(&order, &schema)?,

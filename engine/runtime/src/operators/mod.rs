@@ -4,6 +4,8 @@ pub mod calc;
 pub mod constraint;
 pub mod deduplicate;
 pub mod group_aggregate;
+#[cfg(test)]
+mod harness;
 pub mod interval_join;
 pub mod join;
 pub mod over;

@@ -2,7 +2,7 @@
 //! ... ORDER BY ...) AS rn FROM t) WHERE rn <= 3`. The number is handed on only where it is read.
 
 use millrace_core::{Error, Result};
-use millrace_dataflow::{Frame, TimeKind};
+use millrace_dataflow::Frame;
 use millrace_expr::{DataType, Expr, Scalar, TypeKind};
 
 use super::expressions::{add_columns, all_of, conjuncts};
@@ -88,7 +88,7 @@ fn top_n(rel: Rel) -> Result<Rel> {
     // The clock says nothing beside other columns: it is read later, when a row goes on.
     let mut order = over.order.clone();
     if order.len() > 1 {
-        order.retain(|key| key.time != Some(TimeKind::Processing));
+        order.retain(|key| !key.is_clock());
     }
     let mut read = std::collections::BTreeSet::new();
     projection

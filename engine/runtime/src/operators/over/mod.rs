@@ -6,6 +6,8 @@
 mod accumulators;
 mod running;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod windowed;
 
 use std::sync::Arc;

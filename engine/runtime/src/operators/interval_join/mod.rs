@@ -4,6 +4,9 @@
 //! long as one may come that it meets. A timer of its key removes rows whose time is over; those of
 //! an outer side that have met nobody come with nulls then.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::ops::Bound;
 

@@ -6,6 +6,9 @@ use std::fmt::Write;
 use millrace_expr::aggregate::{AggregateCall, AggregateFunction};
 use millrace_expr::{Expr, RowType, Scalar, TypeKind};
 
+mod joined;
+mod ordered;
+
 use crate::graph::{Edge, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning, Windowing};
 use crate::window::Window;
 
@@ -325,6 +328,10 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
             let group_by = group_by(&aggregate.keys, input);
             format!("WindowAggregate({group_by}window=[{window}], select=[{select}])")
         }
+        Operator::Rank(rank) => ordered::rank(rank, input, &node.output),
+        Operator::OverAggregate(over) => ordered::over(over, input, &node.output),
+        Operator::Join(join) => joined::join(join, &inputs(graph, node), &node.output),
+        Operator::IntervalJoin(join) => joined::interval(join, &inputs(graph, node), &node.output),
         Operator::ConstraintEnforcer { not_null, drop } => {
             let names: Vec<_> = not_null.iter().map(|&i| column_name(input, i)).collect();
             let action = if *drop { "DROP" } else { "ERROR" };
@@ -368,6 +375,12 @@ fn state_names(aggregate: &GroupAggregate, row: &RowType) -> Vec<String> {
             column_names(row, &columns)
         })
         .collect()
+}
+
+/// The columns of all inputs, one after another.
+fn inputs(graph: &Graph, node: &Node) -> Vec<RowType> {
+    let of = |edge: &Edge| graph.nodes.get(edge.from).map(|n| n.output.clone());
+    node.inputs.iter().filter_map(of).collect()
 }
 
 fn column_names(input: &RowType, columns: &[usize]) -> String {

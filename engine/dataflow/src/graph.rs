@@ -4,6 +4,8 @@ use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{Expr, RowType};
 use serde::{Deserialize, Serialize};
 
+use crate::join::{IntervalJoin, Join};
+use crate::ranking::{OverAggregate, Rank};
 use crate::table::{SinkSpec, SourceSpec, WatermarkSpec};
 use crate::window::Window;
 
@@ -124,6 +126,12 @@ pub enum Operator {
     LocalGroupAggregate(GroupAggregate),
     /// The second, over what the first one gives; the calls' arguments are those of the first.
     GlobalGroupAggregate(GroupAggregate),
+    /// The input's columns, then the row number where it is wanted.
+    Rank(Rank),
+    OverAggregate(OverAggregate),
+    /// The left columns, then the right ones, except for SEMI and ANTI.
+    Join(Join),
+    IntervalJoin(IntervalJoin),
     Sink(SinkSpec),
 }
 
@@ -191,10 +199,25 @@ pub enum Windowing {
 impl Operator {
     /// Whether it keeps state by key, and has to get all rows of a key in one subtask.
     pub fn is_keyed(&self) -> bool {
-        matches!(
-            self,
-            Operator::GroupAggregate(_) | Operator::GlobalGroupAggregate(_) | Operator::WindowAggregate(_)
-        )
+        match self {
+            Operator::GroupAggregate(_)
+            | Operator::GlobalGroupAggregate(_)
+            | Operator::WindowAggregate(_)
+            | Operator::Rank(_)
+            | Operator::OverAggregate(_)
+            | Operator::Join(_)
+            | Operator::IntervalJoin(_) => true,
+            Operator::Source(_)
+            | Operator::Calc { .. }
+            | Operator::Watermark(_)
+            | Operator::Union
+            | Operator::Values { .. }
+            | Operator::ConstraintEnforcer { .. }
+            | Operator::Expand(_)
+            | Operator::LocalGroupAggregate(_)
+            | Operator::WindowTable(_)
+            | Operator::Sink(_) => false,
+        }
     }
 }
 

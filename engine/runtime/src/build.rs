@@ -12,6 +12,7 @@ use millrace_dataflow::{
     GroupAggregate as GroupAggregateSpec, MiniBatch, Operator as PlanOperator, Partitioning, Vertex, Window,
     Windowing,
 };
+use millrace_expr::RowType;
 use millrace_expr::compile::Session;
 use millrace_expr::text::zone::{self, Zone};
 use millrace_state::keyed::{KeyedFiles, KeyedResources};
@@ -26,9 +27,14 @@ use crate::operators::bundle::Bundle;
 use crate::operators::bundled_group_aggregate::{BundledGroupAggregate, Form};
 use crate::operators::calc::Calc;
 use crate::operators::constraint::ConstraintEnforcer;
+use crate::operators::deduplicate::Deduplicate;
 use crate::operators::expand::Expand;
 use crate::operators::group_aggregate::GroupAggregate;
+use crate::operators::interval_join::IntervalJoin;
+use crate::operators::join::Join;
 use crate::operators::local_group_aggregate::LocalGroupAggregate;
+use crate::operators::over;
+use crate::operators::rank::Rank;
 use crate::operators::session_aggregate::SessionAggregate;
 use crate::operators::union::Union;
 use crate::operators::values::{self, ValuesReader};
@@ -230,6 +236,42 @@ impl SubtaskBuilder {
                         )?),
                     }
                 }
+                PlanOperator::Rank(spec) => {
+                    let input = chained.inputs.first().unwrap_or(&node.output);
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    match spec.deduplicates() {
+                        Some(kept) => boxed(Deduplicate::new(
+                            spec,
+                            kept,
+                            node.changelog,
+                            input,
+                            backend,
+                            metrics.clone(),
+                        )?),
+                        None => boxed(Rank::new(spec, node.changelog, input, &node.output, backend)?),
+                    }
+                }
+                PlanOperator::OverAggregate(spec) => {
+                    let input = chained.inputs.first().unwrap_or(&node.output);
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    Stage::Operator(over::operator(
+                        spec,
+                        input,
+                        &node.output,
+                        backend,
+                        metrics.clone(),
+                    )?)
+                }
+                PlanOperator::Join(spec) => {
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    let inputs = both(&chained.inputs, &node.name)?;
+                    boxed(Join::new(spec, inputs, &node.output, &session, backend)?)
+                }
+                PlanOperator::IntervalJoin(spec) => {
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    let inputs = both(&chained.inputs, &node.name)?;
+                    boxed(IntervalJoin::new(spec, inputs, &node.output, &session, backend)?)
+                }
                 PlanOperator::WindowTable(spec) => {
                     boxed(WindowTable::new(spec, &node.output, session.time_zone)?)
                 }
@@ -276,6 +318,14 @@ fn mini_batch(spec: &GroupAggregateSpec, operator: &str) -> Result<MiniBatch> {
         Error::internal("an aggregation in two phases was planned without mini-batches")
             .with_detail(operator.to_owned())
     })
+}
+
+/// The rows of both inputs of a join.
+fn both<'a>(inputs: &'a [RowType], operator: &str) -> Result<[&'a RowType; 2]> {
+    match inputs {
+        [left, right] => Ok([left, right]),
+        _ => Err(Error::internal("a join has not two inputs").with_detail(operator.to_owned())),
+    }
 }
 
 fn keyless(operator: &str) -> Error {

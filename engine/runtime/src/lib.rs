@@ -14,11 +14,11 @@
 //! Layout: `element` what flows, `channel` the edge between two subtasks of a process, `gate`
 //! several channels as one aligned input, `output` an operator's readers, `keys` the keys of rows, `maps` state for accumulators, `operators` one file
 //! each, `source` and `sink` the ends of a chain, `subtask` the step loop, `build` a subtask from
-//! its vertex, `driver` the thread that runs one, `control` commands and reports, `time` rows' times, `windows` rows' windows,
-//! `timers` what keys have to do later,
-//! `metrics`.
+//! its vertex, `driver` the thread that runs one, `control` commands and reports, `time` rows' times, `windows`
+//! rows' windows, `timers` keys that wait for a time, `changes` stored rows on their way out, `metrics`.
 
 pub mod build;
+pub mod changes;
 pub mod channel;
 pub mod control;
 pub mod driver;

@@ -13,7 +13,7 @@ pub struct TaskMetrics {
     pub skipped_records: Counter,
     /// Rows left out because a NOT NULL column of the sink was null.
     pub dropped_records: Counter,
-    /// Rows that were dropped because all of their windows were over.
+    /// Rows that came after what they belong to was given out.
     pub late_records: Counter,
     /// Records that wait outside; -1 where the source cannot tell.
     pub pending_records: Gauge,

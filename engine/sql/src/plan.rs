@@ -6,7 +6,10 @@ use std::sync::Arc;
 use millrace_connector_api::sink::SinkChangelog;
 use millrace_connector_api::source::SourceTraits;
 pub(crate) use millrace_dataflow::Expansion;
-use millrace_dataflow::{Changelog, SinkSpec, TableSpec, Window, Windowing};
+use millrace_dataflow::{
+    Changelog, Frame, IntervalBounds, JoinKey, JoinKind, OverCall, SinkSpec, SortKey, TableSpec, TimeKind,
+    Window, Windowing,
+};
 use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{DataType, Expr, Field, RowType, TypeKind};
 
@@ -97,6 +100,42 @@ pub(crate) enum Op {
         keys: Vec<usize>,
         calls: Vec<AggregateCall>,
     },
+    /// Functions over windows that end with each row: the input's columns, then the results.
+    Over(Over),
+    /// Rows by their number in a partition; made by `rules::rank`.
+    Rank(Rank),
+    /// The left columns, then the right ones, except for SEMI and ANTI.
+    Join(Join),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Over {
+    pub partition: Vec<usize>,
+    pub order: Vec<SortKey>,
+    pub frame: Frame,
+    pub calls: Vec<OverCall>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Rank {
+    pub partition: Vec<usize>,
+    pub order: Vec<SortKey>,
+    /// The first row number that passes, from 1, and the last.
+    pub start: u64,
+    pub end: u64,
+    /// The row number is the last column.
+    pub with_number: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Join {
+    pub kind: JoinKind,
+    /// Found by `rules::joins`.
+    pub keys: Vec<JoinKey>,
+    /// Over the left columns, then the right ones.
+    pub condition: Option<Expr>,
+    /// Of rows whose times are near to one another.
+    pub interval: Option<IntervalBounds>,
 }
 
 /// A window function over a table.
@@ -309,6 +348,39 @@ impl Rel {
         Rel::new(Op::Aggregate { keys, calls }, vec![input], output)
     }
 
+    pub fn over(input: Rel, over: Over) -> Rel {
+        let mut output = input.output.clone();
+        let results = over.calls.iter().enumerate();
+        output
+            .fields
+            .extend(results.map(|(i, c)| Field::new(format!("w0$o{i}"), c.call.data_type.clone())));
+        Rel::new(Op::Over(over), vec![input], output)
+    }
+
+    pub fn rank(input: Rel, rank: Rank) -> Rel {
+        let mut output = input.output.clone();
+        if rank.with_number {
+            let number = DataType::not_null(TypeKind::BigInt);
+            output.fields.push(Field::new("w0$o0", number));
+        }
+        Rel::new(Op::Rank(rank), vec![input], output)
+    }
+
+    pub fn join(left: Rel, right: Rel, join: Join) -> Rel {
+        let side = |rel: &Rel, padded: bool| {
+            let field = |f: &Field| {
+                let nullable = f.data_type.nullable || padded;
+                Field::new(&f.name, f.data_type.clone().with_nullable(nullable))
+            };
+            rel.output.fields.iter().map(field).collect::<Vec<_>>()
+        };
+        let mut fields = side(&left, join.kind.keeps_right());
+        if !join.kind.is_left_only() {
+            fields.extend(side(&right, join.kind.keeps_left()));
+        }
+        Rel::new(Op::Join(join), vec![left, right], RowType::new(fields))
+    }
+
     /// Whether a column still is the time attribute of a table that it was read as.
     pub fn time_attribute(&self, column: usize) -> Option<TimeAttribute> {
         match &self.op {
@@ -353,6 +425,17 @@ impl Rel {
                 true => Some(TimeAttribute::Rowtime),
                 false => None,
             },
+            Op::Over(_) | Op::Rank(_) => {
+                let input = &self.inputs[0];
+                (column < input.output.fields.len()).then(|| input.time_attribute(column))?
+            }
+            Op::Join(join) => {
+                join.interval?;
+                match column.checked_sub(self.inputs[0].output.fields.len()) {
+                    None => self.inputs[0].time_attribute(column),
+                    Some(column) => self.inputs[1].time_attribute(column),
+                }
+            }
             // What an update changes is no clock.
             Op::Watermark { .. }
             | Op::Scan { .. }
@@ -397,6 +480,9 @@ impl Rel {
             | Op::Watermark { .. }
             | Op::Union
             | Op::Values { .. }
+            | Op::Join(_)
+            | Op::Over(_)
+            | Op::Rank(_)
             | Op::Aggregate { .. } => None,
         }
     }
@@ -440,6 +526,13 @@ pub(crate) enum TimeAttribute {
 }
 
 impl TimeAttribute {
+    pub fn kind(self) -> TimeKind {
+        match self {
+            TimeAttribute::Rowtime => TimeKind::Event,
+            TimeAttribute::Proctime => TimeKind::Processing,
+        }
+    }
+
     /// That of a computed column.
     pub fn of(expr: &Expr) -> Option<Self> {
         match expr {

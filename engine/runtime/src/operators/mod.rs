@@ -4,12 +4,19 @@ pub mod bundle;
 pub mod bundled_group_aggregate;
 pub mod calc;
 pub mod constraint;
+pub mod deduplicate;
 pub mod expand;
 pub mod group_aggregate;
 #[cfg(test)]
 mod group_tests;
 mod groups;
+#[cfg(test)]
+mod harness;
+pub mod interval_join;
+pub mod join;
 pub mod local_group_aggregate;
+pub mod over;
+pub mod rank;
 pub mod session_aggregate;
 pub mod union;
 pub mod values;

@@ -2,8 +2,9 @@
 //!
 //! Layout: `query` SELECT, VALUES, UNION ALL, WITH; `scope` names; `expr` expressions, `literal`
 //! literals, `function` calls; `aggregate` GROUP BY, `grouping_sets` what it names, `aggregate_call` its
-//! functions; `table` a table's declaration, `like` the LIKE clause, `read` a table in FROM; `insert` a
-//! query into a sink, `window` window table functions.
+//! functions, `over` OVER and its; `table` a table's declaration, `like` the LIKE clause, `read` a table
+//! in FROM; `insert` a query into a sink, `window` window table functions; `join` joins, `subquery` IN
+//! and EXISTS.
 
 mod aggregate;
 mod aggregate_call;
@@ -11,11 +12,14 @@ mod expr;
 mod function;
 mod grouping_sets;
 mod insert;
+mod join;
 mod like;
 mod literal;
+mod over;
 mod query;
 mod read;
 mod scope;
+mod subquery;
 mod table;
 mod window;
 

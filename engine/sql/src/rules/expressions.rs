@@ -69,7 +69,7 @@ pub(super) fn conjuncts(expr: Expr) -> Vec<Expr> {
 
 /// One `AND` of all parts, which looks at none behind a false one. However many they are, the
 /// tree is no deeper than the deepest of them.
-pub(super) fn all_of(parts: Vec<Expr>) -> Option<Expr> {
+pub(crate) fn all_of(parts: Vec<Expr>) -> Option<Expr> {
     if parts.len() < 2 {
         return parts.into_iter().next();
     }

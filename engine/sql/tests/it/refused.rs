@@ -140,30 +140,6 @@ const REFUSED: &[(&str, &str)] = &[
         "EXCEPT",
     ),
     (
-        "INSERT INTO late SELECT a.carrier, b.delay FROM flights a JOIN flights b ON a.id = b.id",
-        "JOIN",
-    ),
-    (
-        "INSERT INTO late SELECT a.carrier, b.delay FROM flights a LEFT JOIN flights b ON a.id = b.id",
-        "LEFT JOIN",
-    ),
-    (
-        "INSERT INTO late SELECT a.carrier, b.delay FROM flights a FULL OUTER JOIN flights b ON a.id = b.id",
-        "FULL JOIN",
-    ),
-    (
-        "INSERT INTO late SELECT a.carrier, b.delay FROM flights a CROSS JOIN flights b",
-        "CROSS JOIN",
-    ),
-    (
-        "INSERT INTO late SELECT a.carrier, b.delay FROM flights a NATURAL JOIN flights b",
-        "NATURAL JOIN",
-    ),
-    (
-        "INSERT INTO late SELECT a.carrier, b.delay FROM flights a, flights b",
-        "join",
-    ),
-    (
         "INSERT INTO late SELECT t, 1 FROM flights CROSS JOIN UNNEST(tags) AS x (t)",
         "UNNEST",
     ),
@@ -180,28 +156,28 @@ const REFUSED: &[(&str, &str)] = &[
         "MY_FUNCTION",
     ),
     (
-        "INSERT INTO late SELECT carrier, ROW_NUMBER() OVER (PARTITION BY carrier ORDER BY at) FROM flights",
-        "OVER",
+        "INSERT INTO late SELECT carrier, SUM(delay) OVER (ORDER BY delay) FROM flights",
+        "OVER with ORDER BY of a column that is no time attribute",
     ),
     (
-        "INSERT INTO late SELECT carrier, SUM(delay) OVER w FROM flights WINDOW w AS (ORDER BY at)",
-        "WINDOW",
+        "INSERT INTO late SELECT carrier, LAG(delay) OVER (ORDER BY delay) FROM flights",
+        "LAG OVER",
+    ),
+    (
+        "INSERT INTO late SELECT carrier, delay FROM flights WHERE delay > 1 OR id IN (SELECT id FROM flights)",
+        "IN with a subquery",
+    ),
+    (
+        "INSERT INTO late SELECT carrier, delay FROM flights WHERE delay > 1 OR EXISTS (SELECT 1 FROM flights)",
+        "EXISTS",
     ),
     (
         "INSERT INTO late SELECT * FROM flights MATCH_RECOGNIZE (ORDER BY at MEASURES A.id AS x PATTERN (A) DEFINE A AS TRUE)",
         "MATCH_RECOGNIZE",
     ),
     (
-        "INSERT INTO late SELECT carrier, delay FROM flights WHERE EXISTS (SELECT 1 FROM flights)",
-        "EXISTS",
-    ),
-    (
         "INSERT INTO late SELECT carrier, (SELECT 1) FROM flights",
         "scalar subquery",
-    ),
-    (
-        "INSERT INTO late SELECT carrier, delay FROM flights WHERE id IN (SELECT id FROM flights)",
-        "IN with a subquery",
     ),
     (
         "INSERT INTO late SELECT carrier, delay FROM flights WHERE id > ALL (SELECT id FROM flights)",

@@ -33,5 +33,9 @@ pub fn registry() -> Registry {
     registry.add_connector(std::sync::Arc::new(
         millrace_connector_kafka::KafkaConnector::new(registry.clone()),
     ));
+    #[cfg(feature = "kafka")]
+    registry.add_connector(std::sync::Arc::new(
+        millrace_connector_kafka::KafkaConnector::upsert(registry.clone()),
+    ));
     registry
 }

@@ -98,6 +98,10 @@ pub enum Operator {
     },
     /// Assigns watermarks by event time; directly behind its source it works per split.
     Watermark(WatermarkSpec),
+    /// A changelog by key made one of all kinds.
+    ChangelogNormalize(ChangelogNormalize),
+    /// `-U` rows go.
+    DropUpdateBefore,
     Union,
     /// Rows given in the statement, without an input; one subtask gives each once, then ends. The
     /// expressions refer to no column and have exactly the output's types. No rows: an empty input.
@@ -114,7 +118,26 @@ pub enum Operator {
     WindowTable(WindowTable),
     /// GROUP BY without windows: the output is the keys, then the calls' results.
     GroupAggregate(GroupAggregate),
+    /// Holds the rows of each key of the sink behind it, to write the last of those that are left.
+    SinkMaterializer(SinkMaterializer),
     Sink(SinkSpec),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChangelogNormalize {
+    /// The columns of the key, by index.
+    pub keys: Vec<usize>,
+    /// Only rows that pass are kept and sent on.
+    pub condition: Option<Expr>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SinkMaterializer {
+    /// The columns of the sink's key, by index.
+    pub keys: Vec<usize>,
+    /// Columns that tell rows of the input apart, and of which a later row replaces an earlier one;
+    /// none: rows are told apart as a whole.
+    pub upsert_key: Vec<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -136,7 +159,10 @@ pub struct GroupAggregate {
 impl Operator {
     /// Whether it keeps state by key, and has to get all rows of a key in one subtask.
     pub fn is_keyed(&self) -> bool {
-        matches!(self, Operator::GroupAggregate(_))
+        matches!(
+            self,
+            Operator::GroupAggregate(_) | Operator::ChangelogNormalize(_) | Operator::SinkMaterializer(_)
+        )
     }
 }
 

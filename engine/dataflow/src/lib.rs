@@ -11,7 +11,10 @@ pub mod job;
 pub mod table;
 pub mod window;
 
-pub use graph::{Changelog, Edge, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning, WindowTable};
+pub use graph::{
+    Changelog, ChangelogNormalize, Edge, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning,
+    SinkMaterializer, WindowTable,
+};
 pub use job::{ChainedOperator, JobEdge, JobGraph, Vertex};
 pub use table::{MetadataField, SinkSpec, SourceSpec, TableSpec, WatermarkSpec};
 pub use window::Window;

@@ -20,8 +20,11 @@ use crate::gate::InputGate;
 use crate::metrics::TaskMetrics;
 use crate::operators::Operator;
 use crate::operators::calc::Calc;
+use crate::operators::changelog_normalize::ChangelogNormalize;
 use crate::operators::constraint::ConstraintEnforcer;
+use crate::operators::drop_update_before::DropUpdateBefore;
 use crate::operators::group_aggregate::GroupAggregate;
+use crate::operators::sink_materializer::SinkMaterializer;
 use crate::operators::union::Union;
 use crate::operators::values::{self, ValuesReader};
 use crate::operators::watermark::Watermark;
@@ -161,6 +164,21 @@ impl SubtaskBuilder {
                     condition,
                     projection,
                 } => boxed(Calc::new(condition.as_ref(), projection, &node.output, &session)?),
+                PlanOperator::ChangelogNormalize(spec) => {
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    boxed(ChangelogNormalize::new(
+                        spec,
+                        node.changelog,
+                        &node.output,
+                        &session,
+                        backend,
+                    )?)
+                }
+                PlanOperator::DropUpdateBefore => boxed(DropUpdateBefore),
+                PlanOperator::SinkMaterializer(spec) => {
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    boxed(SinkMaterializer::new(spec, &node.output, backend)?)
+                }
                 PlanOperator::Union => boxed(Union),
                 PlanOperator::ConstraintEnforcer { not_null, drop } => boxed(ConstraintEnforcer::new(
                     not_null.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use millrace_dataflow::{
-    Edge, Graph, GroupAggregate, NodeId, Operator, Partitioning, SourceSpec, WatermarkSpec, WindowTable,
+    Changelog, ChangelogNormalize, SinkMaterializer, Edge, Graph, GroupAggregate, NodeId, Operator, Partitioning, SourceSpec, WatermarkSpec, WindowTable,
 };
 use millrace_expr::{Expr, RowType, function};
 
@@ -41,6 +41,8 @@ impl Lowering {
             query,
             sink,
             accepts: _,
+            materialize: _,
+            materializer,
             parallelism,
             not_null,
             drop,
@@ -59,6 +61,28 @@ impl Lowering {
                 vec![input],
                 row.clone(),
             );
+        }
+        let key: Vec<usize> = sink
+            .table
+            .primary_key
+            .iter()
+            .filter_map(|name| sink.table.columns.iter().position(|c| c.name == *name))
+            .collect();
+        if let Some(upsert_key) = materializer {
+            let operator = Operator::SinkMaterializer(SinkMaterializer {
+                keys: key.clone(),
+                upsert_key,
+            });
+            let (kind, shown) = ("sink-materializer", "SinkMaterializer");
+            let id = self.add(kind, &name, shown, operator, vec![input], row.clone());
+            self.exchange(id, 0, &key);
+            self.graph.nodes[id].parallelism = parallelism;
+            self.graph.nodes[id].changelog = Changelog {
+                updates: true,
+                before: false,
+                deletes: true,
+            };
+            input = id;
         }
         // The names that EXPLAIN shows are those of the columns, not the connector's keys.
         let metadata = sink.table.metadata.iter().filter(|m| !m.is_virtual);
@@ -106,6 +130,23 @@ impl Lowering {
                     vec![input],
                     output,
                 )
+            }
+            Op::ChangelogNormalize { keys, condition } => {
+                let name = source(&rel.inputs[0]).map_or_else(|| owner.to_owned(), source_uid);
+                let input = self.rel(&rel.inputs[0], &name);
+                let operator = Operator::ChangelogNormalize(ChangelogNormalize {
+                    keys: keys.clone(),
+                    condition: condition.clone(),
+                });
+                let (kind, shown) = ("changelog-normalize", "ChangelogNormalize");
+                let id = self.add(kind, &name, shown, operator, vec![input], output);
+                self.exchange(id, 0, keys);
+                id
+            }
+            Op::DropUpdateBefore => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let (kind, shown) = ("drop-update-before", "DropUpdateBefore");
+                self.add(kind, owner, shown, Operator::DropUpdateBefore, vec![input], output)
             }
             Op::Union => {
                 let mut ids: Vec<NodeId> = Vec::with_capacity(rel.inputs.len());
@@ -250,7 +291,7 @@ fn source_uid(table: &ReadTable) -> String {
 fn source(rel: &Rel) -> Option<&ReadTable> {
     match &rel.op {
         Op::Scan { table, .. } => Some(table),
-        Op::Calc { .. } => source(&rel.inputs[0]),
+        Op::Calc { .. } | Op::Watermark { .. } | Op::DropUpdateBefore => source(&rel.inputs[0]),
         _ => None,
     }
 }
@@ -271,7 +312,8 @@ fn may_be_shared(rel: &Rel) -> bool {
             condition,
             projection,
         } => projection.iter().chain(condition).all(stable),
-        Op::Scan { .. } | Op::Watermark { .. } | Op::Union | Op::WindowTable(_) | Op::Aggregate { .. } => {
+        Op::ChangelogNormalize { condition, .. } => condition.iter().all(stable),
+        Op::DropUpdateBefore | Op::Scan { .. } | Op::Watermark { .. } | Op::Union | Op::WindowTable(_) | Op::Aggregate { .. } => {
             true
         }
         // Each reader ends with its own rows.

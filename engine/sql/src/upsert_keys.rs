@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use millrace_expr::Expr;
 
-use crate::plan::{Op, Rel};
+use crate::plan::{Op, Rel, ScanColumn};
 
 pub(crate) type KeySet = BTreeSet<usize>;
 
@@ -25,8 +25,18 @@ pub(crate) fn of(rel: &Rel) -> Vec<KeySet> {
                 .filter_map(|key| key.iter().map(|c| place(*c)).collect())
                 .collect()
         }
-        Op::Watermark { .. } => of(&rel.inputs[0]),
+        Op::Watermark { .. } | Op::DropUpdateBefore => of(&rel.inputs[0]),
+        Op::ChangelogNormalize { keys, .. } => vec![keys.iter().copied().collect()],
+        // Its PRIMARY KEY, if all of it is read.
+        Op::Scan { table, columns } => {
+            let place = |name: &String| {
+                let physical = table.spec.columns.iter().position(|c| c.name == *name)?;
+                columns.iter().position(|c| *c == ScanColumn::Physical(physical))
+            };
+            let key: Option<KeySet> = table.spec.primary_key.iter().map(place).collect();
+            key.filter(|key| !key.is_empty()).into_iter().collect()
+        }
         Op::Aggregate { keys, .. } => vec![(0..keys.len()).collect()],
-        Op::Union | Op::WindowTable(_) | Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => Vec::new(),
+        Op::Union | Op::WindowTable(_) | Op::Table { .. } | Op::Values { .. } => Vec::new(),
     }
 }

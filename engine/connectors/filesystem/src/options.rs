@@ -18,7 +18,7 @@ const MEMORY: usize = 64 << 20;
 pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::required("connector", "filesystem"),
     OptionSpec::required("path", "a file or a folder: a local path or file://"),
-    OptionSpec::required("format", "json, csv, raw or parquet"),
+    OptionSpec::required("format", "json, csv, raw, debezium-json or parquet"),
     OptionSpec::optional(
         "partition.default-name",
         Some("__DEFAULT_PARTITION__"),
@@ -254,7 +254,7 @@ fn check_keys(table: &TableSpec, options: &Options<'_>, formats: &Registry, form
             Ok(found) => found.options(),
             Err(e) => {
                 return Err(
-                    e.with_hint("a filesystem table has the format 'json', 'csv', 'raw' or 'parquet'")
+                    e.with_hint("a filesystem table has the format 'json', 'csv', 'raw', 'debezium-json' or 'parquet'")
                 );
             }
         }

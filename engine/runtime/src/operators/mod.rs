@@ -1,8 +1,12 @@
 //! Operators between the source and the sink of a chain, one file each.
 
 pub mod calc;
+pub mod changelog_normalize;
 pub mod constraint;
+pub mod drop_update_before;
 pub mod group_aggregate;
+pub mod outgoing;
+pub mod sink_materializer;
 pub mod union;
 pub mod values;
 pub mod watermark;

@@ -2,11 +2,12 @@
 //!
 //! Order: columns that nobody reads are pruned; tables become sources with what is computed and
 //! watermarked right behind them, one form for all that read the same table in a job; adjacent
-//! Calcs become one; constant filters go; Calcs that do nothing go.
+//! Calcs become one; filters go into the ChangelogNormalize below them; constant filters go; Calcs that do nothing go.
 //!
 //! Last, when the shape is final, the kinds of rows on each edge are inferred (`changelog`).
 
 mod changelog;
+mod changelog_normalize;
 mod constant_filters;
 mod expand_tables;
 mod expressions;
@@ -26,7 +27,7 @@ pub(crate) fn optimize(mut inserts: Vec<InsertPlan>) -> Result<Vec<InsertPlan>> 
         .map(|i| std::mem::replace(&mut i.query, Rel::empty(RowType::default())))
         .collect();
     for (insert, query) in inserts.iter_mut().zip(all(queries)?) {
-        insert.query = changelog::for_sink(query, insert)?;
+        (insert.query, insert.materializer) = changelog::for_sink(query, insert)?;
     }
     Ok(inserts)
 }
@@ -39,6 +40,8 @@ pub(crate) fn optimize_query(query: Rel) -> Result<Rel> {
 
 fn all(queries: Vec<Rel>) -> Result<Vec<Rel>> {
     let pruned = queries.into_iter().map(prune_columns::apply).collect();
-    let last = |q| remove_identities::apply(constant_filters::apply(merge_calcs::apply(q)));
-    Ok(expand_tables::apply(pruned)?.into_iter().map(last).collect())
+    let merged = expand_tables::apply(pruned)?.into_iter().map(merge_calcs::apply);
+    let pushed = changelog_normalize::apply(merged.collect());
+    let last = |q| remove_identities::apply(constant_filters::apply(q));
+    Ok(pushed.into_iter().map(last).collect())
 }

@@ -1,6 +1,7 @@
 //! Rows to records: key, value, timestamp and headers, column by column.
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, MapArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, MapArray, StringArray};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMillisecondType;
 use arrow::record_batch::RecordBatch;
 use millrace_connector_api::ChangeBatch;
@@ -49,7 +50,8 @@ impl Part {
                 Error::internal("a batch does not have the columns of the Kafka table").with_source(e)
             })?;
         out.clear();
-        self.encoder.encode(&ChangeBatch { rows, kinds: None }, out)?;
+        let kinds = batch.kinds.clone();
+        self.encoder.encode(&ChangeBatch { rows, kinds }, out)?;
         if out.len() != batch.len() {
             return Err(Error::internal(format!(
                 "a format made {} records of {} rows",
@@ -61,8 +63,20 @@ impl Part {
     }
 }
 
+/// What a record says of the kind of its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kinds {
+    /// Nothing: only new rows can be written.
+    Inserts,
+    /// That the value is there, or that the row is deleted.
+    Upsert,
+    /// The value says it.
+    All,
+}
+
 pub struct RecordEncoder {
     table: String,
+    kinds: Kinds,
     key: Option<Part>,
     value: Part,
     /// Columns of the stream.
@@ -92,6 +106,11 @@ impl RecordEncoder {
         }
         Ok(RecordEncoder {
             table: table.name.clone(),
+            kinds: match (options.upsert, options.value.format.is_changelog()) {
+                (true, _) => Kinds::Upsert,
+                (false, true) => Kinds::All,
+                (false, false) => Kinds::Inserts,
+            },
             key: options
                 .key
                 .as_ref()
@@ -103,9 +122,37 @@ impl RecordEncoder {
         })
     }
 
+    /// Values of rows that are there, and none of those that are not any more.
+    fn upserts(&mut self, batch: &ChangeBatch, out: &mut Payloads) -> Result<()> {
+        let goes = |kind: &u8| *kind == RowKind::Delete as u8 || *kind == RowKind::UpdateBefore as u8;
+        let kept = match &batch.kinds {
+            Some(kinds) if kinds.values().iter().any(goes) => {
+                BooleanArray::from_iter(kinds.values().iter().map(|kind| Some(!goes(kind))))
+            }
+            _ => return self.value.encode(batch, out),
+        };
+        let rows = filter_record_batch(&batch.rows, &kept)
+            .map_err(|e| Error::internal("rows of a Kafka sink do not fit together").with_source(e))?;
+        let mut values = Payloads::new();
+        self.value.encode(&ChangeBatch::inserts(rows), &mut values)?;
+        out.clear();
+        let mut next = 0;
+        for row in 0..batch.len() {
+            match kept.value(row) {
+                true => {
+                    out.push(values.get(next));
+                    next += 1;
+                }
+                false => out.push(None),
+            }
+        }
+        Ok(())
+    }
+
     /// Puts the batch's records into `out`, in place of what was there.
     pub fn encode(&mut self, batch: &ChangeBatch, out: &mut Block) -> Result<()> {
-        if batch
+        if self.kinds == Kinds::Inserts
+            && batch
             .kinds
             .as_ref()
             .is_some_and(|kinds| kinds.values().iter().any(|&k| k != RowKind::Insert as u8))
@@ -115,7 +162,10 @@ impl RecordEncoder {
                 self.table
             )));
         }
-        self.value.encode(batch, &mut out.values)?;
+        match self.kinds {
+            Kinds::Upsert => self.upserts(batch, &mut out.values)?,
+            _ => self.value.encode(batch, &mut out.values)?,
+        }
         match &mut self.key {
             None => out.keys = None,
             Some(key) => key.encode(batch, out.keys.get_or_insert_with(Payloads::new))?,

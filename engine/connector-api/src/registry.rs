@@ -41,8 +41,6 @@ const FLINK_CONNECTORS: &[&str] = &[
     "socket",
 ];
 const FLINK_FORMATS: &[&str] = &[
-    "avro",
-    "avro-confluent",
     "debezium-avro-confluent",
     "canal-json",
     "maxwell-json",

@@ -251,6 +251,14 @@ fn check_keys(table: &TableSpec, options: &Options<'_>, formats: &Registry, form
         &[]
     } else {
         match formats.format(&table.name, format) {
+            // Records in a file would need lengths; Flink's `avro` files are containers.
+            Ok(_) if matches!(format, "avro" | "avro-confluent") => {
+                return Err(Error::unsupported(format!(
+                    "the format '{format}' of the filesystem table '{}'",
+                    table.name
+                ))
+                .with_hint("take 'parquet', 'json', 'csv', 'raw' or 'debezium-json'"));
+            }
             Ok(found) => found.options(),
             Err(e) => {
                 return Err(

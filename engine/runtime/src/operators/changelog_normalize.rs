@@ -1,6 +1,6 @@
 //! A changelog by key made one of all kinds, as Flink's `ProcTimeDeduplicateKeepLastRowFunction` makes it
 //! (`DeduplicateFunctionHelper.processLastRowOnChangelog`): the newest row of each key is kept, so that
-//! a row that is there already is an update, one that comes again is nothing, and one that deletes goes
+//! a row that is there already is an update, one that is inserted again is nothing, and one that deletes goes
 //! out as it was, whatever it says itself.
 //!
 //! With a condition only rows that pass are kept and sent on: one that no longer passes is deleted.
@@ -130,7 +130,13 @@ impl Operator for ChangelogNormalize {
                     continue;
                 }
                 (None, true) => outgoing.own(row, RowKind::Insert),
-                (Some(before), _) if is_there && before == self.encoded.get(row) => continue,
+                // Flink compares the kind with the row, and keeps rows as inserts: of an update that
+                // repeats itself it sends another one.
+                (Some(before), _)
+                    if batch.change.kind(row) == RowKind::Insert && before == self.encoded.get(row) =>
+                {
+                    continue;
+                }
                 (Some(before), true) => {
                     if self.update_before {
                         outgoing.stored(before, row, RowKind::UpdateBefore);

@@ -120,7 +120,7 @@ public class Golden {
         }
 
         DataType type() {
-            return TypeConversions.fromLogicalToDataType(LogicalTypeParser.parse("ROW<" + columns + ">", LOADER));
+            return TypeConversions.fromLogicalToDataType(LogicalTypeParser.parse("ROW<" + columns + "> NOT NULL", LOADER));
         }
 
         String run(byte[] input) {
@@ -172,7 +172,17 @@ public class Golden {
             case "json": return new JsonFormatFactory();
             case "debezium-json": return new DebeziumJsonFormatFactory();
             case "csv": return new CsvFormatFactory();
+            // In a jar of its own.
+            case "avro": return create("org.apache.flink.formats.avro.AvroFormatFactory");
             default: return new RawFormatFactory();
+        }
+    }
+
+    static Object create(String name) {
+        try {
+            return Class.forName(name).getConstructor().newInstance();
+        } catch (ReflectiveOperationException e) {
+            throw new IllegalStateException(e);
         }
     }
 

@@ -419,6 +419,11 @@ fn raw_both_ways() {
 }
 
 #[test]
+fn avro_both_ways() {
+    check(include_str!("../golden/avro.tsv"), &[]);
+}
+
+#[test]
 fn debezium_json_both_ways() {
     // A map's entries keep their order here, and have none in Flink.
     const SOURCE: &str = r#"{"before":null,"after":{"id":1},"source":{"version":"1.9","ts_ms":1589362330904,"snapshot":false,"db":"inventory","schema":"s","table":"t","x":null,"n":1.50,"o":{"a":1}},"op":"c","ts_ms":1589362344455}"#;

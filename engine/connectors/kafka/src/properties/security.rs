@@ -9,7 +9,7 @@ use millrace_kafka_wire::{ClientCertificate, Roots, Sasl, ScramHash, Security, T
 
 use super::RdConfig;
 use super::jaas::{self, Login};
-use super::stores::{self, KeyMaterial};
+use millrace_stores::{self as stores, KeyMaterial};
 use super::token::{self, FileToken, UnsecuredToken};
 
 /// `security.protocol` and the login, checked; files of TLS are read by `load`.

@@ -12,6 +12,7 @@ use millrace_expr::Field;
 
 use crate::metadata::Metadata;
 use crate::options::{Payload, TableOptions};
+use crate::topics::Topics;
 use crate::writer::{Block, Headers};
 
 /// Metadata that a table can write, with nulls where it has none.
@@ -63,6 +64,24 @@ impl Part {
     }
 }
 
+/// A table whose formats know the topic: the subject that Confluent's clients register schemas under.
+fn with_subjects(table: &TableSpec, options: &TableOptions) -> TableSpec {
+    let mut table = table.clone();
+    let Topics::List(topics) = &options.topics else {
+        return table;
+    };
+    let parts = [(Some(&options.value), "value"), (options.key.as_ref(), "key")];
+    for (payload, part) in parts {
+        if let (Some(payload), [topic]) = (payload, topics.as_slice())
+            && payload.format.identifier() == "avro-confluent"
+        {
+            let key = format!("{}subject", payload.prefix);
+            table.options.entry(key).or_insert_with(|| format!("{topic}-{part}"));
+        }
+    }
+    table
+}
+
 /// What a record says of the kind of its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kinds {
@@ -86,7 +105,7 @@ pub struct RecordEncoder {
 
 impl RecordEncoder {
     pub fn new(spec: &SinkSpec, options: &TableOptions) -> Result<Self> {
-        let table = &spec.table;
+        let table = &with_subjects(&spec.table, options);
         let column = |metadata: Metadata| {
             spec.metadata
                 .iter()

@@ -142,6 +142,21 @@ pub const NOT_NULL_ENFORCER: ConfigOption<String> = ConfigOption::new(
     Some("ERROR"),
     "what a null in a NOT NULL column of a sink does: ERROR fails the job, DROP leaves the row out",
 );
+pub const CDC_EVENTS_DUPLICATE: ConfigOption<bool> = ConfigOption::new(
+    "table.exec.source.cdc-events-duplicate",
+    Some("false"),
+    "whether sources of changes may repeat them: they are then told apart by the PRIMARY KEY",
+);
+pub const SINK_KEYED_SHUFFLE: ConfigOption<String> = ConfigOption::new(
+    "table.exec.sink.keyed-shuffle",
+    Some("AUTO"),
+    "whether rows are spread by the PRIMARY KEY before a sink of another parallelism: AUTO or NONE",
+);
+pub const UPSERT_MATERIALIZE: ConfigOption<String> = ConfigOption::new(
+    "table.exec.sink.upsert-materialize",
+    Some("AUTO"),
+    "when rows of one key of a sink are held to find the last one: AUTO where keys differ, FORCE, NONE",
+);
 pub const SOURCE_IDLE_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
     "table.exec.source.idle-timeout",
     Some("0 ms"),

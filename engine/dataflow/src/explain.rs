@@ -85,8 +85,12 @@ impl Printer<'_> {
                 Operator::Sink(_) => "NONE".to_owned(),
                 _ => node.changelog.kinds(),
             };
-            line.truncate(line.len() - 1);
-            let _ = write!(line, ", changelogMode=[{mode}])");
+            let has_details = line.ends_with(')');
+            line.truncate(line.len() - usize::from(has_details));
+            let _ = match has_details {
+                true => write!(line, ", changelogMode=[{mode}])"),
+                false => write!(line, "(changelogMode=[{mode}])"),
+            };
         }
         if self.readers[id] > 1 {
             let number = self.reused.len() + 1;
@@ -196,6 +200,19 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
             column_name(input, spec.column),
             format_expr(&spec.expression, input)
         ),
+        Operator::ChangelogNormalize(spec) => {
+            let condition = spec.condition.as_ref();
+            let condition = condition.map(|c| format!(", condition=[{}]", format_expr(c, input)));
+            format!(
+                "ChangelogNormalize(key=[{}]{})",
+                column_names(input, &spec.keys),
+                condition.unwrap_or_default()
+            )
+        }
+        Operator::DropUpdateBefore => "DropUpdateBefore".to_owned(),
+        Operator::SinkMaterializer(spec) => {
+            format!("SinkMaterializer(pk=[{}])", column_names(input, &spec.keys))
+        }
         Operator::Union => format!("Union(all=[true], union=[{}])", fields()),
         Operator::Values { rows } => {
             let rows: Vec<_> = rows
@@ -341,12 +358,21 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
             )
         }
         Operator::Sink(spec) => {
+            let materialized = node.inputs.iter().any(|edge| {
+                let from = graph.nodes.get(edge.from);
+                from.is_some_and(|from| matches!(from.operator, Operator::SinkMaterializer(_)))
+            });
             format!(
-                "Sink(table=[{}.{}.{}], fields=[{}])",
+                "Sink(table=[{}.{}.{}], fields=[{}]{})",
                 PATH[0],
                 PATH[1],
                 spec.table.name,
-                fields()
+                fields(),
+                if materialized {
+                    ", upsertMaterialize=[true]"
+                } else {
+                    ""
+                }
             )
         }
     }

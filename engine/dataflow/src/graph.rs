@@ -100,6 +100,10 @@ pub enum Operator {
     },
     /// Assigns watermarks by event time; directly behind its source it works per split.
     Watermark(WatermarkSpec),
+    /// A changelog by key made one of all kinds.
+    ChangelogNormalize(ChangelogNormalize),
+    /// `-U` rows go.
+    DropUpdateBefore,
     Union,
     /// Rows given in the statement, without an input; one subtask gives each once, then ends. The
     /// expressions refer to no column and have exactly the output's types. No rows: an empty input.
@@ -132,7 +136,26 @@ pub enum Operator {
     /// The left columns, then the right ones, except for SEMI and ANTI.
     Join(Join),
     IntervalJoin(IntervalJoin),
+    /// Holds the rows of each key of the sink behind it, to write the last of those that are left.
+    SinkMaterializer(SinkMaterializer),
     Sink(SinkSpec),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChangelogNormalize {
+    /// The columns of the key, by index.
+    pub keys: Vec<usize>,
+    /// Only rows that pass are kept and sent on.
+    pub condition: Option<Expr>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SinkMaterializer {
+    /// The columns of the sink's key, by index.
+    pub keys: Vec<usize>,
+    /// Columns that tell rows of the input apart, and of which a later row replaces an earlier one;
+    /// none: rows are told apart as a whole.
+    pub upsert_key: Vec<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -206,13 +229,16 @@ impl Operator {
             | Operator::Rank(_)
             | Operator::OverAggregate(_)
             | Operator::Join(_)
-            | Operator::IntervalJoin(_) => true,
+            | Operator::IntervalJoin(_)
+            | Operator::ChangelogNormalize(_)
+            | Operator::SinkMaterializer(_) => true,
             Operator::Source(_)
             | Operator::Calc { .. }
             | Operator::Watermark(_)
             | Operator::Union
             | Operator::Values { .. }
             | Operator::ConstraintEnforcer { .. }
+            | Operator::DropUpdateBefore
             | Operator::Expand(_)
             | Operator::LocalGroupAggregate(_)
             | Operator::WindowTable(_)

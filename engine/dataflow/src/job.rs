@@ -54,6 +54,9 @@ impl JobGraph {
         let parallelism = parallelisms(graph, config)?;
         let chaining = config.get(&options::OPERATOR_CHAINING)?;
         let max_parallelism = max_parallelism(config)?;
+        let shuffles_by_key = !config
+            .get(&options::SINK_KEYED_SHUFFLE)?
+            .eq_ignore_ascii_case("NONE");
         let mut place: HashMap<NodeId, (usize, usize)> = HashMap::new();
         let mut vertices: Vec<Vertex> = Vec::new();
         let mut edges = Vec::new();
@@ -105,7 +108,10 @@ impl JobGraph {
                         })?;
                         let same_width = vertices[from_vertex].parallelism == width;
                         let partitioning = match &edge.partitioning {
-                            Partitioning::Forward if !same_width => Partitioning::Rebalance,
+                            Partitioning::Forward if !same_width => match sink_key(node) {
+                                Some(keys) if shuffles_by_key => Partitioning::Hash { keys },
+                                _ => Partitioning::Rebalance,
+                            },
                             other => other.clone(),
                         };
                         edges.push(JobEdge {
@@ -138,6 +144,16 @@ impl JobGraph {
             .iter()
             .flat_map(|v| v.operators.iter().map(move |o| (&o.node, v.parallelism)))
     }
+}
+
+/// The columns of a sink's PRIMARY KEY: rows of a key have to stay in order.
+fn sink_key(node: &Node) -> Option<Vec<usize>> {
+    let Operator::Sink(spec) = &node.operator else {
+        return None;
+    };
+    let place = |name: &String| spec.table.columns.iter().position(|c| c.name == *name);
+    let key: Option<Vec<usize>> = spec.table.primary_key.iter().map(place).collect();
+    key.filter(|key| !key.is_empty())
 }
 
 /// A node's own parallelism, else the default; operators between follow the job's default.

@@ -15,8 +15,8 @@ pub mod table;
 pub mod window;
 
 pub use graph::{
-    Changelog, Edge, Expansion, Graph, GroupAggregate, MiniBatch, Node, NodeId, Operator, Partitioning,
-    WindowAggregate, WindowTable, Windowing,
+    Changelog, ChangelogNormalize, Edge, Expansion, Graph, GroupAggregate, MiniBatch, Node, NodeId, Operator,
+    Partitioning, SinkMaterializer, WindowAggregate, WindowTable, Windowing,
 };
 pub use job::{ChainedOperator, JobEdge, JobGraph, Vertex};
 pub use join::{IntervalBounds, IntervalJoin, Join, JoinInput, JoinKey, JoinKind};

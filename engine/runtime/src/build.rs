@@ -26,8 +26,10 @@ use crate::operators::Operator;
 use crate::operators::bundle::Bundle;
 use crate::operators::bundled_group_aggregate::{BundledGroupAggregate, Form};
 use crate::operators::calc::Calc;
+use crate::operators::changelog_normalize::ChangelogNormalize;
 use crate::operators::constraint::ConstraintEnforcer;
 use crate::operators::deduplicate::Deduplicate;
+use crate::operators::drop_update_before::DropUpdateBefore;
 use crate::operators::expand::Expand;
 use crate::operators::group_aggregate::GroupAggregate;
 use crate::operators::interval_join::IntervalJoin;
@@ -36,6 +38,7 @@ use crate::operators::local_group_aggregate::LocalGroupAggregate;
 use crate::operators::over;
 use crate::operators::rank::Rank;
 use crate::operators::session_aggregate::SessionAggregate;
+use crate::operators::sink_materializer::SinkMaterializer;
 use crate::operators::union::Union;
 use crate::operators::values::{self, ValuesReader};
 use crate::operators::watermark::Watermark;
@@ -176,6 +179,21 @@ impl SubtaskBuilder {
                     condition,
                     projection,
                 } => boxed(Calc::new(condition.as_ref(), projection, &node.output, &session)?),
+                PlanOperator::ChangelogNormalize(spec) => {
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    boxed(ChangelogNormalize::new(
+                        spec,
+                        node.changelog,
+                        &node.output,
+                        &session,
+                        backend,
+                    )?)
+                }
+                PlanOperator::DropUpdateBefore => boxed(DropUpdateBefore),
+                PlanOperator::SinkMaterializer(spec) => {
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    boxed(SinkMaterializer::new(spec, &node.output, backend)?)
+                }
                 PlanOperator::Union => boxed(Union),
                 PlanOperator::ConstraintEnforcer { not_null, drop } => boxed(ConstraintEnforcer::new(
                     not_null.clone(),

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use millrace_dataflow::{
-    Edge, Graph, GroupAggregate, IntervalJoin, JoinInput, JoinKey, NodeId, Operator, OverAggregate,
-    Partitioning, SourceSpec, TimeKind, WatermarkSpec, WindowAggregate, WindowTable,
+    Changelog, ChangelogNormalize, Edge, Graph, GroupAggregate, IntervalJoin, JoinInput, JoinKey, NodeId,
+    Operator, OverAggregate, Partitioning, SinkMaterializer, SourceSpec, TimeKind, WatermarkSpec,
+    WindowAggregate, WindowTable,
 };
 use millrace_expr::{Expr, RowType, function};
 
@@ -50,6 +51,8 @@ impl Lowering {
             query,
             sink,
             accepts: _,
+            materialize: _,
+            materializer,
             parallelism,
             not_null,
             drop,
@@ -68,6 +71,28 @@ impl Lowering {
                 vec![input],
                 row.clone(),
             );
+        }
+        let key: Vec<usize> = sink
+            .table
+            .primary_key
+            .iter()
+            .filter_map(|name| sink.table.columns.iter().position(|c| c.name == *name))
+            .collect();
+        if let Some(upsert_key) = materializer {
+            let operator = Operator::SinkMaterializer(SinkMaterializer {
+                keys: key.clone(),
+                upsert_key,
+            });
+            let (kind, shown) = ("sink-materializer", "SinkMaterializer");
+            let id = self.add(kind, &name, shown, operator, vec![input], row.clone());
+            self.exchange(id, 0, &key);
+            self.graph.nodes[id].parallelism = parallelism;
+            self.graph.nodes[id].changelog = Changelog {
+                updates: true,
+                before: false,
+                deletes: true,
+            };
+            input = id;
         }
         // The names that EXPLAIN shows are those of the columns, not the connector's keys.
         let metadata = sink.table.metadata.iter().filter(|m| !m.is_virtual);
@@ -112,6 +137,30 @@ impl Lowering {
                     &name,
                     "WatermarkAssigner",
                     Operator::Watermark(spec),
+                    vec![input],
+                    output,
+                )
+            }
+            Op::ChangelogNormalize { keys, condition } => {
+                let name = source(&rel.inputs[0]).map_or_else(|| owner.to_owned(), source_uid);
+                let input = self.rel(&rel.inputs[0], &name);
+                let operator = Operator::ChangelogNormalize(ChangelogNormalize {
+                    keys: keys.clone(),
+                    condition: condition.clone(),
+                });
+                let (kind, shown) = ("changelog-normalize", "ChangelogNormalize");
+                let id = self.add(kind, &name, shown, operator, vec![input], output);
+                self.exchange(id, 0, keys);
+                id
+            }
+            Op::DropUpdateBefore => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let (kind, shown) = ("drop-update-before", "DropUpdateBefore");
+                self.add(
+                    kind,
+                    owner,
+                    shown,
+                    Operator::DropUpdateBefore,
                     vec![input],
                     output,
                 )
@@ -391,7 +440,7 @@ fn source_uid(table: &ReadTable) -> String {
 fn source(rel: &Rel) -> Option<&ReadTable> {
     match &rel.op {
         Op::Scan { table, .. } => Some(table),
-        Op::Calc { .. } => source(&rel.inputs[0]),
+        Op::Calc { .. } | Op::Watermark { .. } | Op::DropUpdateBefore => source(&rel.inputs[0]),
         _ => None,
     }
 }
@@ -413,7 +462,9 @@ fn may_be_shared(rel: &Rel) -> bool {
             projection,
         } => projection.iter().chain(condition).all(stable),
         Op::Join(join) => join.condition.iter().all(stable),
+        Op::ChangelogNormalize { condition, .. } => condition.iter().all(stable),
         Op::Scan { .. }
+        | Op::DropUpdateBefore
         | Op::Watermark { .. }
         | Op::Union
         | Op::WindowTable(_)

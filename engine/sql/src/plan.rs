@@ -26,6 +26,16 @@ pub(crate) struct ReadTable {
     /// What the connector gives for each of `spec.metadata`: key and type.
     pub metadata: Vec<Field>,
     pub traits: SourceTraits,
+    /// Its rows are made a changelog by their key first.
+    pub normalizes: bool,
+}
+
+impl ReadTable {
+    /// The declared columns of the PRIMARY KEY, by index.
+    pub fn primary_key(&self) -> Vec<usize> {
+        let place = |name: &String| self.columns.iter().position(|c| c.name == *name);
+        self.spec.primary_key.iter().filter_map(place).collect()
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -83,6 +93,14 @@ pub(crate) enum Op {
         column: usize,
         expression: Expr,
     },
+    /// A changelog that may repeat itself, or has only the newest row of each key, made one of all
+    /// kinds, of the rows that pass the condition. `keys` are the columns of the key.
+    ChangelogNormalize {
+        keys: Vec<usize>,
+        condition: Option<Expr>,
+    },
+    /// An update's row as it was before goes, for nobody needs it.
+    DropUpdateBefore,
     /// UNION ALL of inputs of the same types.
     Union,
     Values {
@@ -279,6 +297,13 @@ impl Rel {
         Rel::new(op, vec![input], output)
     }
 
+    /// Some rows of the input as they are.
+    pub fn filter(input: Rel, condition: Expr) -> Rel {
+        let projection = Rel::identity(&input.output);
+        let names = input.output.names();
+        Rel::calc(input, Some(condition), projection, names)
+    }
+
     /// The same rows under other names.
     pub fn renamed(mut self, names: Vec<String>) -> Rel {
         if !matches!(self.op, Op::Calc { .. }) {
@@ -294,6 +319,23 @@ impl Rel {
     pub fn watermark(input: Rel, column: usize, expression: Expr) -> Rel {
         let output = input.output.clone();
         Rel::new(Op::Watermark { column, expression }, vec![input], output)
+    }
+
+    pub fn changelog_normalize(input: Rel, keys: Vec<usize>, condition: Option<Expr>) -> Rel {
+        let output = input.output.clone();
+        Rel::new(Op::ChangelogNormalize { keys, condition }, vec![input], output)
+    }
+
+    pub fn drop_update_before(input: Rel) -> Rel {
+        let output = input.output.clone();
+        let changelog = Changelog {
+            before: false,
+            ..input.changelog
+        };
+        Rel {
+            changelog,
+            ..Rel::new(Op::DropUpdateBefore, vec![input], output)
+        }
     }
 
     pub fn union(inputs: Vec<Rel>, output: RowType) -> Rel {
@@ -402,6 +444,7 @@ impl Rel {
                 Expr::Column { index, .. } => self.inputs[0].time_attribute(*index),
                 expr => TimeAttribute::of(expr),
             },
+            Op::ChangelogNormalize { .. } | Op::DropUpdateBefore => self.inputs[0].time_attribute(column),
             Op::Union => {
                 let first = self.inputs.first()?.time_attribute(column)?;
                 let same = self
@@ -480,6 +523,8 @@ impl Rel {
             | Op::Watermark { .. }
             | Op::Union
             | Op::Values { .. }
+            | Op::ChangelogNormalize { .. }
+            | Op::DropUpdateBefore
             | Op::Join(_)
             | Op::Over(_)
             | Op::Rank(_)
@@ -542,6 +587,14 @@ impl TimeAttribute {
     }
 }
 
+/// `table.exec.sink.upsert-materialize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UpsertMaterialize {
+    None,
+    Auto,
+    Force,
+}
+
 /// A bound INSERT.
 #[derive(Debug, Clone)]
 pub(crate) struct InsertPlan {
@@ -550,6 +603,10 @@ pub(crate) struct InsertPlan {
     pub sink: SinkSpec,
     /// The kinds of rows that the sink takes.
     pub accepts: SinkChangelog,
+    pub materialize: UpsertMaterialize,
+    /// Columns that are the upsert key of the query's rows, where rows of the same key of the sink
+    /// have to be held until the last of them is known.
+    pub materializer: Option<Vec<usize>>,
     pub parallelism: Option<usize>,
     /// Columns by index in which a null has to be caught, and whether its row is dropped.
     pub not_null: Vec<usize>,

@@ -3,8 +3,10 @@
 pub mod bundle;
 pub mod bundled_group_aggregate;
 pub mod calc;
+pub mod changelog_normalize;
 pub mod constraint;
 pub mod deduplicate;
+pub mod drop_update_before;
 pub mod expand;
 pub mod group_aggregate;
 #[cfg(test)]
@@ -15,9 +17,11 @@ mod harness;
 pub mod interval_join;
 pub mod join;
 pub mod local_group_aggregate;
+pub mod outgoing;
 pub mod over;
 pub mod rank;
 pub mod session_aggregate;
+pub mod sink_materializer;
 pub mod union;
 pub mod values;
 pub mod watermark;

@@ -5,13 +5,15 @@
 //! (`-U`), or is known by its key. Who can do without gets less: an update is one row, not two.
 
 use millrace_connector_api::sink::SinkChangelog;
+use millrace_connector_api::source::SourceChangelog;
 use millrace_core::{Error, Result};
 use millrace_dataflow::{Changelog, JoinKind, RankStrategy, SortKey, Window, Windowing};
+use millrace_expr::Expr;
 
 use super::expressions::add_columns;
 use super::lay_windows;
 use crate::monotonicity::{self, Monotonicity};
-use crate::plan::{InsertPlan, Join, Op, Rank, Rel};
+use crate::plan::{InsertPlan, Join, Op, Rank, Rel, UpsertMaterialize};
 use crate::upsert_keys::{self, KeySet};
 
 /// Which rows a rank keeps, and so what it needs to know of its input.
@@ -51,32 +53,65 @@ fn deduplicates(rank: &Rank, input: &Rel) -> Option<bool> {
     is.then_some(key.descending)
 }
 
-/// The query of an INSERT, with the kinds of rows that its sink takes.
-pub(super) fn for_sink(query: Rel, insert: &InsertPlan) -> Result<Rel> {
+/// The query of an INSERT, with the kinds of rows that its sink takes; and where rows have to be held
+/// by the sink's key, for that is not the key of the changelog, the changelog's own.
+pub(super) fn for_sink(query: Rel, insert: &InsertPlan) -> Result<(Rel, Option<Vec<usize>>)> {
     let query = provide(query);
     check(&query)?;
     let kinds = query.changelog;
     if kinds.is_inserts() {
-        return Ok(query);
+        return Ok((query, None));
     }
+    let table = &insert.sink.table;
+    let columns = |name: &String| table.columns.iter().position(|c| c.name == *name);
+    let key: KeySet = table.primary_key.iter().filter_map(columns).collect();
+    let of_query = upsert_keys::of(&query);
+    let materializes = !key.is_empty()
+        && match insert.materialize {
+            UpsertMaterialize::None => false,
+            UpsertMaterialize::Force => true,
+            UpsertMaterialize::Auto => !of_query.iter().any(|of_query| of_query.is_subset(&key)),
+        };
+    let smallest = of_query.iter().min_by_key(|key| key.len());
+    let materializer = materializes.then(|| smallest.into_iter().flatten().copied().collect());
     match insert.accepts {
         SinkChangelog::Inserts => Err(refused(&query, insert)),
-        SinkChangelog::All => Ok(demand(query, true)),
+        SinkChangelog::All => Ok((demand(query, true), materializer)),
         SinkChangelog::Upsert => {
-            let table = &insert.sink.table;
-            let key: Option<KeySet> = table
-                .primary_key
-                .iter()
-                .map(|name| query.output.index_of(name))
-                .collect();
-            let by_key = match key {
-                Some(key) if !key.is_empty() => upsert_keys::of(&query).contains(&key),
-                // Without a key the sink does not look at what a row was.
-                _ => true,
-            };
+            // Without a key the sink does not look at what a row was.
+            let by_key = key.is_empty() || of_query.contains(&key);
             let before = !by_key || !can_leave_out(&query);
-            Ok(demand(query, before))
+            let query = match before || materializer.is_some() {
+                true => query,
+                false => without_normalize(query),
+            };
+            Ok((demand(query, before), materializer))
         }
+    }
+}
+
+/// A changelog of the newest rows by key goes to a sink that wants just that as it is, without a
+/// ChangelogNormalize, if nothing is computed on the way: of a row that deletes only the key counts.
+fn without_normalize(rel: Rel) -> Rel {
+    let is_plain = match &rel.op {
+        Op::Calc {
+            condition: None,
+            projection,
+        } => projection.iter().all(|e| matches!(e, Expr::Column { .. })),
+        _ => false,
+    };
+    if is_plain {
+        let changelog = rel.changelog;
+        let rel = rel.map_inputs(&mut without_normalize);
+        return Rel { changelog, ..rel };
+    }
+    match &rel.op {
+        Op::ChangelogNormalize { condition: None, .. } if !rel.inputs[0].changelog.before => rel
+            .inputs
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| Rel::empty(Default::default())),
+        _ => rel,
     }
 }
 
@@ -187,7 +222,24 @@ fn provide(rel: Rel) -> Rel {
         deletes: true,
     };
     rel.changelog = match &rel.op {
-        Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => Changelog::INSERTS,
+        Op::Table { .. } | Op::Values { .. } => Changelog::INSERTS,
+        Op::Scan { table, .. } => match table.traits.changelog {
+            SourceChangelog::Inserts => Changelog::INSERTS,
+            all_or_upsert => Changelog {
+                updates: true,
+                before: all_or_upsert == SourceChangelog::All,
+                deletes: true,
+            },
+        },
+        Op::ChangelogNormalize { .. } => Changelog {
+            updates: true,
+            before: false,
+            deletes: true,
+        },
+        Op::DropUpdateBefore => Changelog {
+            before: false,
+            ..of_inputs
+        },
         Op::Calc { .. } | Op::Watermark { .. } | Op::Union | Op::WindowTable(_) | Op::Expand(_) => of_inputs,
         // A window gives its results once.
         Op::WindowAggregate(_) | Op::Over(_) => Changelog::INSERTS,
@@ -232,6 +284,7 @@ fn can_leave_out(rel: &Rel) -> bool {
             rel.inputs.iter().all(can_leave_out)
         }
         Op::Aggregate { .. } | Op::WindowAggregate(_) | Op::Rank(_) => true,
+        Op::ChangelogNormalize { .. } | Op::DropUpdateBefore => true,
         Op::Join(join) => (0..2).all(|side| side_can_leave_out(rel, join, side)),
         Op::Over(_) | Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => true,
     }
@@ -250,11 +303,20 @@ fn side_can_leave_out(rel: &Rel, join: &Join, side: usize) -> bool {
 
 /// Sets whether updates come with what was before; `before` says what the reader needs.
 fn demand(mut rel: Rel, before: bool) -> Rel {
+    // A source gives what it gives.
+    if let Op::Scan { .. } = rel.op {
+        return match rel.changelog.before && !before {
+            true => Rel::drop_update_before(rel),
+            false => rel,
+        };
+    }
     rel.changelog.before = before && rel.changelog.updates;
     let below = match &rel.op {
         // What is summed up has to be taken out again.
         Op::Aggregate { .. } | Op::WindowAggregate(_) => true,
         Op::Rank(rank) => rank_strategy(&rel, rank) == RankStrategy::Retract,
+        // It knows what was before.
+        Op::ChangelogNormalize { .. } => false,
         _ => before,
     };
     rel.map_inputs(&mut |input| demand(input, below))

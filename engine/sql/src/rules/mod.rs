@@ -3,12 +3,13 @@
 //! Order: conditions go into joins and filters on row numbers become top-Ns, while tables still say
 //! which columns are their clocks; columns that nobody reads are pruned; tables become sources with
 //! what is computed and watermarked right behind them, one form for all that read the same table in a
-//! job; adjacent Calcs become one; aggregations lay their windows themselves; constant filters go;
-//! Calcs that do nothing go.
+//! job; adjacent Calcs become one; aggregations lay their windows themselves; filters go into the
+//! ChangelogNormalize below them; constant filters go; Calcs that do nothing go.
 //!
 //! Last, when the shape is final, the kinds of rows on each edge are inferred (`changelog`).
 
 mod changelog;
+mod changelog_normalize;
 mod constant_filters;
 mod expand_tables;
 mod expressions;
@@ -35,7 +36,7 @@ pub(crate) fn optimize(mut inserts: Vec<InsertPlan>) -> Result<Vec<InsertPlan>> 
         .map(|i| std::mem::replace(&mut i.query, Rel::empty(RowType::default())))
         .collect();
     for (insert, query) in inserts.iter_mut().zip(all(queries)?) {
-        insert.query = changelog::for_sink(query, insert)?;
+        (insert.query, insert.materializer) = changelog::for_sink(query, insert)?;
     }
     Ok(inserts)
 }
@@ -53,6 +54,8 @@ fn all(queries: Vec<Rel>) -> Result<Vec<Rel>> {
         .collect::<Result<Vec<_>>>()?;
     let pruned = shaped.into_iter().map(prune_columns::apply).collect();
     let merged = |q| merge_calcs::apply(lay_windows::apply(merge_calcs::apply(q)));
-    let last = |q| remove_identities::apply(constant_filters::apply(merged(q)));
-    Ok(expand_tables::apply(pruned)?.into_iter().map(last).collect())
+    let merged = expand_tables::apply(pruned)?.into_iter().map(merged);
+    let pushed = changelog_normalize::apply(merged.collect());
+    let last = |q| remove_identities::apply(constant_filters::apply(q));
+    Ok(pushed.into_iter().map(last).collect())
 }

@@ -281,7 +281,9 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
             return some_columns(join, columns.into_iter());
         }
         // Made later, with what they need only.
-        Op::Scan { .. } | Op::Watermark { .. } => return rel,
+        Op::Scan { .. } | Op::Watermark { .. } | Op::ChangelogNormalize { .. } | Op::DropUpdateBefore => {
+            return rel;
+        }
     }
     rel.output = kept;
     rel

@@ -74,6 +74,11 @@ impl Table {
         self.slots.width()
     }
 
+    /// What a slot takes in the operator's columns now, where that differs from row to row: the mean.
+    pub fn set_value_bytes(&mut self, bytes: usize) {
+        self.value_bytes = bytes;
+    }
+
     pub fn bytes(&self) -> usize {
         let maps = self.maps.as_ref().map_or(0, Maps::bytes);
         self.slots.bytes() + self.slots.width() * self.value_bytes + maps

@@ -17,6 +17,8 @@ pub mod window;
 pub use graph::{Changelog, Edge, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning, WindowTable};
 pub use job::{ChainedOperator, JobEdge, JobGraph, Vertex};
 pub use join::{IntervalBounds, IntervalJoin, Join, JoinInput, JoinKey, JoinKind};
-pub use ranking::{Deduplicate, Frame, OverAggregate, OverCall, Rank, RankStrategy, SortKey, TimeKind};
+pub use ranking::{
+    Deduplicate, Frame, OverAggregate, OverCall, OverFunction, Rank, RankStrategy, SortKey, TimeKind,
+};
 pub use table::{MetadataField, SinkSpec, SourceSpec, TableSpec, WatermarkSpec};
 pub use window::Window;

@@ -203,7 +203,9 @@ fn plan(binder: &mut Binder, inserts: &[impl std::borrow::Borrow<Insert>]) -> Sq
     for insert in inserts {
         plans.push(binder.bind_insert(insert.borrow())?);
     }
-    Ok(lower::lower(rules::optimize(plans).map_err(SqlError::from)?))
+    Ok(lower::lower(
+        rules::optimize(plans, binder.state_ttl()?).map_err(SqlError::from)?,
+    ))
 }
 
 fn explained(graph: &Graph, details: Details) -> SqlResult<String> {

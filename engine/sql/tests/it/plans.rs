@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use insta::assert_snapshot;
 use millrace_dataflow::Operator;
 
-use crate::fixtures::{graph, jobs, plan, session, with_tables};
+use crate::fixtures::{graph, jobs, plan, session, text, with_tables};
 
 #[test]
 fn filter_and_projection_are_one_calc_over_the_columns_that_are_used() {
@@ -534,4 +534,49 @@ fn a_script_gives_a_job_for_each_insert() {
             ),
         ]
     );
+}
+
+#[test]
+fn a_filter_on_row_numbers_is_a_top_n() {
+    assert_snapshot!(text(&mut with_tables(), "
+        EXPLAIN CHANGELOG_MODE SELECT carrier, delay FROM (
+          SELECT *, ROW_NUMBER() OVER (PARTITION BY carrier ORDER BY delay DESC) AS rn FROM flights)
+        WHERE rn <= 3 AND delay > 10"), @r#""#);
+}
+
+#[test]
+fn the_latest_row_of_a_key_is_a_deduplication() {
+    assert_snapshot!(text(&mut with_tables(), "
+        EXPLAIN SELECT carrier, delay FROM (
+          SELECT *, ROW_NUMBER() OVER (PARTITION BY carrier ORDER BY PROCTIME() DESC) AS rn FROM flights)
+        WHERE rn = 1"), @r#""#);
+}
+
+#[test]
+fn functions_over_a_window_are_computed_before_the_select() {
+    assert_snapshot!(plan("
+        INSERT INTO late SELECT UPPER(carrier), SUM(delay + 1) OVER (PARTITION BY carrier ORDER BY p) + 5
+        FROM (SELECT *, PROCTIME() AS p FROM flights)"), @r#""#);
+}
+
+#[test]
+fn conditions_go_to_the_side_that_they_are_about() {
+    assert_snapshot!(text(&mut with_tables(), "
+        EXPLAIN CHANGELOG_MODE SELECT a.carrier, b.delay FROM flights a LEFT JOIN flights b
+        ON a.id = b.id AND a.delay > 1 AND b.delay > 2 AND a.delay < b.delay
+        WHERE a.carrier = 'UA'"), @r#""#);
+}
+
+#[test]
+fn an_outer_join_whose_nulls_do_not_pass_is_an_inner_one() {
+    assert_snapshot!(plan("
+        INSERT INTO late SELECT a.carrier, b.delay FROM flights a FULL JOIN flights b ON a.id = b.id
+        WHERE a.delay > 1 AND b.delay > 2"), @r#""#);
+}
+
+#[test]
+fn in_with_a_query_is_a_semi_join() {
+    assert_snapshot!(plan("
+        INSERT INTO late SELECT carrier, delay FROM flights
+        WHERE id IN (SELECT id FROM flights WHERE delay > 9) AND delay > 3"), @r#""#);
 }

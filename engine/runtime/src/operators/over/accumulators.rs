@@ -1,11 +1,13 @@
 //! The accumulators of all keys, and their results along rows.
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use millrace_core::Result;
+use arrow::array::ArrayRef;
 use millrace_core::row::{RowCodec, Rows};
-use millrace_dataflow::OverCall;
+use millrace_core::{Error, Result};
+use millrace_dataflow::{OverCall, OverFunction};
 use millrace_expr::aggregate::{Accumulator, Input};
 use millrace_state::keyed::{KeyedBackend, Table};
+
+use super::lag::Lag;
 
 pub(super) struct Accumulators {
     calls: Vec<Call>,
@@ -15,7 +17,6 @@ pub(super) struct Accumulators {
 
 struct Call {
     arg: Option<usize>,
-    filter: Option<usize>,
     accumulator: Box<dyn Accumulator>,
 }
 
@@ -34,10 +35,14 @@ impl Accumulators {
         let calls = calls
             .iter()
             .map(|call| {
+                let accumulator = match (call.function, call.aggregate()) {
+                    (_, Some(aggregate)) => aggregate.accumulator()?,
+                    (OverFunction::Lag { offset }, _) => Lag::boxed(offset, call)?,
+                    _ => return Err(Error::internal("a function of OVER has no accumulator")),
+                };
                 Ok(Call {
-                    arg: call.call.arg,
-                    filter: call.call.filter,
-                    accumulator: call.call.accumulator()?,
+                    arg: call.arg,
+                    accumulator,
                 })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -97,18 +102,12 @@ impl Accumulators {
     pub fn results(&mut self, along: &Along<'_>) -> Result<Vec<ArrayRef>> {
         let mut results = Vec::with_capacity(self.calls.len());
         for call in &mut self.calls {
-            let pass: Option<Vec<bool>> = call.filter.map(|column| {
-                let column = along.columns[column].as_boolean();
-                (0..column.len())
-                    .map(|row| column.is_valid(row) && column.value(row))
-                    .collect()
-            });
             let trace = call.accumulator.trace(&Input {
                 slots: along.slots,
                 arg: call.arg.map(|column| &along.columns[column]),
                 retract: along.retract,
                 first: along.first,
-                pass: pass.as_deref(),
+                pass: None,
             })?;
             results.push(trace.after);
         }

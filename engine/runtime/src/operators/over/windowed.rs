@@ -103,7 +103,7 @@ impl Windowed {
     ) -> Result<Self> {
         let schema = input.to_arrow();
         let is_bounded = !matches!(plan.frame, Frame::Rows(None) | Frame::Range(None));
-        let anew = is_bounded && plan.calls.iter().any(|call| !call.call.function.retracts());
+        let anew = is_bounded && plan.calls.iter().any(|call| !call.function.retracts());
         let mut accumulators = Accumulators::new(&plan.calls, backend)?;
         if anew {
             accumulators.resize_for_scratch();

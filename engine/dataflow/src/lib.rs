@@ -14,7 +14,10 @@ pub mod ranking;
 pub mod table;
 pub mod window;
 
-pub use graph::{Changelog, Edge, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning, WindowTable};
+pub use graph::{
+    Changelog, ChangelogNormalize, Edge, Expansion, Graph, GroupAggregate, MiniBatch, Node, NodeId, Operator,
+    Partitioning, SinkMaterializer, WindowAggregate, WindowTable, Windowing,
+};
 pub use job::{ChainedOperator, JobEdge, JobGraph, Vertex};
 pub use join::{IntervalBounds, IntervalJoin, Join, JoinInput, JoinKey, JoinKind};
 pub use ranking::{

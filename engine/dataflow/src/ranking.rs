@@ -1,7 +1,7 @@
 //! Rows in an order within partitions: top-N and OVER windows.
 
 use millrace_expr::DataType;
-use millrace_expr::aggregate::{AggregateCall, AggregateFunction};
+use millrace_expr::aggregate::{AggregateCall, AggregateFunction, Parameters};
 use serde::{Deserialize, Serialize};
 
 /// A column to sort by.
@@ -133,15 +133,6 @@ impl OverFunction {
             OverFunction::Aggregate(function) => function.name(),
         }
     }
-
-    /// Whether a row can leave its window again.
-    pub fn retracts(self) -> bool {
-        match self {
-            OverFunction::RowNumber => true,
-            OverFunction::Lag { .. } => false,
-            OverFunction::Aggregate(function) => function.retracts(),
-        }
-    }
 }
 
 impl OverCall {
@@ -164,7 +155,9 @@ impl OverCall {
             function,
             arg: self.arg,
             arg_type: self.arg_type.clone(),
+            distinct: false,
             filter: None,
+            parameters: Parameters::default(),
             data_type: self.data_type.clone(),
         })
     }

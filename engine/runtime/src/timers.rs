@@ -72,6 +72,11 @@ impl Timers {
         }
     }
 
+    /// The earliest time of a timer.
+    pub fn next(&self) -> Option<i64> {
+        self.due.first().map(|timer| timer.time)
+    }
+
     /// Takes the earliest timer at or before a time.
     pub fn pop(&mut self, until: i64) -> Option<Timer> {
         if self.due.first()?.time > until {

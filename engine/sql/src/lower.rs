@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 
 use millrace_dataflow::{
-    Edge, Graph, GroupAggregate, IntervalJoin, JoinInput, JoinKey, NodeId, Operator, OverAggregate,
-    Partitioning, SourceSpec, TimeKind, WatermarkSpec, WindowTable,
+    Changelog, ChangelogNormalize, Edge, Graph, GroupAggregate, IntervalJoin, JoinInput, JoinKey, NodeId,
+    Operator, OverAggregate, Partitioning, SinkMaterializer, SourceSpec, TimeKind, WatermarkSpec,
+    WindowAggregate, WindowTable,
 };
 use millrace_expr::{Expr, RowType, function};
 
+use crate::aggregation::Aggregation;
 use crate::plan::{InsertPlan, Join, Op, ReadTable, Rel, ScanColumn};
 use crate::{rules, uids, upsert_keys};
 
-pub(crate) fn lower(inserts: Vec<InsertPlan>) -> Graph {
-    let mut lowering = Lowering::default();
+pub(crate) fn lower(inserts: Vec<InsertPlan>, aggregation: Aggregation) -> Graph {
+    let mut lowering = Lowering {
+        aggregation,
+        ..Lowering::default()
+    };
     for insert in inserts {
         lowering.insert(insert);
     }
@@ -21,8 +26,11 @@ pub(crate) fn lower(inserts: Vec<InsertPlan>) -> Graph {
 }
 
 /// The graph of a query that nobody reads, for EXPLAIN.
-pub(crate) fn query(rel: Rel) -> Graph {
-    let mut lowering = Lowering::default();
+pub(crate) fn query(rel: Rel, aggregation: Aggregation) -> Graph {
+    let mut lowering = Lowering {
+        aggregation,
+        ..Lowering::default()
+    };
     lowering.rel(&rel, "query");
     lowering.graph
 }
@@ -30,6 +38,7 @@ pub(crate) fn query(rel: Rel) -> Graph {
 #[derive(Default)]
 struct Lowering {
     graph: Graph,
+    aggregation: Aggregation,
     /// What each node that may be shared was made from.
     made: Vec<(Rel, NodeId)>,
     /// The text of each sink's query.
@@ -42,6 +51,8 @@ impl Lowering {
             query,
             sink,
             accepts: _,
+            materialize: _,
+            materializer,
             parallelism,
             not_null,
             drop,
@@ -60,6 +71,28 @@ impl Lowering {
                 vec![input],
                 row.clone(),
             );
+        }
+        let key: Vec<usize> = sink
+            .table
+            .primary_key
+            .iter()
+            .filter_map(|name| sink.table.columns.iter().position(|c| c.name == *name))
+            .collect();
+        if let Some(upsert_key) = materializer {
+            let operator = Operator::SinkMaterializer(SinkMaterializer {
+                keys: key.clone(),
+                upsert_key,
+            });
+            let (kind, shown) = ("sink-materializer", "SinkMaterializer");
+            let id = self.add(kind, &name, shown, operator, vec![input], row.clone());
+            self.exchange(id, 0, &key);
+            self.graph.nodes[id].parallelism = parallelism;
+            self.graph.nodes[id].changelog = Changelog {
+                updates: true,
+                before: false,
+                deletes: true,
+            };
+            input = id;
         }
         // The names that EXPLAIN shows are those of the columns, not the connector's keys.
         let metadata = sink.table.metadata.iter().filter(|m| !m.is_virtual);
@@ -108,6 +141,30 @@ impl Lowering {
                     output,
                 )
             }
+            Op::ChangelogNormalize { keys, condition } => {
+                let name = source(&rel.inputs[0]).map_or_else(|| owner.to_owned(), source_uid);
+                let input = self.rel(&rel.inputs[0], &name);
+                let operator = Operator::ChangelogNormalize(ChangelogNormalize {
+                    keys: keys.clone(),
+                    condition: condition.clone(),
+                });
+                let (kind, shown) = ("changelog-normalize", "ChangelogNormalize");
+                let id = self.add(kind, &name, shown, operator, vec![input], output);
+                self.exchange(id, 0, keys);
+                id
+            }
+            Op::DropUpdateBefore => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let (kind, shown) = ("drop-update-before", "DropUpdateBefore");
+                self.add(
+                    kind,
+                    owner,
+                    shown,
+                    Operator::DropUpdateBefore,
+                    vec![input],
+                    output,
+                )
+            }
             Op::Union => {
                 let mut ids: Vec<NodeId> = Vec::with_capacity(rel.inputs.len());
                 for input in &rel.inputs {
@@ -148,23 +205,39 @@ impl Lowering {
                     output,
                 )
             }
-            Op::Aggregate { keys, calls } => {
+            Op::WindowAggregate(spec) => {
                 let input = self.rel(&rel.inputs[0], owner);
-                let operator = Operator::GroupAggregate(GroupAggregate {
-                    keys: keys.clone(),
-                    calls: calls.clone(),
+                let operator = Operator::WindowAggregate(WindowAggregate {
+                    windowing: spec.windowing.clone(),
+                    keys: spec.keys.clone(),
+                    calls: spec.calls.clone(),
                     retracts: !rel.inputs[0].changelog.is_inserts(),
                 });
                 let id = self.add(
-                    "group-aggregate",
+                    "window-aggregate",
                     owner,
-                    "GroupAggregate",
+                    "WindowAggregate",
                     operator,
                     vec![input],
                     output,
                 );
-                self.exchange(id, 0, keys);
+                self.exchange(id, 0, &spec.keys);
                 id
+            }
+            Op::Expand(expansions) => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let operator = Operator::Expand(expansions.clone());
+                self.add("expand", owner, "Expand", operator, vec![input], output)
+            }
+            Op::Aggregate { keys, calls } => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let plan = GroupAggregate {
+                    keys: keys.clone(),
+                    calls: calls.clone(),
+                    retracts: !rel.inputs[0].changelog.is_inserts(),
+                    mini_batch: self.aggregation.mini_batch,
+                };
+                self.aggregate(plan, owner, input, output)
             }
             Op::Rank(rank) => {
                 let input = self.rel(&rel.inputs[0], owner);
@@ -285,6 +358,39 @@ impl Lowering {
         id
     }
 
+    /// An aggregation, in one phase or in two. The state of its groups is the same in both.
+    fn aggregate(&mut self, plan: GroupAggregate, owner: &str, input: NodeId, output: RowType) -> NodeId {
+        let states = self.aggregation.states(&plan);
+        let (operator, input) = match states {
+            None => (Operator::GroupAggregate(plan.clone()), input),
+            Some(states) => {
+                let keys = plan.keys.iter();
+                let keys = keys.map(|key| self.graph.nodes[input].output.fields[*key].clone());
+                let row = distinct_names(RowType::new(keys.chain(states).collect()));
+                let local = self.add(
+                    "local-group-aggregate",
+                    owner,
+                    "LocalGroupAggregate",
+                    Operator::LocalGroupAggregate(plan.clone()),
+                    vec![input],
+                    row,
+                );
+                let global = GroupAggregate {
+                    keys: (0..plan.keys.len()).collect(),
+                    ..plan.clone()
+                };
+                (Operator::GlobalGroupAggregate(global), local)
+            }
+        };
+        let (name, keys) = match &operator {
+            Operator::GlobalGroupAggregate(global) => ("GlobalGroupAggregate", global.keys.clone()),
+            _ => ("GroupAggregate", plan.keys),
+        };
+        let id = self.add("group-aggregate", owner, name, operator, vec![input], output);
+        self.exchange(id, 0, &keys);
+        id
+    }
+
     /// Rows of a key reach the node by one subtask.
     fn exchange(&mut self, id: NodeId, input: usize, keys: &[usize]) {
         self.graph.nodes[id].inputs[input].partitioning = Partitioning::Hash { keys: keys.to_vec() };
@@ -334,7 +440,7 @@ fn source_uid(table: &ReadTable) -> String {
 fn source(rel: &Rel) -> Option<&ReadTable> {
     match &rel.op {
         Op::Scan { table, .. } => Some(table),
-        Op::Calc { .. } => source(&rel.inputs[0]),
+        Op::Calc { .. } | Op::Watermark { .. } | Op::DropUpdateBefore => source(&rel.inputs[0]),
         _ => None,
     }
 }
@@ -356,10 +462,14 @@ fn may_be_shared(rel: &Rel) -> bool {
             projection,
         } => projection.iter().chain(condition).all(stable),
         Op::Join(join) => join.condition.iter().all(stable),
+        Op::ChangelogNormalize { condition, .. } => condition.iter().all(stable),
         Op::Scan { .. }
+        | Op::DropUpdateBefore
         | Op::Watermark { .. }
         | Op::Union
         | Op::WindowTable(_)
+        | Op::WindowAggregate(_)
+        | Op::Expand(_)
         | Op::Aggregate { .. }
         | Op::Over(_)
         | Op::Rank(_) => true,

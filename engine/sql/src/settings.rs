@@ -36,11 +36,6 @@ const FIXED: &[(&str, &[&str], &str)] = &[
         "another way to write rowtime",
     ),
     (
-        "table.exec.source.cdc-events-duplicate",
-        &["false"],
-        "removal of repeated changes",
-    ),
-    (
         "table.column-expansion-strategy",
         &[""],
         "columns that SELECT * leaves out",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use millrace_expr::Expr;
 
-use crate::plan::{Join, Op, Rank, Rel};
+use crate::plan::{Join, Op, Rank, Rel, ScanColumn};
 
 pub(crate) type KeySet = BTreeSet<usize>;
 
@@ -25,12 +25,26 @@ pub(crate) fn of(rel: &Rel) -> Vec<KeySet> {
                 .filter_map(|key| key.iter().map(|c| place(*c)).collect())
                 .collect()
         }
-        Op::Watermark { .. } => of(&rel.inputs[0]),
+        Op::Watermark { .. } | Op::DropUpdateBefore => of(&rel.inputs[0]),
+        Op::ChangelogNormalize { keys, .. } => vec![keys.iter().copied().collect()],
+        // Its PRIMARY KEY, if all of it is read.
+        Op::Scan { table, columns } => {
+            let place = |name: &String| {
+                let physical = table.spec.columns.iter().position(|c| c.name == *name)?;
+                columns.iter().position(|c| *c == ScanColumn::Physical(physical))
+            };
+            let key: Option<KeySet> = table.spec.primary_key.iter().map(place).collect();
+            key.filter(|key| !key.is_empty()).into_iter().collect()
+        }
+        Op::WindowAggregate(spec) => {
+            let start = spec.keys.len() + spec.calls.len();
+            vec![(0..spec.keys.len()).chain([start, start + 1]).collect()]
+        }
         Op::Aggregate { keys, .. } => vec![(0..keys.len()).collect()],
         Op::Over(_) => of(&rel.inputs[0]),
         Op::Rank(rank) => of_rank(rel, rank),
         Op::Join(join) => of_join(rel, join),
-        Op::Union | Op::WindowTable(_) | Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => Vec::new(),
+        Op::Union | Op::WindowTable(_) | Op::Expand(_) | Op::Table { .. } | Op::Values { .. } => Vec::new(),
     }
 }
 

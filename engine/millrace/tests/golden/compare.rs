@@ -7,6 +7,10 @@ pub enum Comparison {
     Rows,
     /// By the values of these columns, counted from 0.
     Changelog(Vec<usize>),
+    /// The same of rows that replace one another.
+    Upserts(Vec<usize>),
+    /// The last row that is left of each of these.
+    Last(Vec<usize>),
     Set,
     Table,
 }
@@ -18,9 +22,16 @@ impl Comparison {
             "set" => Comparison::Set,
             "table" => Comparison::Table,
             _ => {
-                let columns = text.strip_prefix("changelog by ")?.split(',');
-                let columns = columns.map(|c| c.trim().parse::<usize>().ok()?.checked_sub(1));
-                Comparison::Changelog(columns.collect::<Option<_>>()?)
+                let by = |of: fn(Vec<usize>) -> Comparison, columns: &str| {
+                    let columns = columns
+                        .split(',')
+                        .map(|c| c.trim().parse::<usize>().ok()?.checked_sub(1));
+                    Some(of(columns.collect::<Option<_>>()?))
+                };
+                match text.strip_prefix("upserts by ") {
+                    Some(columns) => by(Comparison::Upserts, columns)?,
+                    None => by(Comparison::Changelog, text.strip_prefix("changelog by ")?)?,
+                }
             }
         })
     }
@@ -55,25 +66,26 @@ impl Comparison {
 
     /// The rows such that equal changelogs give equal lists.
     fn normal(&self, rows: &[String]) -> Vec<String> {
+        let rows: Vec<String> = rows.iter().map(|row| with_sorted_maps(row)).collect();
         match self {
-            Comparison::Rows => rows.to_vec(),
+            Comparison::Rows => rows,
             Comparison::Set => {
-                let mut rows = rows.to_vec();
+                let mut rows = rows;
                 rows.sort();
                 rows
             }
-            Comparison::Changelog(columns) => {
-                let mut keys: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
-                for row in rows {
-                    let values = values(row);
-                    let key = columns.iter().map(|c| values[*c].clone()).collect();
-                    keys.entry(key).or_default().push(row.clone());
-                }
-                keys.into_values().flatten().collect()
+            Comparison::Changelog(columns) | Comparison::Upserts(columns) => {
+                by_key(&rows, columns).into_values().flatten().collect()
+            }
+            Comparison::Last(columns) => {
+                let last = by_key(&rows, columns)
+                    .into_values()
+                    .filter_map(|mut rows| rows.pop());
+                last.filter(|row| row.starts_with('+')).collect()
             }
             Comparison::Table => {
                 let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
-                for row in rows {
+                for row in &rows {
                     let (kind, values) = row.split_at(2);
                     *counts.entry(values).or_default() += if kind.starts_with('+') { 1 } else { -1 };
                 }
@@ -87,14 +99,58 @@ impl Comparison {
     }
 }
 
+/// The rows of each value of these columns, in their order.
+fn by_key(rows: &[String], columns: &[usize]) -> BTreeMap<Vec<String>, Vec<String>> {
+    let mut keys: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
+    for row in rows {
+        let values = values(row);
+        let key = columns.iter().map(|c| values[*c].clone()).collect();
+        keys.entry(key).or_default().push(row.clone());
+    }
+    keys
+}
+
 fn count(rows: &[String], row: &String) -> usize {
     rows.iter().filter(|r| *r == row).count()
 }
 
-/// The values of `+I[a, [b, c], {d=e}]`, as text.
+/// Nobody promises the order of a map's entries: here they are sorted, those of `{...}` within others
+/// before them.
+fn with_sorted_maps(row: &str) -> String {
+    let mut open: Vec<Vec<String>> = Vec::new();
+    let mut text = String::new();
+    for c in row.chars() {
+        match c {
+            '{' => {
+                open.push(vec![std::mem::take(&mut text)]);
+            }
+            ',' if !open.is_empty() => {
+                if let Some(entries) = open.last_mut() {
+                    entries.push(std::mem::take(&mut text).trim().to_owned());
+                }
+            }
+            '}' if !open.is_empty() => {
+                if let Some(mut entries) = open.pop() {
+                    entries.push(std::mem::take(&mut text).trim().to_owned());
+                    let before = entries.remove(0);
+                    entries.sort();
+                    text = format!("{before}{{{}}}", entries.join(", "));
+                }
+            }
+            _ => text.push(c),
+        }
+    }
+    // What was opened and not closed is no map.
+    while let Some(entries) = open.pop() {
+        text = format!("{}{{{}", entries.join(","), text);
+    }
+    text
+}
+
+/// The values of `+I[a, [b, c], {d=e}]`, as text, or the members of `+I{"a":1,"b":2}`.
 fn values(row: &str) -> Vec<String> {
-    let inner = row[2..].trim_start_matches('[').trim_end();
-    let inner = inner.strip_suffix(']').unwrap_or(inner);
+    let inner = row[3..].trim_end();
+    let inner = &inner[..inner.len() - 1];
     let mut values = vec![String::new()];
     let mut depth = 0;
     for c in inner.chars() {

@@ -8,7 +8,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::expr::{ExprBinder, call};
-use super::{aggregate, literal, over};
+use super::{aggregate_call, literal, over};
 use crate::catalog::{CATALOG, DATABASE};
 use crate::error::{Result, SqlError};
 use crate::parser::json::INTERNAL;
@@ -65,7 +65,7 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
     if !f.within_group.is_empty() {
         return Err(SqlError::unsupported("WITHIN GROUP", at));
     }
-    if f.null_treatment.is_some() {
+    if f.null_treatment.is_some() && !is_aggregate {
         return Err(SqlError::unsupported("IGNORE NULLS and RESPECT NULLS", at));
     }
     if f.uses_odbc_syntax || f.parameters != FunctionArguments::None {
@@ -73,11 +73,17 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
     }
     if is_aggregate {
         return match binder.grouping {
-            Some(grouping) => aggregate::call(binder, grouping, f, at),
-            None if AggregateFunction::by_name(&canonical).is_none() => Err(SqlError::unsupported(
-                format!("the aggregate or window function {canonical}"),
-                at,
-            )),
+            Some(grouping) => aggregate_call::bind(binder, grouping, f, at),
+            None if AggregateFunction::by_name(&canonical).is_none()
+                && !canonical.starts_with("GROUP")
+                && !canonical.starts_with("STDDEV")
+                && !canonical.starts_with("VAR") =>
+            {
+                Err(SqlError::unsupported(
+                    format!("the aggregate or window function {canonical}"),
+                    at,
+                ))
+            }
             None => Err(SqlError::new(
                 format!("the aggregate function {canonical} cannot stand here"),
                 at,

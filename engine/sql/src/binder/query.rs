@@ -15,6 +15,7 @@ use sqlparser::tokenizer::Span;
 
 use super::aggregate::{self, Grouping};
 use super::expr::{ExprBinder, is_untyped_null};
+use super::grouping_sets::Keys;
 use super::over::Windows;
 use super::scope::{Scope, check_name};
 use super::{Binder, expr, function, join, window};
@@ -311,7 +312,7 @@ impl Binder<'_> {
             });
         let (mut exprs, mut names) = (Vec::new(), Vec::new());
         let rel = if is_grouped {
-            let grouping = Grouping::new(aggregate::keys(group_by, &scope)?);
+            let grouping = Grouping::new(Keys::bind(group_by, &scope)?);
             let binder = ExprBinder {
                 scope: &scope,
                 grouping: Some(&grouping),

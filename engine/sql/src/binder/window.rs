@@ -39,9 +39,6 @@ impl Binder<'_> {
                 at,
             ));
         };
-        if function == "SESSION" {
-            return Err(SqlError::unsupported("the table function SESSION", at));
-        }
         let given = assign(&function, parameters, args, at)?;
         let given = |parameter: &str| {
             let index = parameters.iter().position(|p| *p == parameter);

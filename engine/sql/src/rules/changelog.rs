@@ -5,12 +5,15 @@
 //! (`-U`), or is known by its key. Who can do without gets less: an update is one row, not two.
 
 use millrace_connector_api::sink::SinkChangelog;
+use millrace_connector_api::source::SourceChangelog;
 use millrace_core::{Error, Result};
-use millrace_dataflow::{Changelog, JoinKind, RankStrategy, SortKey};
+use millrace_dataflow::{Changelog, JoinKind, RankStrategy, SortKey, Window, Windowing};
+use millrace_expr::Expr;
 
 use super::expressions::add_columns;
+use super::lay_windows;
 use crate::monotonicity::{self, Monotonicity};
-use crate::plan::{InsertPlan, Join, Op, Rank, Rel};
+use crate::plan::{InsertPlan, Join, Op, Rank, Rel, UpsertMaterialize};
 use crate::upsert_keys::{self, KeySet};
 
 /// Which rows a rank keeps, and so what it needs to know of its input.
@@ -50,32 +53,65 @@ fn deduplicates(rank: &Rank, input: &Rel) -> Option<bool> {
     is.then_some(key.descending)
 }
 
-/// The query of an INSERT, with the kinds of rows that its sink takes.
-pub(super) fn for_sink(query: Rel, insert: &InsertPlan) -> Result<Rel> {
+/// The query of an INSERT, with the kinds of rows that its sink takes; and where rows have to be held
+/// by the sink's key, for that is not the key of the changelog, the changelog's own.
+pub(super) fn for_sink(query: Rel, insert: &InsertPlan) -> Result<(Rel, Option<Vec<usize>>)> {
     let query = provide(query);
     check(&query)?;
     let kinds = query.changelog;
     if kinds.is_inserts() {
-        return Ok(query);
+        return Ok((query, None));
     }
+    let table = &insert.sink.table;
+    let columns = |name: &String| table.columns.iter().position(|c| c.name == *name);
+    let key: KeySet = table.primary_key.iter().filter_map(columns).collect();
+    let of_query = upsert_keys::of(&query);
+    let materializes = !key.is_empty()
+        && match insert.materialize {
+            UpsertMaterialize::None => false,
+            UpsertMaterialize::Force => true,
+            UpsertMaterialize::Auto => !of_query.iter().any(|of_query| of_query.is_subset(&key)),
+        };
+    let smallest = of_query.iter().min_by_key(|key| key.len());
+    let materializer = materializes.then(|| smallest.into_iter().flatten().copied().collect());
     match insert.accepts {
         SinkChangelog::Inserts => Err(refused(&query, insert)),
-        SinkChangelog::All => Ok(demand(query, true)),
+        SinkChangelog::All => Ok((demand(query, true), materializer)),
         SinkChangelog::Upsert => {
-            let table = &insert.sink.table;
-            let key: Option<KeySet> = table
-                .primary_key
-                .iter()
-                .map(|name| query.output.index_of(name))
-                .collect();
-            let by_key = match key {
-                Some(key) if !key.is_empty() => upsert_keys::of(&query).contains(&key),
-                // Without a key the sink does not look at what a row was.
-                _ => true,
-            };
+            // Without a key the sink does not look at what a row was.
+            let by_key = key.is_empty() || of_query.contains(&key);
             let before = !by_key || !can_leave_out(&query);
-            Ok(demand(query, before))
+            let query = match before || materializer.is_some() {
+                true => query,
+                false => without_normalize(query),
+            };
+            Ok((demand(query, before), materializer))
         }
+    }
+}
+
+/// A changelog of the newest rows by key goes to a sink that wants just that as it is, without a
+/// ChangelogNormalize, if nothing is computed on the way: of a row that deletes only the key counts.
+fn without_normalize(rel: Rel) -> Rel {
+    let is_plain = match &rel.op {
+        Op::Calc {
+            condition: None,
+            projection,
+        } => projection.iter().all(|e| matches!(e, Expr::Column { .. })),
+        _ => false,
+    };
+    if is_plain {
+        let changelog = rel.changelog;
+        let rel = rel.map_inputs(&mut without_normalize);
+        return Rel { changelog, ..rel };
+    }
+    match &rel.op {
+        Op::ChangelogNormalize { condition: None, .. } if !rel.inputs[0].changelog.before => rel
+            .inputs
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| Rel::empty(Default::default())),
+        _ => rel,
     }
 }
 
@@ -86,7 +122,7 @@ pub(super) fn for_reader(query: Rel) -> Result<Rel> {
     Ok(demand(query, true))
 }
 
-/// Refuses functions that would have to forget a row and cannot.
+/// Refuses what no operator can do.
 fn check(rel: &Rel) -> Result<()> {
     let needs_inserts = match &rel.op {
         Op::Over(_) => Some("OVER"),
@@ -102,16 +138,32 @@ fn check(rel: &Rel) -> Result<()> {
         .with_detail(format!("they come from {}", origin(input)))
         .with_hint("let each row be given once, by a window, or leave the time out of the condition"));
     }
-    if let Op::Aggregate { calls, .. } = &rel.op
-        && !rel.inputs[0].changelog.is_inserts()
-        && let Some(call) = calls.iter().find(|call| !call.function.retracts())
+    if let Op::WindowTable(spec) = &rel.op
+        && matches!(spec.window, Window::Session { .. })
     {
-        return Err(Error::user(format!(
-            "{} over rows that are updated or deleted is not supported yet",
-            call.function.name()
-        ))
-        .with_detail(format!("they come from {}", origin(&rel.inputs[0])))
-        .with_hint("aggregate what is only inserted, or use COUNT, SUM or AVG"));
+        return Err(Error::user(
+            "SESSION without an aggregation by the same keys is not supported yet",
+        )
+        .with_hint(
+            "GROUP BY window_start, window_end and the columns of the function's PARTITION BY, and let filters and \
+             aggregates not look at the window",
+        ));
+    }
+    if let Op::WindowAggregate(spec) = &rel.op
+        && matches!(
+            spec.windowing,
+            Windowing::Laid {
+                window: Window::Session { .. },
+                ..
+            }
+        )
+        && lay_windows::keeps_maps(&spec.calls, &rel.inputs[0])
+    {
+        return Err(Error::user(
+            "an aggregate function that keeps all of its values is not supported over SESSION windows yet",
+        )
+        .with_detail("DISTINCT, LISTAGG, ARRAY_AGG, COLLECT, JSON aggregates")
+        .with_hint("aggregate by TUMBLE, HOP or CUMULATE, or without a window"));
     }
     rel.inputs.iter().try_for_each(check)
 }
@@ -150,6 +202,11 @@ fn origin(rel: &Rel) -> &'static str {
     }
 }
 
+/// Whether a plan gives inserts only.
+pub(super) fn is_inserts(rel: &Rel) -> bool {
+    provide(rel.clone()).changelog.is_inserts()
+}
+
 /// Which kinds an operator sends at most, as to whether there are updates and deletes.
 fn provide(rel: Rel) -> Rel {
     let mut rel = rel.map_inputs(&mut provide);
@@ -165,9 +222,27 @@ fn provide(rel: Rel) -> Rel {
         deletes: true,
     };
     rel.changelog = match &rel.op {
-        Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => Changelog::INSERTS,
-        Op::Calc { .. } | Op::Watermark { .. } | Op::Union | Op::WindowTable(_) => of_inputs,
-        Op::Over(_) => Changelog::INSERTS,
+        Op::Table { .. } | Op::Values { .. } => Changelog::INSERTS,
+        Op::Scan { table, .. } => match table.traits.changelog {
+            SourceChangelog::Inserts => Changelog::INSERTS,
+            all_or_upsert => Changelog {
+                updates: true,
+                before: all_or_upsert == SourceChangelog::All,
+                deletes: true,
+            },
+        },
+        Op::ChangelogNormalize { .. } => Changelog {
+            updates: true,
+            before: false,
+            deletes: true,
+        },
+        Op::DropUpdateBefore => Changelog {
+            before: false,
+            ..of_inputs
+        },
+        Op::Calc { .. } | Op::Watermark { .. } | Op::Union | Op::WindowTable(_) | Op::Expand(_) => of_inputs,
+        // A window gives its results once.
+        Op::WindowAggregate(_) | Op::Over(_) => Changelog::INSERTS,
         Op::Rank(rank) => match deduplicates(rank, &rel.inputs[0]) {
             // The first row, once it is known, is never another one.
             Some(false) => Changelog::INSERTS,
@@ -205,8 +280,11 @@ fn can_leave_out(rel: &Rel) -> bool {
             });
             by_key && can_leave_out(&rel.inputs[0])
         }
-        Op::Watermark { .. } | Op::Union | Op::WindowTable(_) => rel.inputs.iter().all(can_leave_out),
-        Op::Aggregate { .. } | Op::Rank(_) => true,
+        Op::Watermark { .. } | Op::Union | Op::WindowTable(_) | Op::Expand(_) => {
+            rel.inputs.iter().all(can_leave_out)
+        }
+        Op::Aggregate { .. } | Op::WindowAggregate(_) | Op::Rank(_) => true,
+        Op::ChangelogNormalize { .. } | Op::DropUpdateBefore => true,
         Op::Join(join) => (0..2).all(|side| side_can_leave_out(rel, join, side)),
         Op::Over(_) | Op::Table { .. } | Op::Scan { .. } | Op::Values { .. } => true,
     }
@@ -225,11 +303,20 @@ fn side_can_leave_out(rel: &Rel, join: &Join, side: usize) -> bool {
 
 /// Sets whether updates come with what was before; `before` says what the reader needs.
 fn demand(mut rel: Rel, before: bool) -> Rel {
+    // A source gives what it gives.
+    if let Op::Scan { .. } = rel.op {
+        return match rel.changelog.before && !before {
+            true => Rel::drop_update_before(rel),
+            false => rel,
+        };
+    }
     rel.changelog.before = before && rel.changelog.updates;
     let below = match &rel.op {
         // What is summed up has to be taken out again.
-        Op::Aggregate { .. } => true,
+        Op::Aggregate { .. } | Op::WindowAggregate(_) => true,
         Op::Rank(rank) => rank_strategy(&rel, rank) == RankStrategy::Retract,
+        // It knows what was before.
+        Op::ChangelogNormalize { .. } => false,
         _ => before,
     };
     rel.map_inputs(&mut |input| demand(input, below))

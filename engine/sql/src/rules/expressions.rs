@@ -13,6 +13,13 @@ pub(super) fn add_columns(expr: &Expr, columns: &mut BTreeSet<usize>) {
     });
 }
 
+/// The columns that an expression reads.
+pub(super) fn reads(expr: &Expr) -> BTreeSet<usize> {
+    let mut columns = BTreeSet::new();
+    add_columns(expr, &mut columns);
+    columns
+}
+
 /// Whether evaluating it twice for a row gives the same twice. What follows the clock does not.
 pub(super) fn is_deterministic(expr: &Expr) -> bool {
     let mut result = true;

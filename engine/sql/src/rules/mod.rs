@@ -2,17 +2,20 @@
 //!
 //! Order: conditions go into joins and filters on row numbers become top-Ns, while tables still say
 //! which columns are their clocks; columns that nobody reads are pruned; tables become sources with
-//! what is computed and watermarked right behind them, one form for all that read the same table in a job; adjacent
-//! Calcs become one; constant filters go; Calcs that do nothing go.
+//! what is computed and watermarked right behind them, one form for all that read the same table in a
+//! job; adjacent Calcs become one; aggregations lay their windows themselves; filters go into the
+//! ChangelogNormalize below them; constant filters go; Calcs that do nothing go.
 //!
 //! Last, when the shape is final, the kinds of rows on each edge are inferred (`changelog`).
 
 mod changelog;
+mod changelog_normalize;
 mod constant_filters;
 mod expand_tables;
 mod expressions;
 mod interval;
 mod joins;
+mod lay_windows;
 mod merge_calcs;
 mod prune_columns;
 mod rank;
@@ -37,7 +40,7 @@ pub(crate) fn optimize(mut inserts: Vec<InsertPlan>, state_ttl: Duration) -> Res
         .collect();
     for (insert, query) in inserts.iter_mut().zip(all(queries)?) {
         state_ttl::check(&query, state_ttl)?;
-        insert.query = changelog::for_sink(query, insert)?;
+        (insert.query, insert.materializer) = changelog::for_sink(query, insert)?;
     }
     Ok(inserts)
 }
@@ -54,6 +57,9 @@ fn all(queries: Vec<Rel>) -> Result<Vec<Rel>> {
         .map(|query| rank::apply(merge_calcs::apply(joins::apply(merge_calcs::apply(query)))))
         .collect::<Result<Vec<_>>>()?;
     let pruned = shaped.into_iter().map(prune_columns::apply).collect();
-    let last = |q| remove_identities::apply(constant_filters::apply(merge_calcs::apply(q)));
-    Ok(expand_tables::apply(pruned)?.into_iter().map(last).collect())
+    let merged = |q| merge_calcs::apply(lay_windows::apply(merge_calcs::apply(q)));
+    let merged = expand_tables::apply(pruned)?.into_iter().map(merged);
+    let pushed = changelog_normalize::apply(merged.collect());
+    let last = |q| remove_identities::apply(constant_filters::apply(q));
+    Ok(pushed.into_iter().map(last).collect())
 }

@@ -7,7 +7,7 @@ use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{Expr, RowType, TypeKind};
 
 use super::expressions::{add_columns, remap};
-use crate::plan::{Join, Op, Origin, Over, Rank, ReadTable, Rel, WindowTable};
+use crate::plan::{Expansion, Join, Op, Origin, Over, Rank, ReadTable, Rel, WindowAggregate, WindowTable};
 
 pub(super) fn apply(rel: Rel) -> Rel {
     let all: BTreeSet<usize> = (0..rel.output.fields.len()).collect();
@@ -83,6 +83,34 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
                 }),
             );
         }
+        Op::WindowAggregate(spec) => {
+            let of_keys = spec.keys.len();
+            let of_results = of_keys + spec.calls.len();
+            let kept = |i: &usize| required.contains(&(of_keys + *i));
+            let calls = (0..spec.calls.len()).filter(kept).map(|i| spec.calls[i].clone());
+            let spec = WindowAggregate {
+                calls: calls.collect(),
+                ..spec.clone()
+            };
+            let mut used: BTreeSet<usize> = spec.columns().collect();
+            if used.is_empty() {
+                used.insert(cheapest(&rel.inputs[0]));
+            }
+            let spec = spec.remapped(&|i: usize| used.range(..i).count());
+            let results = required.range(of_keys..of_results);
+            let names = results.map(|&i| rel.output.fields[i].name.clone()).collect();
+            let calls = spec.calls.len();
+            let input = prune(rel.inputs.remove(0), &used);
+            let aggregate = Rel::window_aggregate(input, spec, names);
+            return some_columns(
+                aggregate,
+                required.iter().map(|&i| match i {
+                    i if i < of_keys => i,
+                    i if i < of_results => of_keys + required.range(of_keys..i).count(),
+                    i => i - of_results + of_keys + calls,
+                }),
+            );
+        }
         Op::WindowTable(spec) => {
             let of_input = rel.inputs[0].output.fields.len();
             let mut used: BTreeSet<usize> = required.range(..of_input).copied().collect();
@@ -101,6 +129,34 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
                 required.iter().map(|&i| match i < of_input {
                     true => position(i),
                     false => used.len() + i - of_input,
+                }),
+            );
+        }
+        Op::Expand(expansions) => {
+            let id = rel.inputs[0].output.fields.len();
+            let mut used: BTreeSet<usize> = required.range(..id).copied().collect();
+            if used.is_empty() {
+                used.insert(cheapest(&rel.inputs[0]));
+            }
+            let position = |i: usize| used.range(..i).count();
+            let expansions = expansions
+                .iter()
+                .map(|e| Expansion {
+                    nulls: e
+                        .nulls
+                        .iter()
+                        .filter(|i| used.contains(i))
+                        .map(|i| position(*i))
+                        .collect(),
+                    id: e.id,
+                })
+                .collect();
+            let expand = Rel::expand(prune(rel.inputs.remove(0), &used), expansions);
+            return some_columns(
+                expand,
+                required.iter().map(|&i| match i < id {
+                    true => position(i),
+                    false => used.len(),
                 }),
             );
         }
@@ -219,7 +275,9 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
             return some_columns(join, columns.into_iter());
         }
         // Made later, with what they need only.
-        Op::Scan { .. } | Op::Watermark { .. } => return rel,
+        Op::Scan { .. } | Op::Watermark { .. } | Op::ChangelogNormalize { .. } | Op::DropUpdateBefore => {
+            return rel;
+        }
     }
     rel.output = kept;
     rel

@@ -110,7 +110,7 @@ pub struct KeyedBackend {
 }
 
 impl KeyedBackend {
-    /// The key groups that are its own.
+    /// The key groups of the subtask.
     pub fn groups(&self) -> Range<u16> {
         self.groups.clone()
     }

@@ -1,16 +1,14 @@
-//! LAG: the value of so many rows before. A key keeps its last values, as one row of state each.
+//! LAG: the value of so many rows before. A key keeps its last values.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BinaryArray};
+use arrow::array::{ArrayRef, new_null_array};
 use millrace_core::row::{RowCodec, Rows};
 use millrace_core::{Error, Result};
 use millrace_dataflow::OverCall;
-use millrace_expr::aggregate::{Accumulator, Input, Trace};
-use millrace_expr::{DataType, Field};
 
 pub(super) struct Lag {
+    arg: usize,
     /// Values that are kept: the row's own, and those before it.
     kept: usize,
     codec: RowCodec,
@@ -21,129 +19,75 @@ pub(super) struct Lag {
 }
 
 impl Lag {
-    pub fn boxed(offset: u64, call: &OverCall) -> Result<Box<dyn Accumulator>> {
-        let codec = RowCodec::new([call.data_type.to_arrow()])?;
+    pub fn new(offset: u64, call: &OverCall) -> Result<Self> {
+        let data_type = call.data_type.to_arrow();
+        let codec = RowCodec::new([data_type.clone()])?;
         let mut null = Rows::default();
-        let none = arrow::array::new_null_array(&call.data_type.to_arrow(), 1);
-        codec.encode(&[none], &mut null)?;
-        Ok(Box::new(Lag {
-            kept: offset as usize + 1,
+        codec.encode(&[new_null_array(&data_type, 1)], &mut null)?;
+        Ok(Lag {
+            arg: call.arg.ok_or_else(|| Error::internal("LAG has no argument"))?,
+            kept: (offset as usize).saturating_add(1),
             codec,
             null: null.get(0).into(),
             values: Vec::new(),
-        }))
-    }
-
-    fn result(&self, slot: u32) -> &[u8] {
-        let values = &self.values[slot as usize];
-        match values.front() {
-            Some(oldest) if values.len() == self.kept => oldest,
-            _ => &self.null,
-        }
-    }
-
-    /// Takes a value in for each row; `at` sees the result before it, and the one after.
-    fn rows(&mut self, input: &Input<'_>, mut at: impl FnMut(&[u8], bool)) -> Result<()> {
-        let arg = input.arg.ok_or_else(|| Error::internal("LAG has no argument"))?;
-        let mut encoded = Rows::default();
-        self.codec.encode(std::slice::from_ref(arg), &mut encoded)?;
-        for (row, slot) in input.slots.iter().enumerate() {
-            if input.retract.is_some_and(|retract| retract[row]) {
-                return Err(Error::internal("LAG takes no row back"));
-            }
-            let values = &mut self.values[*slot as usize];
-            if input.first.is_some_and(|first| first[row]) {
-                values.clear();
-            }
-            at(self.result(*slot), false);
-            let values = &mut self.values[*slot as usize];
-            values.push_back(encoded.get(row).into());
-            if values.len() > self.kept {
-                values.pop_front();
-            }
-            at(self.result(*slot), true);
-        }
-        Ok(())
-    }
-
-    fn decoded(&self, rows: &Rows) -> Result<ArrayRef> {
-        let mut columns = self.codec.decode(rows.iter())?;
-        columns.pop().ok_or_else(|| Error::internal("LAG has no result"))
-    }
-}
-
-fn push(rows: &mut Rows, row: &[u8]) {
-    rows.data.extend_from_slice(row);
-    rows.ends.push(rows.data.len());
-}
-
-impl Accumulator for Lag {
-    fn fields(&self) -> Vec<Field> {
-        vec![Field::new("values", DataType::bytes().with_nullable(false))]
-    }
-
-    fn slot_bytes(&self) -> usize {
-        size_of::<VecDeque<Box<[u8]>>>() + self.kept * (size_of::<Box<[u8]>>() + 16)
-    }
-
-    fn resize(&mut self, width: usize) {
-        self.values.resize_with(width, VecDeque::new);
-    }
-
-    fn reset(&mut self, slots: &[u32]) {
-        slots.iter().for_each(|slot| self.values[*slot as usize].clear());
-    }
-
-    fn load(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
-        let damaged = || Error::data_loss("the stored values of LAG have another form");
-        let stored = columns.first().and_then(|column| column.as_binary_opt::<i32>());
-        let stored = stored.ok_or_else(damaged)?;
-        for (slot, mut bytes) in slots.iter().zip(stored.iter().map(Option::unwrap_or_default)) {
-            let values = &mut self.values[*slot as usize];
-            values.clear();
-            while !bytes.is_empty() {
-                let (length, rest) = bytes.split_first_chunk().ok_or_else(damaged)?;
-                let length = u32::from_be_bytes(*length) as usize;
-                let (value, rest) = rest.split_at_checked(length).ok_or_else(damaged)?;
-                values.push_back(value.into());
-                bytes = rest;
-            }
-        }
-        Ok(())
-    }
-
-    fn merge(&mut self, _: &[u32], _: &[ArrayRef]) -> Result<()> {
-        Err(Error::internal("LAG has nothing to merge"))
-    }
-
-    fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        let stored = slots.iter().map(|slot| {
-            let values = self.values[*slot as usize].iter();
-            values
-                .flat_map(|value| [&(value.len() as u32).to_be_bytes()[..], value].concat())
-                .collect::<Vec<u8>>()
-        });
-        Ok(vec![Arc::new(BinaryArray::from_iter_values(stored))])
-    }
-
-    fn update(&mut self, input: &Input<'_>) -> Result<()> {
-        self.rows(input, |_, _| {})
-    }
-
-    fn trace(&mut self, input: &Input<'_>) -> Result<Trace> {
-        let (mut before, mut after) = (Rows::default(), Rows::default());
-        self.rows(input, |result, is_after| {
-            push(if is_after { &mut after } else { &mut before }, result);
-        })?;
-        Ok(Trace {
-            before: self.decoded(&before)?,
-            after: self.decoded(&after)?,
         })
     }
 
-    fn values(&self, slots: &[u32]) -> Result<ArrayRef> {
-        let mut rows = Rows::default();
-        slots.iter().for_each(|slot| push(&mut rows, self.result(*slot)));
-        self.decoded(&rows)
+    pub fn slot_bytes(&self) -> usize {
+        size_of::<VecDeque<Box<[u8]>>>() + self.kept.min(64) * (size_of::<Box<[u8]>>() + 16)
+    }
+
+    pub fn resize(&mut self, width: usize) {
+        self.values.resize_with(width, VecDeque::new);
+    }
+
+    pub fn reset(&mut self, slots: &[u32]) {
+        slots.iter().for_each(|slot| self.values[*slot as usize].clear());
+    }
+
+    /// Appends the values of a slot: their number, and each with its length before it.
+    pub fn store(&self, slot: u32, out: &mut Vec<u8>) {
+        let values = &self.values[slot as usize];
+        out.extend_from_slice(&(values.len() as u32).to_be_bytes());
+        for value in values {
+            out.extend_from_slice(&(value.len() as u32).to_be_bytes());
+            out.extend_from_slice(value);
+        }
+    }
+
+    /// Sets the values of a slot from the beginning of stored bytes; the rest of them.
+    pub fn load<'a>(&mut self, slot: u32, stored: &'a [u8]) -> Option<&'a [u8]> {
+        let values = &mut self.values[slot as usize];
+        values.clear();
+        let (count, mut rest) = stored.split_first_chunk()?;
+        for _ in 0..u32::from_be_bytes(*count) {
+            let (length, behind) = rest.split_first_chunk()?;
+            let (value, behind) = behind.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+            values.push_back(value.into());
+            rest = behind;
+        }
+        Some(rest)
+    }
+
+    /// Takes the rows in; the result at each of them.
+    pub fn results(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<ArrayRef> {
+        let (mut given, mut results) = (Rows::default(), Rows::default());
+        self.codec
+            .encode(std::slice::from_ref(&columns[self.arg]), &mut given)?;
+        for (value, slot) in given.iter().zip(slots) {
+            let values = &mut self.values[*slot as usize];
+            values.push_back(value.into());
+            if values.len() > self.kept {
+                values.pop_front();
+            }
+            let result = match values.front() {
+                Some(oldest) if values.len() == self.kept => oldest,
+                _ => &self.null,
+            };
+            results.data.extend_from_slice(result);
+            results.ends.push(results.data.len());
+        }
+        let mut decoded = self.codec.decode(results.iter())?;
+        decoded.pop().ok_or_else(|| Error::internal("LAG has no result"))
     }
 }

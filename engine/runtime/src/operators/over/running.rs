@@ -28,7 +28,7 @@ impl Running {
     ) -> Result<Self> {
         Ok(Running {
             keys: Keys::new(&plan.partition, &input.to_arrow())?,
-            accumulators: Accumulators::new(&plan.calls, backend)?,
+            accumulators: Accumulators::new(&plan.calls, false, backend)?,
             max_parallelism: backend.max_parallelism,
             schema: output.to_arrow(),
         })
@@ -48,7 +48,6 @@ impl Operator for Running {
             slots: &slots,
             columns: rows.columns(),
             retract: None,
-            first: None,
         })?;
         let mut columns = rows.columns().to_vec();
         columns.extend(results);

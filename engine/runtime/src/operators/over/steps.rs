@@ -21,27 +21,25 @@ pub(super) struct Steps {
     rows: Rows,
     slots: Vec<u32>,
     retract: Vec<bool>,
-    first: Vec<bool>,
     /// Rows to give out: the step that has the row, and the one after which it has its results.
     given: Vec<(u32, u32)>,
 }
 
 impl Steps {
-    /// A row enters the window of a slot, which may begin anew with it. Gives the step's number.
-    pub fn enter(&mut self, slot: u32, row: &[u8], begins: bool) -> u32 {
-        self.push(slot, row, false, begins)
+    /// A row enters the window of a slot. Gives the step's number.
+    pub fn enter(&mut self, slot: u32, row: &[u8]) -> u32 {
+        self.push(slot, row, false)
     }
 
     pub fn leave(&mut self, slot: u32, row: &[u8]) {
-        self.push(slot, row, true, false);
+        self.push(slot, row, true);
     }
 
-    fn push(&mut self, slot: u32, row: &[u8], retract: bool, first: bool) -> u32 {
+    fn push(&mut self, slot: u32, row: &[u8], retract: bool) -> u32 {
         self.rows.data.extend_from_slice(row);
         self.rows.ends.push(self.rows.data.len());
         self.slots.push(slot);
         self.retract.push(retract);
-        self.first.push(first);
         (self.slots.len() - 1) as u32
     }
 
@@ -62,12 +60,10 @@ impl Steps {
         }
         let steps = std::mem::take(self);
         let columns = codec.decode(steps.rows.iter())?;
-        let some = |flags: &[bool]| flags.contains(&true);
         let results = accumulators.results(&Along {
             slots: &steps.slots,
             columns: &columns,
-            retract: some(&steps.retract).then_some(&steps.retract),
-            first: some(&steps.first).then_some(&steps.first),
+            retract: steps.retract.contains(&true).then_some(&steps.retract),
         })?;
         if steps.given.is_empty() {
             return Ok(());

@@ -4,8 +4,7 @@
 //! its key's rows that went out is dropped (from the first row on: later than the watermark). RANGE
 //! gives rows of the same time together. By arrival, RANGE waits until the millisecond is over.
 //!
-//! A key has its rows in a map by time and arrival: those that wait, and those in the window. Where
-//! a function cannot take a row out again, its window is computed anew for each result.
+//! A key has its rows in a map by time and arrival: those that wait, and those in the window.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -37,8 +36,6 @@ pub(super) struct Windowed {
     table: MapTable,
     timers: Timers,
     accumulators: Accumulators,
-    /// Windows are computed anew, in a slot that is nobody's.
-    anew: bool,
     steps: Steps,
     watermark: i64,
     max_parallelism: u16,
@@ -103,11 +100,6 @@ impl Windowed {
     ) -> Result<Self> {
         let schema = input.to_arrow();
         let is_bounded = !matches!(plan.frame, Frame::Rows(None) | Frame::Range(None));
-        let anew = is_bounded && plan.calls.iter().any(|call| !call.function.retracts());
-        let mut accumulators = Accumulators::new(&plan.calls, backend)?;
-        if anew {
-            accumulators.resize_for_scratch();
-        }
         Ok(Windowed {
             keys: Keys::new(&plan.partition, &schema)?,
             time: plan.time,
@@ -116,8 +108,7 @@ impl Windowed {
             rows: WholeRows::new(&schema)?,
             table: MapTable::open(&backend.store, "rows", backend.cache_bytes)?,
             timers: Timers::open(backend, "timers")?,
-            accumulators,
-            anew,
+            accumulators: Accumulators::new(&plan.calls, is_bounded, backend)?,
             steps: Steps::default(),
             watermark: i64::MIN,
             max_parallelism: backend.max_parallelism,
@@ -132,9 +123,6 @@ impl Windowed {
 
     /// The slot of a key's accumulators.
     fn accumulators_of(&mut self, at: At) -> Result<u32> {
-        if self.anew {
-            return Ok(0);
-        }
         let keys = Rows {
             data: at.key.to_vec(),
             ends: vec![at.key.len()],
@@ -223,7 +211,7 @@ impl Windowed {
         let slot = self.accumulators_of(at)?;
         let mut steps = Vec::with_capacity(rows.len());
         for (entry, row) in rows {
-            steps.push(self.steps.enter(slot, &row, false));
+            steps.push(self.steps.enter(slot, &row));
             self.table.remove(at.slot, &entry);
         }
         let last = steps.last().copied();
@@ -238,8 +226,8 @@ impl Windowed {
         let rows = self.taken_at(at.slot, time);
         if !rows.is_empty() {
             let slot = self.accumulators_of(at)?;
-            for (entry, row) in rows {
-                self.next_row(at.slot, slot, &entry, &row, before)?;
+            for (_, row) in rows {
+                self.next_row(at.slot, slot, &row, before)?;
             }
         }
         let mut notes = self.notes(at.slot)?;
@@ -249,7 +237,7 @@ impl Windowed {
     }
 
     /// A row, which is kept already, enters a window of so many rows before it.
-    fn next_row(&mut self, key: u32, slot: u32, entry: &[u8], row: &[u8], before: u64) -> Result<()> {
+    fn next_row(&mut self, key: u32, slot: u32, row: &[u8], before: u64) -> Result<()> {
         let mut notes = self.notes(key)?;
         let oldest = self.window(key).next();
         let leaving = (notes.count > before)
@@ -257,9 +245,7 @@ impl Windowed {
             .flatten();
         match leaving {
             Some((oldest, left)) => {
-                if !self.anew {
-                    self.steps.leave(slot, &left);
-                }
+                self.steps.leave(slot, &left);
                 self.table.remove(key, &oldest);
             }
             None => {
@@ -267,10 +253,7 @@ impl Windowed {
                 self.table.put(key, NOTES, &notes.write());
             }
         }
-        let step = match self.anew {
-            false => self.steps.enter(slot, row, false),
-            true => self.compute_anew(key, &[], entry),
-        };
+        let step = self.steps.enter(slot, row);
         self.steps.give(step, step);
         Ok(())
     }
@@ -279,17 +262,6 @@ impl Windowed {
     fn window(&self, key: u32) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
         self.table
             .range(key, Bound::Included(&[ROW]), Bound::Excluded(&[ROW + 1]))
-    }
-
-    /// Takes all rows between two entries in, into nothing; the last step's number.
-    fn compute_anew(&mut self, key: u32, from: &[u8], to: &[u8]) -> u32 {
-        let mut last = 0;
-        let from = if from.is_empty() { &[ROW][..] } else { from };
-        let range = (Bound::Included(from), Bound::Included(to));
-        for (number, (_, row)) in self.table.range(key, range.0, range.1).enumerate() {
-            last = self.steps.enter(0, row, number == 0);
-        }
-        last
     }
 
     fn so_long(&mut self, at: At, time: i64, length: i64, out: &mut Vec<Element>) -> Result<()> {
@@ -305,19 +277,12 @@ impl Windowed {
             let left = self.table.range(at.slot, range.0, range.1);
             let left: Vec<(Vec<u8>, Vec<u8>)> = left.map(|(e, r)| (e.to_vec(), r.to_vec())).collect();
             for (entry, row) in left {
-                if !self.anew {
-                    self.steps.leave(slot, &row);
-                }
+                self.steps.leave(slot, &row);
                 self.table.remove(at.slot, &entry);
             }
             let count = rows.len() as u32;
-            let last = match (self.anew, rows.last()) {
-                (true, Some((entry, _))) => self.compute_anew(at.slot, &from, entry),
-                _ => {
-                    let steps = rows.iter().map(|(_, row)| self.steps.enter(slot, row, false));
-                    steps.last().unwrap_or_default()
-                }
-            };
+            let steps = rows.iter().map(|(_, row)| self.steps.enter(slot, row));
+            let last = steps.last().unwrap_or_default();
             // The rows of this time are the last ones that came in.
             for step in last + 1 - count..=last {
                 self.steps.give(step, last);
@@ -338,12 +303,10 @@ impl Windowed {
         for entry in entries {
             self.table.remove(at.slot, &entry);
         }
-        if !self.anew {
-            // What is still to be computed comes first.
-            self.settle(out)?;
-            let slot = self.accumulators_of(at)?;
-            self.accumulators.remove(slot);
-        }
+        // What is still to be computed comes first.
+        self.settle(out)?;
+        let slot = self.accumulators_of(at)?;
+        self.accumulators.remove(slot);
         Ok(())
     }
 
@@ -393,10 +356,8 @@ impl Operator for Windowed {
                 (TimeKind::Processing, Frame::Rows(Some(before))) => {
                     // Arrival alone counts.
                     self.keep(slot, 0, bytes.get(row));
-                    let newest = self.at_time(slot, 0).next_back();
-                    let entry = newest.map(|(entry, _)| entry.to_vec()).unwrap_or_default();
                     let of_key = self.accumulators_of(at)?;
-                    self.next_row(slot, of_key, &entry, bytes.get(row), before)?;
+                    self.next_row(slot, of_key, bytes.get(row), before)?;
                 }
                 _ => self.wait(at, times[row], bytes.get(row))?,
             }

@@ -265,7 +265,11 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
                 PATH[1],
                 spec.table.name,
                 fields(),
-                if materialized { ", upsertMaterialize=[true]" } else { "" }
+                if materialized {
+                    ", upsertMaterialize=[true]"
+                } else {
+                    ""
+                }
             )
         }
     }

@@ -54,7 +54,9 @@ impl JobGraph {
         let parallelism = parallelisms(graph, config)?;
         let chaining = config.get(&options::OPERATOR_CHAINING)?;
         let max_parallelism = max_parallelism(config)?;
-        let shuffles_by_key = !config.get(&options::SINK_KEYED_SHUFFLE)?.eq_ignore_ascii_case("NONE");
+        let shuffles_by_key = !config
+            .get(&options::SINK_KEYED_SHUFFLE)?
+            .eq_ignore_ascii_case("NONE");
         let mut place: HashMap<NodeId, (usize, usize)> = HashMap::new();
         let mut vertices: Vec<Vertex> = Vec::new();
         let mut edges = Vec::new();

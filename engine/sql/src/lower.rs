@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use millrace_dataflow::{
-    Changelog, ChangelogNormalize, SinkMaterializer, Edge, Graph, GroupAggregate, NodeId, Operator, Partitioning, SourceSpec, WatermarkSpec, WindowTable,
+    Changelog, ChangelogNormalize, Edge, Graph, GroupAggregate, NodeId, Operator, Partitioning,
+    SinkMaterializer, SourceSpec, WatermarkSpec, WindowTable,
 };
 use millrace_expr::{Expr, RowType, function};
 
@@ -146,7 +147,14 @@ impl Lowering {
             Op::DropUpdateBefore => {
                 let input = self.rel(&rel.inputs[0], owner);
                 let (kind, shown) = ("drop-update-before", "DropUpdateBefore");
-                self.add(kind, owner, shown, Operator::DropUpdateBefore, vec![input], output)
+                self.add(
+                    kind,
+                    owner,
+                    shown,
+                    Operator::DropUpdateBefore,
+                    vec![input],
+                    output,
+                )
             }
             Op::Union => {
                 let mut ids: Vec<NodeId> = Vec::with_capacity(rel.inputs.len());
@@ -313,9 +321,12 @@ fn may_be_shared(rel: &Rel) -> bool {
             projection,
         } => projection.iter().chain(condition).all(stable),
         Op::ChangelogNormalize { condition, .. } => condition.iter().all(stable),
-        Op::DropUpdateBefore | Op::Scan { .. } | Op::Watermark { .. } | Op::Union | Op::WindowTable(_) | Op::Aggregate { .. } => {
-            true
-        }
+        Op::DropUpdateBefore
+        | Op::Scan { .. }
+        | Op::Watermark { .. }
+        | Op::Union
+        | Op::WindowTable(_)
+        | Op::Aggregate { .. } => true,
         // Each reader ends with its own rows.
         Op::Values { .. } | Op::Table { .. } => false,
     };

@@ -57,12 +57,21 @@ impl Registry {
         let mut command = Command::new(java()?);
         command
             .current_dir(&home)
-            .args(["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-jar", "quarkus-run.jar"])
+            .args([
+                "-Xmx384m",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                "-jar",
+                "quarkus-run.jar",
+            ])
             .env("QUARKUS_HTTP_HOST", "127.0.0.1")
             .env("QUARKUS_HTTP_PORT", self.port.to_string())
             .env("QUARKUS_HTTP_SSL_PORT", self.tls_port.to_string())
             .env("QUARKUS_HTTP_INSECURE_REQUESTS", "enabled")
-            .env("QUARKUS_HTTP_SSL_CERTIFICATE_KEY_STORE_FILE", self.scratch.join("keystore.p12"))
+            .env(
+                "QUARKUS_HTTP_SSL_CERTIFICATE_KEY_STORE_FILE",
+                self.scratch.join("keystore.p12"),
+            )
             .env("QUARKUS_HTTP_SSL_CERTIFICATE_KEY_STORE_PASSWORD", STORE_PASSWORD)
             .env("QUARKUS_MANAGEMENT_HOST", "127.0.0.1")
             .env("QUARKUS_MANAGEMENT_PORT", management.to_string());
@@ -178,7 +187,10 @@ fn guard(mut client: TcpStream, wanted: &str, behind: u16, passed: &AtomicUsize)
 fn get(port: u16, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
@@ -205,23 +217,60 @@ fn java() -> Result<PathBuf> {
 /// A certificate for 127.0.0.1, and a store that trusts it.
 fn certificates(folder: &Path) -> Result<()> {
     let keytool = |arguments: &[&str]| -> Result<()> {
-        let output = Command::new("keytool").current_dir(folder).args(arguments).output()?;
+        let output = Command::new("keytool")
+            .current_dir(folder)
+            .args(arguments)
+            .output()?;
         if !output.status.success() {
             bail!("keytool: {}", String::from_utf8_lossy(&output.stdout));
         }
         Ok(())
     };
     keytool(&[
-        "-genkeypair", "-alias", "registry", "-keyalg", "RSA", "-keysize", "2048", "-validity", "30", "-dname",
-        "CN=127.0.0.1", "-ext", "san=ip:127.0.0.1", "-storetype", "PKCS12", "-keystore", "keystore.p12",
-        "-storepass", STORE_PASSWORD,
+        "-genkeypair",
+        "-alias",
+        "registry",
+        "-keyalg",
+        "RSA",
+        "-keysize",
+        "2048",
+        "-validity",
+        "30",
+        "-dname",
+        "CN=127.0.0.1",
+        "-ext",
+        "san=ip:127.0.0.1",
+        "-storetype",
+        "PKCS12",
+        "-keystore",
+        "keystore.p12",
+        "-storepass",
+        STORE_PASSWORD,
     ])?;
     keytool(&[
-        "-exportcert", "-rfc", "-alias", "registry", "-keystore", "keystore.p12", "-storepass", STORE_PASSWORD,
-        "-file", "registry.pem",
+        "-exportcert",
+        "-rfc",
+        "-alias",
+        "registry",
+        "-keystore",
+        "keystore.p12",
+        "-storepass",
+        STORE_PASSWORD,
+        "-file",
+        "registry.pem",
     ])?;
     keytool(&[
-        "-importcert", "-noprompt", "-alias", "registry", "-file", "registry.pem", "-storetype", "PKCS12",
-        "-keystore", "truststore.p12", "-storepass", STORE_PASSWORD,
+        "-importcert",
+        "-noprompt",
+        "-alias",
+        "registry",
+        "-file",
+        "registry.pem",
+        "-storetype",
+        "PKCS12",
+        "-keystore",
+        "truststore.p12",
+        "-storepass",
+        STORE_PASSWORD,
     ])
 }

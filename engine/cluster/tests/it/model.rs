@@ -13,7 +13,7 @@ use millrace_connector_api::sink::{
     RecoverContext, Recovered, SinkChangelog, SinkContext, SinkFactory, SinkTraits, SinkWriter,
 };
 use millrace_connector_api::source::{
-    SourceBatch, SourceContext, SourceFactory, SourcePoll, SourceReader, SourceChangelog, SourceTraits,
+    SourceBatch, SourceChangelog, SourceContext, SourceFactory, SourcePoll, SourceReader, SourceTraits,
 };
 use millrace_connector_api::{ChangeBatch, Connector, OptionSpec, Registry};
 use millrace_core::{CheckpointId, Configuration, Error, ErrorKind, Result};

@@ -35,9 +35,17 @@ const OPTIONS: &[OptionSpec] = &[
         "the schema of records that are written, and what those that are read become; derived from the columns \
          without it",
     ),
-    OptionSpec::optional("ssl.keystore.location", None, "a file with a certificate to show, JKS or PKCS12"),
+    OptionSpec::optional(
+        "ssl.keystore.location",
+        None,
+        "a file with a certificate to show, JKS or PKCS12",
+    ),
     OptionSpec::optional("ssl.keystore.password", None, "its password"),
-    OptionSpec::optional("ssl.truststore.location", None, "a file with certificates to trust, JKS or PKCS12"),
+    OptionSpec::optional(
+        "ssl.truststore.location",
+        None,
+        "a file with certificates to trust, JKS or PKCS12",
+    ),
     OptionSpec::optional("ssl.truststore.password", None, "its password"),
     OptionSpec::optional(
         "basic-auth.credentials-source",
@@ -76,8 +84,14 @@ impl Settings {
         for (key, name) in [
             ("ssl.keystore.location", "schema.registry.ssl.keystore.location"),
             ("ssl.keystore.password", "schema.registry.ssl.keystore.password"),
-            ("ssl.truststore.location", "schema.registry.ssl.truststore.location"),
-            ("ssl.truststore.password", "schema.registry.ssl.truststore.password"),
+            (
+                "ssl.truststore.location",
+                "schema.registry.ssl.truststore.location",
+            ),
+            (
+                "ssl.truststore.password",
+                "schema.registry.ssl.truststore.password",
+            ),
             ("basic-auth.credentials-source", "basic.auth.credentials.source"),
             ("basic-auth.user-info", "basic.auth.user.info"),
             ("bearer-auth.credentials-source", "bearer.auth.credentials.source"),
@@ -114,7 +128,9 @@ impl Settings {
                 table.name,
                 given.map_or_else(|| "none that a table can have".to_owned(), |t| t.to_string())
             ))
-            .with_hint("leave the option out to have it derived, or declare the columns as the schema has them"));
+            .with_hint(
+                "leave the option out to have it derived, or declare the columns as the schema has them",
+            ));
         }
         Ok((text.clone(), schema))
     }
@@ -263,9 +279,11 @@ impl Decoder for ConfluentDecoder {
                 .split_first_chunk::<5>()
                 .ok_or_else(|| Error::user("the record is shorter than the number of its schema"))?;
             let [0, id @ ..] = *head else {
-                return Err(Error::user("unknown data format: the magic number does not match")
-                    .with_detail(format!("the record begins with byte {}", head[0]))
-                    .with_hint("records without a schema's number have the format 'avro'"));
+                return Err(
+                    Error::user("unknown data format: the magic number does not match")
+                        .with_detail(format!("the record begins with byte {}", head[0]))
+                        .with_hint("records without a schema's number have the format 'avro'"),
+                );
             };
             let id = u32::from_be_bytes(id);
             let writer = match writers.get(&id) {
@@ -274,8 +292,10 @@ impl Decoder for ConfluentDecoder {
                     let schema = schema::parse(&client.schema(id)?)?;
                     let plan = plan::of_record(&schema, &decode::named(fields))?;
                     if let Some(column) = plan.missing.iter().find(|c| defaults.contains(&fields[**c].name)) {
-                        return Err(Error::unsupported("a default value of a field that the writer does not have")
-                            .with_detail(format!("field '{}', schema {id}", fields[*column].name)));
+                        return Err(Error::unsupported(
+                            "a default value of a field that the writer does not have",
+                        )
+                        .with_detail(format!("field '{}', schema {id}", fields[*column].name)));
                     }
                     let writer = Arc::new(Writer { schema, plan });
                     writers.insert(id, writer.clone());

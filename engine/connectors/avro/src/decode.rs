@@ -129,11 +129,14 @@ pub fn record(schema: &Schema, plan: &RecordPlan, row: &mut RowColumns, input: &
     for field in &plan.fields {
         match field {
             FieldPlan::Skip(of) => input.skip(schema, of, 0)?,
-            FieldPlan::Read(column, plan) => value(schema, plan, &mut row.fields[*column], input)
-                .map_err(|e| match e.starts_with("field '") {
-                    true => e,
-                    false => format!("field '{}': {e}", row.names[*column]),
-                })?,
+            FieldPlan::Read(column, plan) => {
+                value(schema, plan, &mut row.fields[*column], input).map_err(|e| {
+                    match e.starts_with("field '") {
+                        true => e,
+                        false => format!("field '{}': {e}", row.names[*column]),
+                    }
+                })?
+            }
         }
     }
     for column in &plan.missing {

@@ -86,16 +86,18 @@ fn not_null(data_type: &DataType, name: &str, legacy: Legacy) -> Result<Value> {
             (Legacy(false), 4..=6) => return Err(micros(data_type)),
             (Legacy(false), p) => return Err(precision("TIMESTAMP", p, 6)),
         },
-        TypeKind::TimestampLtz(p) => match (legacy, *p) {
-            (Legacy(true), _) => {
-                return Err(Error::user("Avro does not support TIMESTAMP_LTZ in its legacy mapping").with_hint(
+        TypeKind::TimestampLtz(p) => {
+            match (legacy, *p) {
+                (Legacy(true), _) => {
+                    return Err(Error::user("Avro does not support TIMESTAMP_LTZ in its legacy mapping").with_hint(
                     "set 'avro.timestamp_mapping.legacy' = 'false', or declare the column TIMESTAMP(3)",
                 ));
+                }
+                (Legacy(false), 0..=3) => logical("long", "timestamp-millis"),
+                (Legacy(false), 4..=6) => return Err(micros(data_type)),
+                (Legacy(false), p) => return Err(precision("TIMESTAMP_LTZ", p, 6)),
             }
-            (Legacy(false), 0..=3) => logical("long", "timestamp-millis"),
-            (Legacy(false), 4..=6) => return Err(micros(data_type)),
-            (Legacy(false), p) => return Err(precision("TIMESTAMP_LTZ", p, 6)),
-        },
+        }
         TypeKind::Decimal { precision, scale } => {
             json!({ "type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale })
         }
@@ -103,13 +105,18 @@ fn not_null(data_type: &DataType, name: &str, legacy: Legacy) -> Result<Value> {
         TypeKind::Map(key, value) if key.is_string() => {
             json!({ "type": "map", "values": any(value, name, legacy)? })
         }
-        TypeKind::Multiset(element) if element.is_string() => json!({ "type": "map", "values": ["null", "int"] }),
+        TypeKind::Multiset(element) if element.is_string() => {
+            json!({ "type": "map", "values": ["null", "int"] })
+        }
         TypeKind::Map(..) | TypeKind::Multiset(_) => {
             return Err(Error::user("the avro format takes only strings as keys of a map"));
         }
         TypeKind::Row(fields) => record(fields, name, legacy)?,
         TypeKind::IntervalYearMonth | TypeKind::IntervalDaySecond => {
-            return Err(Error::user(format!("the avro format has no form for {}", data_type.kind)));
+            return Err(Error::user(format!(
+                "the avro format has no form for {}",
+                data_type.kind
+            )));
         }
     })
 }

@@ -78,7 +78,9 @@ impl Records {
     /// Appends a payload a row, each behind `head`.
     pub fn encode(&self, head: &[u8], batch: &ChangeBatch, out: &mut Payloads) -> Result<()> {
         if batch.rows.num_columns() < self.fields.len() {
-            return Err(Error::internal("a batch has fewer columns than its format writes"));
+            return Err(Error::internal(
+                "a batch has fewer columns than its format writes",
+            ));
         }
         for (field, array) in self.fields.iter().zip(batch.rows.columns()) {
             check_type(array.as_ref(), field)?;
@@ -102,8 +104,10 @@ impl Records {
 fn slots(schema: &Schema, number: usize, fields: &[Field]) -> Result<Vec<Slot>> {
     let of = &schema.records[number].fields;
     if of.len() != fields.len() || of.iter().zip(fields).any(|(of, field)| of.name != field.name) {
-        return Err(Error::user("an Avro schema has other fields than the columns that are written")
-            .with_detail(format!("the record '{}'", schema.records[number].name)));
+        return Err(
+            Error::user("an Avro schema has other fields than the columns that are written")
+                .with_detail(format!("the record '{}'", schema.records[number].name)),
+        );
     }
     of.iter()
         .zip(fields)
@@ -124,9 +128,11 @@ fn slot(schema: &Schema, of: &Type, field: &Field) -> Result<Slot> {
         _ => (of, None),
     };
     if union.is_none() && field.data_type.nullable {
-        return Err(Error::user("a column may be null, and its Avro schema has no null")
-            .with_detail(format!("column '{}' of type {}", field.name, field.data_type))
-            .with_hint("declare the column NOT NULL, or take a union with null"));
+        return Err(
+            Error::user("a column may be null, and its Avro schema has no null")
+                .with_detail(format!("column '{}' of type {}", field.name, field.data_type))
+                .with_hint("declare the column NOT NULL, or take a union with null"),
+        );
     }
     let inner = |name: &str, data_type: &DataType, of: &Type| {
         slot(schema, of, &Field::new(name, data_type.clone())).map(Box::new)
@@ -221,16 +227,20 @@ impl Slot {
             Write::Bytes => bytes(array.as_binary::<i32>().value(row), out),
             Write::Date => long(i64::from(array.as_primitive::<Date32Type>().value(row)), out),
             Write::Time => {
-                long(i64::from(array.as_primitive::<Time32MillisecondType>().value(row)), out);
+                long(
+                    i64::from(array.as_primitive::<Time32MillisecondType>().value(row)),
+                    out,
+                );
             }
             Write::Timestamp { unit, micros } => {
                 let (value, units_per_milli) = match unit {
                     TimeUnit::Microsecond => {
                         (array.as_primitive::<TimestampMicrosecondType>().value(row), 1_000)
                     }
-                    TimeUnit::Nanosecond => {
-                        (array.as_primitive::<TimestampNanosecondType>().value(row), 1_000_000)
-                    }
+                    TimeUnit::Nanosecond => (
+                        array.as_primitive::<TimestampNanosecondType>().value(row),
+                        1_000_000,
+                    ),
                     _ => (array.as_primitive::<TimestampMillisecondType>().value(row), 1),
                 };
                 let written = match micros {

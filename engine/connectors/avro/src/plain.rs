@@ -115,8 +115,8 @@ pub fn decode_all(
         if let Err(why) = read(bytes, row) {
             row.rows = 0;
             row.fields.iter_mut().for_each(|c| c.truncate(0));
-            let error = Error::new(why.kind(), "an Avro record cannot be read")
-                .with_detail(match why.detail() {
+            let error =
+                Error::new(why.kind(), "an Avro record cannot be read").with_detail(match why.detail() {
                     Some(detail) => format!("{}: {detail}", why.message()),
                     None => why.message().to_owned(),
                 });

@@ -48,8 +48,10 @@ pub fn of_record<'a>(schema: &Schema, columns: &[(&'a str, &'a DataType)]) -> Re
     let root = match &schema.root.shape {
         Shape::Union(variants) => match variants.iter().find(|v| matches!(v.shape, Shape::Record(_))) {
             Some(_) => {
-                return Err(Error::unsupported("a writer's schema that is a union at its root")
-                    .with_hint("write records, not unions"));
+                return Err(
+                    Error::unsupported("a writer's schema that is a union at its root")
+                        .with_hint("write records, not unions"),
+                );
             }
             None => &schema.root,
         },
@@ -70,8 +72,8 @@ fn record(schema: &Schema, number: usize, columns: &[(&str, &DataType)], depth: 
     let fields = &schema.records[number].fields;
     let mut plan = RecordPlan::default();
     for field in fields {
-        plan.fields.push(
-            match columns.iter().position(|(name, _)| *name == field.name) {
+        plan.fields
+            .push(match columns.iter().position(|(name, _)| *name == field.name) {
                 None => FieldPlan::Skip(field.of.clone()),
                 Some(column) => {
                     let of = any(schema, &field.of, columns[column].1, depth + 1).map_err(|e| {
@@ -80,8 +82,7 @@ fn record(schema: &Schema, number: usize, columns: &[(&str, &DataType)], depth: 
                     })?;
                     FieldPlan::Read(column, of)
                 }
-            },
-        );
+            });
     }
     for (column, (name, data_type)) in columns.iter().enumerate() {
         if fields.iter().any(|field| field.name == *name) {
@@ -89,7 +90,10 @@ fn record(schema: &Schema, number: usize, columns: &[(&str, &DataType)], depth: 
         }
         if !data_type.nullable {
             return Err(Error::user("the writer's Avro schema does not fit the table")
-                .with_detail(format!("the record '{}' is missing the required field '{name}'", schema.records[number].name))
+                .with_detail(format!(
+                    "the record '{}' is missing the required field '{name}'",
+                    schema.records[number].name
+                ))
                 .with_hint("declare the column without NOT NULL: it is null then"));
         }
         plan.missing.push(column);
@@ -190,7 +194,9 @@ fn check_logical(of: &Type, data_type: &DataType) -> Result<()> {
     Err(Error::user("the writer's Avro schema does not fit the table")
         .with_detail(format!("{logical:?} cannot be read as {data_type}"))
         .with_hint(match logical {
-            Logical::Decimal { precision, scale } => format!("declare the column DECIMAL({precision}, {scale})"),
+            Logical::Decimal { precision, scale } => {
+                format!("declare the column DECIMAL({precision}, {scale})")
+            }
             _ => "declare the column with the writer's precision, or BIGINT to compute with".to_owned(),
         }))
 }

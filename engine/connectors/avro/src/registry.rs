@@ -80,14 +80,24 @@ impl Settings {
             }
         }
         if parsed.is_empty() {
-            return wrong("the schema registry has no address".to_owned(), "set the format's option 'url'");
+            return wrong(
+                "the schema registry has no address".to_owned(),
+                "set the format's option 'url'",
+            );
         }
-        let basic = known.basic_source.as_deref().map(|s| s.trim().to_ascii_uppercase());
-        let bearer = known.bearer_source.as_deref().map(|s| s.trim().to_ascii_uppercase());
+        let basic = known
+            .basic_source
+            .as_deref()
+            .map(|s| s.trim().to_ascii_uppercase());
+        let bearer = known
+            .bearer_source
+            .as_deref()
+            .map(|s| s.trim().to_ascii_uppercase());
         let authorization = match (basic.as_deref(), bearer.as_deref()) {
             (Some(_), Some(_)) => {
                 return wrong(
-                    "a schema registry is asked with basic or with bearer authentication, not with both".to_owned(),
+                    "a schema registry is asked with basic or with bearer authentication, not with both"
+                        .to_owned(),
                     "take one of the two credentials-source away",
                 );
             }
@@ -108,7 +118,8 @@ impl Settings {
                 Some(info) => Authorization::Basic(info),
                 None => {
                     return wrong(
-                        "'basic-auth.credentials-source' = 'USER_INFO' needs 'basic-auth.user-info'".to_owned(),
+                        "'basic-auth.credentials-source' = 'USER_INFO' needs 'basic-auth.user-info'"
+                            .to_owned(),
                         "set it to user:password",
                     );
                 }
@@ -117,7 +128,8 @@ impl Settings {
                 Some(token) => Authorization::Bearer(token),
                 None => {
                     return wrong(
-                        "'bearer-auth.credentials-source' = 'STATIC_TOKEN' needs 'bearer-auth.token'".to_owned(),
+                        "'bearer-auth.credentials-source' = 'STATIC_TOKEN' needs 'bearer-auth.token'"
+                            .to_owned(),
                         "set it",
                     );
                 }
@@ -188,12 +200,16 @@ impl Client {
             .and_then(Value::as_array)
             .is_some_and(|r| !r.is_empty())
         {
-            return Err(Error::unsupported("a schema that refers to others in the registry")
-                .with_detail(format!("schema {id}")));
+            return Err(
+                Error::unsupported("a schema that refers to others in the registry")
+                    .with_detail(format!("schema {id}")),
+            );
         }
         let kind = answer.get("schemaType").and_then(Value::as_str).unwrap_or("AVRO");
         if kind != "AVRO" {
-            return Err(Error::user("a record's schema is not Avro").with_detail(format!("schema {id} is {kind}")));
+            return Err(
+                Error::user("a record's schema is not Avro").with_detail(format!("schema {id} is {kind}"))
+            );
         }
         match answer.get("schema").and_then(Value::as_str) {
             Some(schema) => Ok(schema.to_owned()),
@@ -265,10 +281,14 @@ async fn once(
         Authorization::Basic(info) => Some(format!("Basic {}", STANDARD.encode(info))),
         Authorization::Bearer(token) => Some(format!("Bearer {token}")),
     };
-    let mut request = client.request(method, url).header(ACCEPT, format!("{JSON}, application/json"));
+    let mut request = client
+        .request(method, url)
+        .header(ACCEPT, format!("{JSON}, application/json"));
     if let Some(authorization) = authorization {
         let mut value = HeaderValue::from_str(&authorization).map_err(|_| {
-            Failure::Final(Error::user("credentials of a schema registry cannot be sent").with_detail(shown.clone()))
+            Failure::Final(
+                Error::user("credentials of a schema registry cannot be sent").with_detail(shown.clone()),
+            )
         })?;
         value.set_sensitive(true);
         request = request.header(AUTHORIZATION, value);
@@ -319,9 +339,11 @@ async fn once(
                 .with_hint("see whether the option 'url' names the right registry, with its path"),
         ),
         StatusCode::CONFLICT => Failure::Final(
-            Error::user("the schema registry refuses a schema that is not compatible with the subject's earlier one")
-                .with_detail(detail)
-                .with_hint("take another subject, or change the subject's compatibility"),
+            Error::user(
+                "the schema registry refuses a schema that is not compatible with the subject's earlier one",
+            )
+            .with_detail(detail)
+            .with_hint("take another subject, or change the subject's compatibility"),
         ),
         status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
             Failure::Passing(Error::external("the schema registry fails").with_detail(detail))
@@ -388,7 +410,9 @@ fn waiting<T: Send>(call: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|e| Error::external("no thread for asking the schema registry could be started").with_source(e))?;
+            .map_err(|e| {
+                Error::external("no thread for asking the schema registry could be started").with_source(e)
+            })?;
         runtime.block_on(call)
     };
     std::thread::scope(|scope| {

@@ -135,7 +135,9 @@ impl Parser {
                 Ok(Type::plain(Shape::Union(variants)))
             }
             Value::Object(object) => {
-                let of = object.get("type").ok_or_else(|| wrong("a type lacks its 'type'"))?;
+                let of = object
+                    .get("type")
+                    .ok_or_else(|| wrong("a type lacks its 'type'"))?;
                 let Value::String(name) = of else {
                     return self.any(of, namespace, depth + 1);
                 };
@@ -158,12 +160,16 @@ impl Parser {
                         self.name_it(json, namespace, of)
                     }
                     "array" => {
-                        let items = json.get("items").ok_or_else(|| wrong("an array lacks its 'items'"))?;
+                        let items = json
+                            .get("items")
+                            .ok_or_else(|| wrong("an array lacks its 'items'"))?;
                         let items = self.any(items, namespace, depth + 1)?;
                         Ok(Type::plain(Shape::Array(Box::new(items))))
                     }
                     "map" => {
-                        let values = json.get("values").ok_or_else(|| wrong("a map lacks its 'values'"))?;
+                        let values = json
+                            .get("values")
+                            .ok_or_else(|| wrong("a map lacks its 'values'"))?;
                         let values = self.any(values, namespace, depth + 1)?;
                         Ok(Type::plain(Shape::Map(Box::new(values))))
                     }
@@ -307,7 +313,15 @@ mod tests {
 
     #[test]
     fn what_is_no_schema_is_refused() {
-        for text in ["", "{", "\"x\"", "{}", "[1]", r#"{"type":"array"}"#, r#"{"type":"record","name":"a"}"#] {
+        for text in [
+            "",
+            "{",
+            "\"x\"",
+            "{}",
+            "[1]",
+            r#"{"type":"array"}"#,
+            r#"{"type":"record","name":"a"}"#,
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
         assert!(matches!(parse("string").unwrap().root.shape, Shape::String));

@@ -261,9 +261,9 @@ fn check_keys(table: &TableSpec, options: &Options<'_>, formats: &Registry, form
             }
             Ok(found) => found.options(),
             Err(e) => {
-                return Err(
-                    e.with_hint("a filesystem table has the format 'json', 'csv', 'raw', 'debezium-json' or 'parquet'")
-                );
+                return Err(e.with_hint(
+                    "a filesystem table has the format 'json', 'csv', 'raw', 'debezium-json' or 'parquet'",
+                ));
             }
         }
     };

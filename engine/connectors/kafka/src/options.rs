@@ -670,12 +670,7 @@ fn payloads(
 }
 
 /// Every key of the WITH clause is one of ours or of a format that the table uses.
-fn check_keys(
-    options: &Options,
-    specs: &[OptionSpec],
-    value: &Payload,
-    key: Option<&Payload>,
-) -> Result<()> {
+fn check_keys(options: &Options, specs: &[OptionSpec], value: &Payload, key: Option<&Payload>) -> Result<()> {
     let payloads: Vec<&Payload> = std::iter::once(value).chain(key).collect();
     let of_a_format = |given: &str| {
         payloads.iter().any(|p| {

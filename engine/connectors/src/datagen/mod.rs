@@ -15,7 +15,9 @@ mod reader;
 mod tests;
 
 use millrace_connector_api::sink::SinkFactory;
-use millrace_connector_api::source::{SourceContext, SourceFactory, SourceReader, SourceChangelog, SourceTraits};
+use millrace_connector_api::source::{
+    SourceChangelog, SourceContext, SourceFactory, SourceReader, SourceTraits,
+};
 use millrace_connector_api::{Connector, OptionSpec, Options};
 use millrace_core::{Error, Result};
 use millrace_dataflow::{SourceSpec, TableSpec};

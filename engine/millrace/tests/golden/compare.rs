@@ -77,7 +77,9 @@ impl Comparison {
                 by_key(rows, columns).into_values().flatten().collect()
             }
             Comparison::Last(columns) => {
-                let last = by_key(rows, columns).into_values().filter_map(|mut rows| rows.pop());
+                let last = by_key(rows, columns)
+                    .into_values()
+                    .filter_map(|mut rows| rows.pop());
                 last.filter(|row| row.starts_with('+')).collect()
             }
             Comparison::Table => {

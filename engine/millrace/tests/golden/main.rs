@@ -140,7 +140,11 @@ fn run(golden: &Golden, settings: &[&str]) -> Result<Vec<String>, String> {
             golden.before, golden.query
         ),
     };
-    fs::write(&script, text.replace("${output}", output_folder.to_str().unwrap())).unwrap();
+    fs::write(
+        &script,
+        text.replace("${output}", output_folder.to_str().unwrap()),
+    )
+    .unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
     command
         .arg("run")
@@ -182,14 +186,20 @@ fn written(folder: &Path) -> Vec<String> {
         .filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'))
         .collect();
     files.sort();
-    let texts: Vec<String> = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let texts: Vec<String> = files
+        .iter()
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
     let row = |record: &str| {
         let created = record.strip_prefix("{\"before\":null,\"after\":");
         match created.and_then(|r| r.strip_suffix(",\"op\":\"c\"}")) {
             Some(row) => format!("+I{row}"),
             None => {
                 let deleted = record.strip_prefix("{\"before\":").unwrap();
-                format!("-D{}", deleted.strip_suffix(",\"after\":null,\"op\":\"d\"}").unwrap())
+                format!(
+                    "-D{}",
+                    deleted.strip_suffix(",\"after\":null,\"op\":\"d\"}").unwrap()
+                )
             }
         }
     };

@@ -24,11 +24,19 @@ fn command(folder: &Path, script: &str, settings: &[&str]) -> Command {
     let file = folder.join("job.sql");
     std::fs::write(&file, script).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
-    let checkpoints = format!("execution.checkpointing.dir={}", folder.join("checkpoints").display());
+    let checkpoints = format!(
+        "execution.checkpointing.dir={}",
+        folder.join("checkpoints").display()
+    );
     command
         .arg("run")
         .arg(&file)
-        .args(["-D", "execution.checkpointing.interval=100 ms", "-D", &checkpoints])
+        .args([
+            "-D",
+            "execution.checkpointing.interval=100 ms",
+            "-D",
+            &checkpoints,
+        ])
         .args(["-D", "table.local-time-zone=UTC"])
         .env_remove("RUST_LOG")
         .env_remove("FLINK_CONF_DIR");
@@ -107,16 +115,26 @@ const QUERY: &str = "SELECT customer, COUNT(*), SUM(amount) FROM changes GROUP B
 
 #[test]
 fn an_updating_query_into_upsert_kafka_leaves_the_newest_row_of_each_key() {
-    let (input, output) = (kafka().unique_topic("changes", 1), kafka().unique_topic("totals", 3));
+    let (input, output) = (
+        kafka().unique_topic("changes", 1),
+        kafka().unique_topic("totals", 3),
+    );
     let changes = Changes::new(400);
     write(&input, &changes.records);
-    let script = source(&input, BOUNDED) + &upsert("totals", TOTALS, &output, "") + "INSERT INTO totals " + QUERY;
+    let script =
+        source(&input, BOUNDED) + &upsert("totals", TOTALS, &output, "") + "INSERT INTO totals " + QUERY;
     run(&script, &["parallelism.default=2"]);
     let records = committed(&output);
     assert_eq!(table(&records), changes.totals());
-    assert!(records.iter().any(|r| r.value.is_none()), "deletions are tombstones");
+    assert!(
+        records.iter().any(|r| r.value.is_none()),
+        "deletions are tombstones"
+    );
     let first = &records[0];
-    assert_eq!(first.key_text(), format!(r#"{{"customer":"{}"}}"#, customer(&first.text())));
+    assert_eq!(
+        first.key_text(),
+        format!(r#"{{"customer":"{}"}}"#, customer(&first.text()))
+    );
 }
 
 fn customer(value: &str) -> String {
@@ -149,8 +167,15 @@ fn killed_twice(sink: &dyn Fn(&str) -> String, insert: &str) {
     write(&input, &changes.records[third * 2..]);
     let script = source(&input, BOUNDED) + &sink(&disturbed) + insert;
     let output = command(folder.path(), &script, &settings).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    run(&(source(&input, BOUNDED) + &sink(&undisturbed) + insert), &settings[..1]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    run(
+        &(source(&input, BOUNDED) + &sink(&undisturbed) + insert),
+        &settings[..1],
+    );
     let texts = |topic: &str| {
         let of = |r: &Record| (r.key.clone(), r.value.clone());
         committed(topic).iter().map(of).collect::<Vec<_>>()
@@ -187,7 +212,11 @@ fn kafka_with_debezium_json_behind_an_updating_query_is_exactly_once() {
 }
 
 fn printed(text: &str) -> Vec<String> {
-    let is_row = |line: &&str| ["+I[", "-U[", "+U[", "-D["].iter().any(|kind| line.starts_with(kind));
+    let is_row = |line: &&str| {
+        ["+I[", "-U[", "+U[", "-D["]
+            .iter()
+            .any(|kind| line.starts_with(kind))
+    };
     text.lines().filter(is_row).map(str::to_owned).collect()
 }
 
@@ -244,9 +273,13 @@ fn key_columns_can_be_left_out_of_the_value() {
     let topic = kafka().unique_topic("rows", 1);
     let rows = "k_id INT, name STRING, PRIMARY KEY (k_id) NOT ENFORCED";
     let options = ", 'key.fields-prefix' = 'k_', 'value.fields-include' = 'EXCEPT_KEY'";
-    let script = upsert("rows", rows, &topic, options) + "INSERT INTO rows VALUES (1, 'a'), (2, 'b'), (1, 'c');\n";
+    let script =
+        upsert("rows", rows, &topic, options) + "INSERT INTO rows VALUES (1, 'a'), (2, 'b'), (1, 'c');\n";
     run(&script, &["parallelism.default=1"]);
-    let texts: Vec<(String, String)> = committed(&topic).iter().map(|r| (r.key_text(), r.text())).collect();
+    let texts: Vec<(String, String)> = committed(&topic)
+        .iter()
+        .map(|r| (r.key_text(), r.text()))
+        .collect();
     let expected = [(1, "a"), (2, "b"), (1, "c")]
         .map(|(id, name)| (format!(r#"{{"id":{id}}}"#), format!(r#"{{"name":"{name}"}}"#)));
     assert_eq!(texts, expected);
@@ -261,14 +294,22 @@ fn key_columns_can_be_left_out_of_the_value() {
 
 #[test]
 fn changes_that_are_held_back_are_written_once_a_key() {
-    let (input, output) = (kafka().unique_topic("changes", 1), kafka().unique_topic("totals", 1));
+    let (input, output) = (
+        kafka().unique_topic("changes", 1),
+        kafka().unique_topic("totals", 1),
+    );
     let changes = Changes::new(400);
     write(&input, &changes.records);
     let buffered = ", 'sink.buffer-flush.max-rows' = '1000', 'sink.buffer-flush.interval' = '1 h'";
-    let script =
-        source(&input, BOUNDED) + &upsert("totals", TOTALS, &output, buffered) + "INSERT INTO totals " + QUERY;
+    let script = source(&input, BOUNDED)
+        + &upsert("totals", TOTALS, &output, buffered)
+        + "INSERT INTO totals "
+        + QUERY;
     // One checkpoint, the last: each key is written once.
-    run(&script, &["parallelism.default=1", "execution.checkpointing.interval=1 h"]);
+    run(
+        &script,
+        &["parallelism.default=1", "execution.checkpointing.interval=1 h"],
+    );
     let records = committed(&output);
     assert_eq!(table(&records), changes.totals());
     let mut keys: Vec<String> = records.iter().map(Record::key_text).collect();
@@ -281,7 +322,10 @@ fn changes_that_are_held_back_are_written_once_a_key() {
 
 #[test]
 fn rows_of_one_key_from_several_groups_are_held_for_the_sink() {
-    let (input, output) = (kafka().unique_topic("changes", 1), kafka().unique_topic("by-customer", 2));
+    let (input, output) = (
+        kafka().unique_topic("changes", 1),
+        kafka().unique_topic("by-customer", 2),
+    );
     let changes = Changes::new(400);
     write(&input, &changes.records);
     // Orders by customer: of several orders of a customer the last one that is there counts.
@@ -293,7 +337,12 @@ fn rows_of_one_key_from_several_groups_are_held_for_the_sink() {
     let customers = changes.totals().len();
     assert_eq!(left.len(), customers);
     for row in left.values() {
-        let id: i32 = row.split(|c: char| !c.is_ascii_digit()).find(|n| !n.is_empty()).unwrap().parse().unwrap();
+        let id: i32 = row
+            .split(|c: char| !c.is_ascii_digit())
+            .find(|n| !n.is_empty())
+            .unwrap()
+            .parse()
+            .unwrap();
         assert_eq!(changes.rows[&id].0, customer(row), "{row}");
     }
 }
@@ -302,7 +351,10 @@ fn rows_of_one_key_from_several_groups_are_held_for_the_sink() {
 fn metadata_of_debezium_is_read() {
     let topic = kafka().unique_topic("changes", 1);
     let value = r#"{"before":{"id":1},"after":{"id":2},"source":{"ts_ms":1700000000123,"db":"shop","table":"orders"},"op":"u","ts_ms":1700000000456}"#;
-    write(&topic, &[("k".to_owned(), Some(value.to_owned())), ("k".to_owned(), None)]);
+    write(
+        &topic,
+        &[("k".to_owned(), Some(value.to_owned())), ("k".to_owned(), None)],
+    );
     let script = format!(
         "CREATE TABLE changes (id INT,
            written TIMESTAMP_LTZ(3) METADATA FROM 'value.ingestion-timestamp' VIRTUAL,
@@ -327,9 +379,13 @@ fn what_flink_refuses_of_upsert_kafka_is_refused() {
     let error = refused(&(upsert("rows", "id INT", "t", "") + "INSERT INTO rows VALUES (1);\n"));
     assert!(error.contains("require to define a PRIMARY KEY"), "{error}");
     let key = "id INT, PRIMARY KEY (id) NOT ENFORCED";
-    let format = |script: String| script.replace("'value.format' = 'json'", "'value.format' = 'debezium-json'");
+    let format =
+        |script: String| script.replace("'value.format' = 'json'", "'value.format' = 'debezium-json'");
     let error = refused(&(format(upsert("rows", key, "t", "")) + "INSERT INTO rows VALUES (1);\n"));
-    assert!(error.contains("doesn't support 'debezium-json' as value format"), "{error}");
+    assert!(
+        error.contains("doesn't support 'debezium-json' as value format"),
+        "{error}"
+    );
     let startup = ", 'scan.startup.mode' = 'latest-offset'";
     let error = refused(&(upsert("rows", key, "t", startup) + "INSERT INTO rows VALUES (1);\n"));
     assert!(error.contains("unknown option 'scan.startup.mode'"), "{error}");

@@ -176,7 +176,8 @@ impl ChangelogNormalize {
             now_millis: now_millis(),
         };
         // A row that deletes may have nothing but its key.
-        let deletes = |row: &usize| matches!(batch.change.kind(*row), RowKind::Delete | RowKind::UpdateBefore);
+        let deletes =
+            |row: &usize| matches!(batch.change.kind(*row), RowKind::Delete | RowKind::UpdateBefore);
         if (0..batch.change.len()).any(|row| deletes(&row)) {
             let there: Vec<u32> = (0..batch.change.len())
                 .filter(|row| !deletes(row))

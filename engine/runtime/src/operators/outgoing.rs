@@ -63,7 +63,10 @@ impl Outgoing {
             true => own.iter().map(|c| take(c, &places, None)).collect(),
             false => {
                 let stored = codec.decode(self.stored.iter())?;
-                let both = own.iter().zip(&stored).map(|(own, stored)| concat(&[own, stored]));
+                let both = own
+                    .iter()
+                    .zip(&stored)
+                    .map(|(own, stored)| concat(&[own, stored]));
                 both.map(|c| take(&c?, &places, None)).collect()
             }
         };

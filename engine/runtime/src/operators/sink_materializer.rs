@@ -62,7 +62,10 @@ impl SinkMaterializer {
     }
 
     fn value(&self, row: usize) -> Vec<u8> {
-        let key = self.upsert_key.as_ref().map_or(&[][..], |keys| keys.rows.get(row));
+        let key = self
+            .upsert_key
+            .as_ref()
+            .map_or(&[][..], |keys| keys.rows.get(row));
         let length = (key.len() as u32).to_be_bytes();
         [&length, key, self.encoded.get(row)].concat()
     }

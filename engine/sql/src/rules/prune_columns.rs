@@ -104,7 +104,9 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
             );
         }
         // Made later, with what they need only.
-        Op::Scan { .. } | Op::Watermark { .. } | Op::ChangelogNormalize { .. } | Op::DropUpdateBefore => return rel,
+        Op::Scan { .. } | Op::Watermark { .. } | Op::ChangelogNormalize { .. } | Op::DropUpdateBefore => {
+            return rel;
+        }
     }
     rel.output = kept;
     rel

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use millrace_connector_api::sink::{
     RecoverContext, Recovered, SinkChangelog, SinkContext, SinkFactory, SinkTraits, SinkWriter,
 };
-use millrace_connector_api::source::{SourceContext, SourceFactory, SourceReader, SourceChangelog, SourceTraits};
+use millrace_connector_api::source::{
+    SourceChangelog, SourceContext, SourceFactory, SourceReader, SourceTraits,
+};
 use millrace_connector_api::{Connector, OptionSpec, Options, Registry};
 use millrace_core::{Configuration, Error, Result};
 use millrace_dataflow::{Graph, SinkSpec, SourceSpec, TableSpec};

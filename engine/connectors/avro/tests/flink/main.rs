@@ -18,7 +18,7 @@ use millrace_testkit::cache;
 use millrace_testkit::registry::Registry;
 
 const COLUMNS: &str = "i INT NOT NULL, t TINYINT, l BIGINT, f FLOAT, d DOUBLE, b BOOLEAN, s STRING, y BYTES, \
-     n DECIMAL(10, 2), day DATE, clock TIME(3), at TIMESTAMP(3), a ARRAY<INT>, m MAP<STRING, BIGINT>, r ROW<x INT, y STRING>";
+     n DECIMAL(10, 2), `day` DATE, clock TIME(3), `at` TIMESTAMP(3), a ARRAY<INT>, m MAP<STRING, BIGINT>, r ROW<x INT, y STRING>";
 
 fn fields() -> Vec<Field> {
     let nullable = DataType::nullable;
@@ -31,14 +31,23 @@ fn fields() -> Vec<Field> {
         Field::new("b", DataType::boolean()),
         Field::new("s", DataType::string()),
         Field::new("y", DataType::bytes()),
-        Field::new("n", nullable(TypeKind::Decimal { precision: 10, scale: 2 })),
+        Field::new(
+            "n",
+            nullable(TypeKind::Decimal {
+                precision: 10,
+                scale: 2,
+            }),
+        ),
         Field::new("day", nullable(TypeKind::Date)),
         Field::new("clock", nullable(TypeKind::Time(3))),
         Field::new("at", nullable(TypeKind::Timestamp(3))),
         Field::new("a", nullable(TypeKind::Array(Box::new(DataType::int())))),
         Field::new(
             "m",
-            nullable(TypeKind::Map(Box::new(DataType::string()), Box::new(DataType::bigint()))),
+            nullable(TypeKind::Map(
+                Box::new(DataType::string()),
+                Box::new(DataType::bigint()),
+            )),
         ),
         Field::new(
             "r",
@@ -76,7 +85,10 @@ fn flink(arguments: &[&str], input: &str) -> String {
 }
 
 fn table(url: &str) -> TableSpec {
-    let options = [("avro-confluent.url", url), ("avro-confluent.subject", "both-ways")];
+    let options = [
+        ("avro-confluent.url", url),
+        ("avro-confluent.subject", "both-ways"),
+    ];
     TableSpec {
         name: "t".to_owned(),
         options: options.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
@@ -120,11 +132,18 @@ fn what_one_writes_the_other_reads() {
     let (table, row_type) = (table(&url), RowType::new(fields()));
     let rows = json();
     let mut ours = Payloads::new();
-    let mut encoder = AvroConfluent.encoder(&table, "avro-confluent.", &row_type).unwrap();
-    encoder.encode(&ChangeBatch::inserts(rows.clone()), &mut ours).unwrap();
+    let mut encoder = AvroConfluent
+        .encoder(&table, "avro-confluent.", &row_type)
+        .unwrap();
+    encoder
+        .encode(&ChangeBatch::inserts(rows.clone()), &mut ours)
+        .unwrap();
     let lines: Vec<String> = (0..ours.len()).map(|i| hex(ours.get(i).unwrap())).collect();
     // Flink reads ours.
-    assert_eq!(flink(&["read", &url, COLUMNS], &(lines.join("\n") + "\n")), shown(&rows));
+    assert_eq!(
+        flink(&["read", &url, COLUMNS], &(lines.join("\n") + "\n")),
+        shown(&rows)
+    );
     // Flink writes the same bytes, under the same number of a schema.
     let theirs = flink(&["write", &url, "both-ways", COLUMNS], ROWS);
     assert_eq!(theirs.lines().collect::<Vec<_>>(), lines);
@@ -135,7 +154,9 @@ fn what_one_writes_the_other_reads() {
         let bytes = (0..line.len() / 2).map(|i| u8::from_str_radix(&line[2 * i..2 * i + 2], 16).unwrap());
         payloads.push(Some(&bytes.collect::<Vec<_>>()));
     }
-    let mut decoder = AvroConfluent.decoder(&table, "avro-confluent.", &row_type).unwrap();
+    let mut decoder = AvroConfluent
+        .decoder(&table, "avro-confluent.", &row_type)
+        .unwrap();
     let decoded = decoder.decode(&payloads).unwrap();
     let read = RecordBatch::try_new(row_type.to_arrow(), decoded.columns).unwrap();
     assert_eq!(shown(&read), shown(&rows));

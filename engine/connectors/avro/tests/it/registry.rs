@@ -130,10 +130,18 @@ fn a_writers_schema_becomes_the_readers() {
     assert_eq!(decoded.row_sources, Some(vec![0, 1, 2]));
     // A column that has to be there is missing in the later schema.
     let strict = vec![Field::new("name", DataType::string().with_nullable(false))];
-    let error = read(&strict, &options[..1], &more).err().unwrap().error.to_string();
+    let error = read(&strict, &options[..1], &more)
+        .err()
+        .unwrap()
+        .error
+        .to_string();
     assert!(error.contains("missing the required field 'name'"), "{error}");
     let narrow = vec![Field::new("id", DataType::string())];
-    let error = read(&narrow, &options[..1], &more).err().unwrap().error.to_string();
+    let error = read(&narrow, &options[..1], &more)
+        .err()
+        .unwrap()
+        .error
+        .to_string();
     assert!(error.contains("found int, expecting null or string"), "{error}");
 }
 
@@ -168,21 +176,42 @@ fn what_is_not_compatible_or_not_there_is_said() {
     assert!(error.contains("not compatible"), "{error}");
     let mut unknown = Payloads::new();
     unknown.push(Some(&[0, 0x7f, 0xff, 0xff, 0xff, 0]));
-    let error = read(&id_and_name(), &options[..1], &unknown).err().unwrap().error.to_string();
+    let error = read(&id_and_name(), &options[..1], &unknown)
+        .err()
+        .unwrap()
+        .error
+        .to_string();
     assert!(error.contains("does not have what it is asked for"), "{error}");
     let mut other_format = Payloads::new();
     other_format.push(Some(b"{\"id\":1}"));
-    let error = read(&id_and_name(), &options[..1], &other_format).err().unwrap().error.to_string();
+    let error = read(&id_and_name(), &options[..1], &other_format)
+        .err()
+        .unwrap()
+        .error
+        .to_string();
     assert!(error.contains("magic number does not match"), "{error}");
     let wrong_path = url.replace("/apis/ccompat/v7", "");
-    let error = said(write(&id_and_name(), &[("url", &wrong_path), ("subject", "x")], &two_rows()));
+    let error = said(write(
+        &id_and_name(),
+        &[("url", &wrong_path), ("subject", "x")],
+        &two_rows(),
+    ));
     assert!(error.contains("'url'"), "{error}");
     let nobody = "http://127.0.0.1:1/";
-    let error = said(write(&id_and_name(), &[("url", nobody), ("subject", "x")], &two_rows()));
+    let error = said(write(
+        &id_and_name(),
+        &[("url", nobody), ("subject", "x")],
+        &two_rows(),
+    ));
     assert!(error.contains("does not answer"), "{error}");
     // The second address is asked where the first does not answer.
     let both = format!("{nobody},{url}/");
-    write(&id_and_name(), &[("url", &both), ("subject", "second")], &two_rows()).unwrap();
+    write(
+        &id_and_name(),
+        &[("url", &both), ("subject", "second")],
+        &two_rows(),
+    )
+    .unwrap();
     let error = said(write(&id_and_name(), &[("url", &url)], &two_rows()));
     assert!(error.contains("'avro-confluent.subject' is required"), "{error}");
 }
@@ -193,7 +222,10 @@ fn set_compatibility(subject: &str) {
         .put(format!("{}/config/{subject}", Registry::shared().url()))
         .header("content-type", "application/json")
         .body(r#"{"compatibility":"BACKWARD"}"#);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let answer = runtime.block_on(request.send()).unwrap();
     assert!(answer.status().is_success(), "{answer:?}");
 }
@@ -204,7 +236,11 @@ fn credentials_go_with_each_request() {
     // user:pa:ss
     let basic = registry.guarded("Basic dXNlcjpwYTpzcw==").unwrap();
     let url = format!("http://{}", basic.address());
-    let error = said(write(&id_and_name(), &[("url", &url), ("subject", "guarded")], &two_rows()));
+    let error = said(write(
+        &id_and_name(),
+        &[("url", &url), ("subject", "guarded")],
+        &two_rows(),
+    ));
     assert!(error.contains("refuses the credentials"), "{error}");
     let by_info = [
         ("url", url.as_str()),
@@ -214,7 +250,10 @@ fn credentials_go_with_each_request() {
     ];
     let written = write(&id_and_name(), &by_info, &two_rows()).unwrap();
     let in_url = format!("http://user:pa%3Ass@{}", basic.address());
-    assert_eq!(read(&id_and_name(), &[("url", &in_url)], &written).unwrap().rows, 2);
+    assert_eq!(
+        read(&id_and_name(), &[("url", &in_url)], &written).unwrap().rows,
+        2
+    );
     let by_property = [
         ("url", url.as_str()),
         ("properties.basic.auth.credentials.source", "USER_INFO"),
@@ -230,9 +269,16 @@ fn credentials_go_with_each_request() {
         ("bearer-auth.token", "secret-token"),
     ];
     assert_eq!(read(&id_and_name(), &by_token, &written).unwrap().rows, 2);
-    let wrong = read(&id_and_name(), &[&by_token[..2], &[("bearer-auth.token", "other")]].concat(), &written);
+    let wrong = read(
+        &id_and_name(),
+        &[&by_token[..2], &[("bearer-auth.token", "other")]].concat(),
+        &written,
+    );
     let error = wrong.err().unwrap().error.to_string();
-    assert!(error.contains("refuses the credentials") && !error.contains("other"), "{error}");
+    assert!(
+        error.contains("refuses the credentials") && !error.contains("other"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -249,8 +295,15 @@ fn a_registry_over_tls_has_to_be_trusted() {
     let written = write(&id_and_name(), &trusted, &two_rows()).unwrap();
     assert_eq!(read(&id_and_name(), &trusted, &written).unwrap().rows, 2);
     let error = said(write(&id_and_name(), &trusted[..2], &two_rows()));
-    assert!(error.contains("does not answer") && error.to_lowercase().contains("certificate"), "{error}");
-    let error = said(write(&id_and_name(), &[&trusted[..3], &[("ssl.truststore.password", "no")]].concat(), &two_rows()));
+    assert!(
+        error.contains("does not answer") && error.to_lowercase().contains("certificate"),
+        "{error}"
+    );
+    let error = said(write(
+        &id_and_name(),
+        &[&trusted[..3], &[("ssl.truststore.password", "no")]].concat(),
+        &two_rows(),
+    ));
     assert!(error.contains("password is wrong"), "{error}");
 }
 

@@ -312,7 +312,7 @@ impl SinkWriter for Writer {
     fn write(&mut self, batch: &ChangeBatch) -> Result<()> {
         if !self.takes_all_kinds
             && let Some(row) =
-            (0..batch.len()).find(|&r| batch.kinds.is_some() && batch.kind(r) != RowKind::Insert)
+                (0..batch.len()).find(|&r| batch.kinds.is_some() && batch.kind(r) != RowKind::Insert)
         {
             return Err(Error::user(format!("table '{}' takes only new rows", self.table))
                 .with_detail(format!("a row of kind {} arrived", batch.kind(row))));
@@ -334,7 +334,8 @@ impl SinkWriter for Writer {
                     let columns = columns
                         .collect::<std::result::Result<Vec<_>, _>>()
                         .map_err(misfit)?;
-                    let of_rows = |kinds: &UInt8Array| rows.values().iter().map(|r| kinds.value(*r as usize)).collect();
+                    let of_rows =
+                        |kinds: &UInt8Array| rows.values().iter().map(|r| kinds.value(*r as usize)).collect();
                     (columns, batch.kinds.as_ref().map(of_rows))
                 }
             };

@@ -17,7 +17,7 @@ use std::time::UNIX_EPOCH;
 use arrow::array::{ArrayRef, UInt8Array};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use millrace_connector_api::source::{
-    SourceBatch, SourceContext, SourceFactory, SourcePoll, SourceReader, SourceChangelog, SourceTraits,
+    SourceBatch, SourceChangelog, SourceContext, SourceFactory, SourcePoll, SourceReader, SourceTraits,
 };
 use millrace_connector_api::{ChangeBatch, Registry};
 use millrace_core::{CheckpointId, Error, Result};

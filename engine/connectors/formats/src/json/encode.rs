@@ -243,7 +243,12 @@ fn is_null(nulls: Option<&NullBuffer>, row: usize) -> bool {
     nulls.is_some_and(|n| n.is_null(row))
 }
 
-pub(super) fn object(members: &[Member<'_>], row: usize, out: &mut Vec<u8>, settings: &Settings) -> Result<()> {
+pub(super) fn object(
+    members: &[Member<'_>],
+    row: usize,
+    out: &mut Vec<u8>,
+    settings: &Settings,
+) -> Result<()> {
     let begin = out.len();
     for member in members {
         let null = is_null(member.nulls, row);

@@ -76,7 +76,10 @@ fn with_subjects(table: &TableSpec, options: &TableOptions) -> TableSpec {
             && payload.format.identifier() == "avro-confluent"
         {
             let key = format!("{}subject", payload.prefix);
-            table.options.entry(key).or_insert_with(|| format!("{topic}-{part}"));
+            table
+                .options
+                .entry(key)
+                .or_insert_with(|| format!("{topic}-{part}"));
         }
     }
     table
@@ -172,9 +175,9 @@ impl RecordEncoder {
     pub fn encode(&mut self, batch: &ChangeBatch, out: &mut Block) -> Result<()> {
         if self.kinds == Kinds::Inserts
             && batch
-            .kinds
-            .as_ref()
-            .is_some_and(|kinds| kinds.values().iter().any(|&k| k != RowKind::Insert as u8))
+                .kinds
+                .as_ref()
+                .is_some_and(|kinds| kinds.values().iter().any(|&k| k != RowKind::Insert as u8))
         {
             return Err(Error::user(format!(
                 "table '{}' takes inserts only, and the query updates or deletes rows",

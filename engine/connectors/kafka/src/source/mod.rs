@@ -15,7 +15,9 @@ pub mod split;
 
 use std::time::Duration;
 
-use millrace_connector_api::source::{SourceChangelog, SourceContext, SourceFactory, SourceReader, SourceTraits};
+use millrace_connector_api::source::{
+    SourceChangelog, SourceContext, SourceFactory, SourceReader, SourceTraits,
+};
 use millrace_connector_api::{Registry, Waker};
 use millrace_core::{Error, Result};
 use millrace_dataflow::{SourceSpec, TableSpec};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayData, ArrayRef, BooleanArray, make_array, UInt8Array, BinaryBuilder, Int32Array, Int64Array, MapArray, StringArray, StringBuilder, StructArray,
-    TimestampMillisecondArray, UInt32Array,
+    Array, ArrayData, ArrayRef, BinaryBuilder, BooleanArray, Int32Array, Int64Array, MapArray, StringArray,
+    StringBuilder, StructArray, TimestampMillisecondArray, UInt8Array, UInt32Array, make_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::kernels::zip::zip;
@@ -18,8 +18,8 @@ use millrace_core::{Error, Result, RowKind};
 use millrace_dataflow::SourceSpec;
 use millrace_expr::{Field, RowType};
 
-use super::partition_reader::{Block, TimestampType, Wanted};
 use super::VALUE_METADATA;
+use super::partition_reader::{Block, TimestampType, Wanted};
 use super::split::Split;
 use crate::metadata::Metadata;
 use crate::options::{Payload, TableOptions};
@@ -82,7 +82,9 @@ impl Rows {
                     .map(Column::Key)
             };
             let both = || match (value.iter().position(|c| *c == i), from_key()) {
-                (Some(value), Some(Column::Key(key))) if options.upsert => Some(Column::ValueOrKey(value, key)),
+                (Some(value), Some(Column::Key(key))) if options.upsert => {
+                    Some(Column::ValueOrKey(value, key))
+                }
                 _ => None,
             };
             let column = both().or(from_value).or_else(from_key).ok_or_else(|| {
@@ -113,12 +115,9 @@ impl Rows {
             leader_epochs: reads(Metadata::LeaderEpoch),
         };
         let decoder = |payload: &Payload, chosen: &[usize], metadata: &[&str]| {
-            payload.format.decoder_with_metadata(
-                table,
-                &payload.prefix,
-                &fields(payload, chosen),
-                metadata,
-            )
+            payload
+                .format
+                .decoder_with_metadata(table, &payload.prefix, &fields(payload, chosen), metadata)
         };
         Ok(Rows {
             table: table.name.clone(),
@@ -129,7 +128,9 @@ impl Rows {
             value: decoder(&options.value, &value, &value_metadata)?,
             value_format: options.value.format.identifier(),
             key: match &key {
-                Some((payload, chosen)) => Some((decoder(payload, chosen, &[])?, payload.format.identifier())),
+                Some((payload, chosen)) => {
+                    Some((decoder(payload, chosen, &[])?, payload.format.identifier()))
+                }
                 None => None,
             },
             wanted,
@@ -316,7 +317,11 @@ impl Joined {
         for record in 0..records {
             // Whatever a format makes of no value.
             let deletes = deleting.next_if_eq(&(record as u32)).is_some();
-            let end = if deletes { values[record] } else { values[record + 1] };
+            let end = if deletes {
+                values[record]
+            } else {
+                values[record + 1]
+            };
             for v in (values[record]..end).map(Some).chain(deletes.then_some(None)) {
                 for k in keys[record]..keys[record + 1] {
                     of_value.push(v);

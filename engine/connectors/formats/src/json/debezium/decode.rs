@@ -127,7 +127,11 @@ impl DebeziumDecoder {
         for image in wanted {
             match (image, op) {
                 (Image::Before, _) if envelope.before.is_none() => {
-                    let op = if op == Op::Delete { "a deletion" } else { "an update" };
+                    let op = if op == Op::Delete {
+                        "a deletion"
+                    } else {
+                        "an update"
+                    };
                     return fault(format!(
                         "\"before\" of {op} is null; of Debezium's Postgres connector, the table has to have \
                          REPLICA IDENTITY FULL"

@@ -102,8 +102,9 @@ impl Format for DebeziumJson {
         let metadata = metadata
             .iter()
             .map(|key| {
-                Metadata::of(key)
-                    .ok_or_else(|| Error::internal(format!("the format debezium-json has no metadata '{key}'")))
+                Metadata::of(key).ok_or_else(|| {
+                    Error::internal(format!("the format debezium-json has no metadata '{key}'"))
+                })
             })
             .collect::<Result<Vec<_>>>()?;
         let mut settings = Json::decode_settings(table, prefix)?;

@@ -165,7 +165,11 @@ impl Beside {
                     Metadata::IngestionTimestamp => {
                         let millis = ingestion.as_ref().ok_or_else(missing)?;
                         let millis = millis.as_primitive::<arrow::datatypes::Int64Type>();
-                        Arc::new(millis.reinterpret_cast::<TimestampMillisecondType>().with_timezone("UTC"))
+                        Arc::new(
+                            millis
+                                .reinterpret_cast::<TimestampMillisecondType>()
+                                .with_timezone("UTC"),
+                        )
                     }
                     Metadata::SourceTimestamp => {
                         Arc::new(TimestampMillisecondArray::from(times.clone()).with_timezone("UTC"))
@@ -192,7 +196,9 @@ fn last_entry<'a>(column: &'a Column, wanted: &[u8]) -> Option<&'a [u8]> {
         [.., from, to] => (*from as usize, *to as usize),
         _ => return None,
     };
-    let text = |of: &'a crate::column::VarBytes, i: usize| &of.data[of.offsets[i] as usize..of.offsets[i + 1] as usize];
+    let text = |of: &'a crate::column::VarBytes, i: usize| {
+        &of.data[of.offsets[i] as usize..of.offsets[i + 1] as usize]
+    };
     let at = (from..to).find(|&i| text(keys, i) == wanted)?;
     (!value.is_null(at)).then(|| text(values, at))
 }
@@ -202,7 +208,10 @@ fn entries(maps: &MapArray, wanted: &str) -> StringArray {
     let (keys, values) = (maps.keys().as_string::<i32>(), maps.values().as_string::<i32>());
     (0..maps.len())
         .map(|row| {
-            let (from, to) = (maps.value_offsets()[row] as usize, maps.value_offsets()[row + 1] as usize);
+            let (from, to) = (
+                maps.value_offsets()[row] as usize,
+                maps.value_offsets()[row + 1] as usize,
+            );
             let at = (from..to).find(|&i| keys.value(i) == wanted)?;
             values.is_valid(at).then(|| values.value(at))
         })

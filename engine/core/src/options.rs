@@ -163,9 +163,35 @@ pub const SOURCE_IDLE_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
     "a partition without records for so long no longer holds the watermark back; 0 never",
 );
 
+pub const MINI_BATCH_ENABLED: ConfigOption<bool> = ConfigOption::new(
+    "table.exec.mini-batch.enabled",
+    Some("false"),
+    "whether GROUP BY gives its results once for many rows",
+);
+pub const MINI_BATCH_LATENCY: ConfigOption<Duration> = ConfigOption::new(
+    "table.exec.mini-batch.allow-latency",
+    Some("0 ms"),
+    "how long a row waits for others at most, where mini-batches are enabled",
+);
+pub const MINI_BATCH_SIZE: ConfigOption<i64> = ConfigOption::new(
+    "table.exec.mini-batch.size",
+    Some("-1"),
+    "how many rows wait for others at most, where mini-batches are enabled",
+);
+pub const AGG_PHASE_STRATEGY: ConfigOption<String> = ConfigOption::new(
+    "table.optimizer.agg-phase-strategy",
+    Some("AUTO"),
+    "whether rows are summed up before they go to another subtask: AUTO, TWO_PHASE or ONE_PHASE; with      mini-batches only",
+);
+
 /// Rows of a batch at most. A batch is sent when it is full or when its input is idle.
 pub const BATCH_ROWS: ConfigOption<usize> =
     ConfigOption::new("millrace.batch.max-rows", Some("8192"), "rows of a batch at most");
+pub const SOURCE_PARALLELISM: ConfigOption<usize> = ConfigOption::new(
+    "millrace.source.parallelism",
+    None,
+    "subtasks of sources that have no scan.parallelism; default: the job's parallelism",
+);
 pub const CHANNEL_BYTES: ConfigOption<MemorySize> = ConfigOption::new(
     "millrace.channel.max-bytes",
     Some("4mb"),
@@ -204,6 +230,10 @@ const READ: &[&str] = &[
     "io.tmp.dirs",
     "taskmanager.memory.managed.size",
     "table.local-time-zone",
+    "table.exec.mini-batch.enabled",
+    "table.exec.mini-batch.allow-latency",
+    "table.exec.mini-batch.size",
+    "table.optimizer.agg-phase-strategy",
     "table.exec.sink.not-null-enforcer",
     "table.exec.source.idle-timeout",
     "millrace.batch.max-rows",

@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use millrace_expr::aggregate::AggregateCall;
+use millrace_expr::aggregate::{AggregateCall, AggregateFunction};
 use millrace_expr::{Expr, RowType, Scalar, TypeKind};
 
-use crate::graph::{Edge, Graph, Node, NodeId, Operator, Partitioning};
+mod joined;
+mod ordered;
+
+use crate::graph::{Edge, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning, Windowing};
 use crate::window::Window;
 
 /// The path before a table's name. There is one catalog with one database.
@@ -225,27 +228,127 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
             let time = table
                 .time
                 .map_or("PROCTIME()".to_owned(), |c| column_name(input, c));
+            let time = format!("time_col=[{time}]");
             format!(
                 "WindowTableFunction(window=[{}])",
                 format_window(&table.window, &time)
             )
         }
-        Operator::GroupAggregate(aggregate) => {
+        Operator::Expand(expansions) => {
+            let projects = expansions.iter().map(|expansion| {
+                let columns = (0..input.fields.len()).map(|i| {
+                    let name = column_name(input, i);
+                    match expansion.nulls.contains(&i) {
+                        true => format!("null AS {name}"),
+                        false => name,
+                    }
+                });
+                let id = format!("{} AS $e", expansion.id);
+                let columns: Vec<String> = columns.chain([id]).collect();
+                format!("{{{}}}", columns.join(", "))
+            });
+            let projects: Vec<String> = projects.collect();
+            format!("Expand(projects=[{}])", projects.join(", "))
+        }
+        Operator::GroupAggregate(aggregate) | Operator::GlobalGroupAggregate(aggregate) => {
+            let (name, states) = match &node.operator {
+                Operator::GroupAggregate(_) => ("GroupAggregate", None),
+                _ => ("GlobalGroupAggregate", Some(state_names(aggregate, input))),
+            };
             let mut select: Vec<String> = aggregate.keys.iter().map(|&k| column_name(input, k)).collect();
             let results = node.output.fields.iter().skip(select.len());
             let calls: Vec<String> = aggregate
                 .calls
                 .iter()
                 .zip(results)
-                .map(|(call, field)| format!("{} AS {}", format_call(call, input), field.name))
+                .enumerate()
+                .map(|(i, (call, field))| {
+                    let call = match &states {
+                        None => format_call(call, input, aggregate.retracts),
+                        Some(states) => {
+                            let retract = if aggregate.retracts { "_RETRACT" } else { "" };
+                            format!("{}{retract}({})", call.function.name(), states[i])
+                        }
+                    };
+                    format!("{call} AS {}", field.name)
+                })
                 .collect();
             select.extend(calls);
-            let group_by = match aggregate.keys.as_slice() {
-                [] => String::new(),
-                keys => format!("groupBy=[{}], ", column_names(input, keys)),
-            };
-            format!("GroupAggregate({group_by}select=[{}])", select.join(", "))
+            format!(
+                "{name}({}select=[{}])",
+                group_by(&aggregate.keys, input),
+                select.join(", ")
+            )
         }
+        Operator::LocalGroupAggregate(aggregate) => {
+            let mut select: Vec<String> = aggregate.keys.iter().map(|&k| column_name(input, k)).collect();
+            if aggregate.retracts {
+                let count = node.output.fields.get(select.len());
+                let count = count.map_or("count1", |field| field.name.as_str());
+                select.push(format!("COUNT_RETRACT(*) AS {count}"));
+            }
+            let states = state_names(aggregate, &node.output);
+            for (call, state) in aggregate.calls.iter().zip(states) {
+                let state = match state.contains(", ") {
+                    true => format!("({state})"),
+                    false => state,
+                };
+                select.push(format!(
+                    "{} AS {state}",
+                    format_call(call, input, aggregate.retracts)
+                ));
+            }
+            format!(
+                "LocalGroupAggregate({}select=[{}])",
+                group_by(&aggregate.keys, input),
+                select.join(", ")
+            )
+        }
+        Operator::WindowAggregate(aggregate) => {
+            let mut select: Vec<String> = aggregate.keys.iter().map(|&k| column_name(input, k)).collect();
+            let results = node.output.fields.iter().skip(select.len());
+            let calls = aggregate.calls.iter().zip(results);
+            select.extend(calls.map(|(call, field)| {
+                format!(
+                    "{} AS {}",
+                    format_call(call, input, aggregate.retracts),
+                    field.name
+                )
+            }));
+            let (window, time) = match &aggregate.windowing {
+                Windowing::Laid { window, time: None } => {
+                    (format_window(window, "time_col=[PROCTIME()]"), "proctime")
+                }
+                Windowing::Laid {
+                    window,
+                    time: Some(time),
+                } => {
+                    let time = format!("time_col=[{}]", column_name(input, *time));
+                    (format_window(window, &time), "rowtime")
+                }
+                Windowing::Given {
+                    window,
+                    start,
+                    end,
+                    is_proctime,
+                } => {
+                    let (start, end) = (column_name(input, *start), column_name(input, *end));
+                    let given = format!("win_start=[{start}], win_end=[{end}]");
+                    let time = if *is_proctime { "proctime" } else { "rowtime" };
+                    (format_window(window, &given), time)
+                }
+            };
+            let bounds = &node.output.fields[select.len()..];
+            let made = ["start", "end", time].into_iter().zip(bounds);
+            select.extend(made.map(|(what, field)| format!("{what}('w$) AS {}", field.name)));
+            let select = select.join(", ");
+            let group_by = group_by(&aggregate.keys, input);
+            format!("WindowAggregate({group_by}window=[{window}], select=[{select}])")
+        }
+        Operator::Rank(rank) => ordered::rank(rank, input, &node.output),
+        Operator::OverAggregate(over) => ordered::over(over, input, &node.output),
+        Operator::Join(join) => joined::join(join, &inputs(graph, node), &node.output),
+        Operator::IntervalJoin(join) => joined::interval(join, &inputs(graph, node), &node.output),
         Operator::ConstraintEnforcer { not_null, drop } => {
             let names: Vec<_> = not_null.iter().map(|&i| column_name(input, i)).collect();
             let action = if *drop { "DROP" } else { "ERROR" };
@@ -275,13 +378,45 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
     }
 }
 
+fn group_by(keys: &[usize], input: &RowType) -> String {
+    match keys {
+        [] => String::new(),
+        keys => format!("groupBy=[{}], ", column_names(input, keys)),
+    }
+}
+
+/// The columns of each call's state in a row between the two phases.
+fn state_names(aggregate: &GroupAggregate, row: &RowType) -> Vec<String> {
+    let mut at = aggregate.keys.len() + usize::from(aggregate.retracts);
+    let fields = |call: &AggregateCall| {
+        call.accumulator(aggregate.retracts, 0)
+            .map_or(0, |accumulator| accumulator.fields().len())
+    };
+    aggregate
+        .calls
+        .iter()
+        .map(|call| {
+            let columns: Vec<usize> = (at..at + fields(call)).collect();
+            at += columns.len();
+            column_names(row, &columns)
+        })
+        .collect()
+}
+
+/// The columns of all inputs, one after another.
+fn inputs(graph: &Graph, node: &Node) -> Vec<RowType> {
+    let of = |edge: &Edge| graph.nodes.get(edge.from).map(|n| n.output.clone());
+    node.inputs.iter().filter_map(of).collect()
+}
+
 fn column_names(input: &RowType, columns: &[usize]) -> String {
     let names: Vec<String> = columns.iter().map(|&c| column_name(input, c)).collect();
     names.join(", ")
 }
 
 /// `TUMBLE(time_col=[ts], size=[10 s])`
-fn format_window(window: &Window, time: &str) -> String {
+/// `of` says where the window of a row comes from.
+fn format_window(window: &Window, of: &str) -> String {
     let length = |name: &str, millis: i64| match millis % 1000 {
         0 => format!("{name}=[{} s]", millis / 1000),
         _ => format!("{name}=[{millis} ms]"),
@@ -301,19 +436,33 @@ fn format_window(window: &Window, time: &str) -> String {
     if offset != 0 {
         parts.push(length("offset", offset));
     }
-    format!("{name}(time_col=[{time}], {})", parts.join(", "))
+    format!("{name}({of}, {})", parts.join(", "))
 }
 
-/// A call of an aggregate function: `SUM(a) FILTER b`.
-fn format_call(call: &AggregateCall, input: &RowType) -> String {
-    let arg = call
+/// A call of an aggregate function: `SUM(DISTINCT a) FILTER b`; over rows that may be taken back,
+/// Flink's planner calls some of them otherwise.
+fn format_call(call: &AggregateCall, input: &RowType, retracts: bool) -> String {
+    let mut arg = call
         .arg
         .map_or("*".to_owned(), |column| column_name(input, column));
+    if call.distinct {
+        arg.insert_str(0, "DISTINCT ");
+    }
+    if let Some(separator) = &call.parameters.separator {
+        arg.push_str(&format!(", '{separator}'"));
+    }
     let filter = match call.filter {
         None => String::new(),
         Some(column) => format!(" FILTER {}", column_name(input, column)),
     };
-    format!("{}({arg}){filter}", call.function.name())
+    use AggregateFunction::*;
+    let nulls = match call.function {
+        JsonArrayAgg | JsonObjectAgg if call.parameters.ignore_nulls => "_ABSENT_ON_NULL",
+        JsonArrayAgg | JsonObjectAgg => "_NULL_ON_NULL",
+        _ => "",
+    };
+    let retract = if retracts { "_RETRACT" } else { "" };
+    format!("{}{nulls}{retract}({arg}){filter}", call.function.name())
 }
 
 fn column_name(input: &RowType, index: usize) -> String {

@@ -4,6 +4,8 @@ use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{Expr, RowType};
 use serde::{Deserialize, Serialize};
 
+use crate::join::{IntervalJoin, Join};
+use crate::ranking::{OverAggregate, Rank};
 use crate::table::{SinkSpec, SourceSpec, WatermarkSpec};
 use crate::window::Window;
 
@@ -116,8 +118,24 @@ pub enum Operator {
     },
     /// Each row in each of its windows: its columns, then where the window starts and ends, and its time.
     WindowTable(WindowTable),
+    /// GROUP BY with windows: the output is the keys, the calls' results, then where the window starts
+    /// and ends, and its time.
+    WindowAggregate(WindowAggregate),
+    /// Each row once for each of these, in their order, with a column more for the number.
+    Expand(Vec<Expansion>),
     /// GROUP BY without windows: the output is the keys, then the calls' results.
     GroupAggregate(GroupAggregate),
+    /// The first of two phases: for each bundle of rows its groups' states. The output is the keys, the
+    /// number of rows where they can be taken back, and the fields of the calls' states.
+    LocalGroupAggregate(GroupAggregate),
+    /// The second, over what the first one gives; the calls' arguments are those of the first.
+    GlobalGroupAggregate(GroupAggregate),
+    /// The input's columns, then the row number where it is wanted.
+    Rank(Rank),
+    OverAggregate(OverAggregate),
+    /// The left columns, then the right ones, except for SEMI and ANTI.
+    Join(Join),
+    IntervalJoin(IntervalJoin),
     /// Holds the rows of each key of the sink behind it, to write the last of those that are left.
     SinkMaterializer(SinkMaterializer),
     Sink(SinkSpec),
@@ -147,6 +165,15 @@ pub struct WindowTable {
     pub time: Option<usize>,
 }
 
+/// A row as it goes to one of several grouping sets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expansion {
+    /// Columns that are null, by index.
+    pub nulls: Vec<usize>,
+    /// What tells it from the others.
+    pub id: i64,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupAggregate {
     /// Columns of the input, by index.
@@ -154,15 +181,69 @@ pub struct GroupAggregate {
     pub calls: Vec<AggregateCall>,
     /// The input takes rows back.
     pub retracts: bool,
+    /// Results are given for many rows at once; both phases have it.
+    #[serde(default)]
+    pub mini_batch: Option<MiniBatch>,
+}
+
+/// When rows that wait are worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MiniBatch {
+    /// So many rows wait at most.
+    pub rows: usize,
+    /// So long the first of them waits at most.
+    pub latency_millis: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowAggregate {
+    pub windowing: Windowing,
+    /// Columns of the input, by index, beside the window.
+    pub keys: Vec<usize>,
+    pub calls: Vec<AggregateCall>,
+    /// The input takes rows back.
+    pub retracts: bool,
+}
+
+/// Where the windows of rows come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Windowing {
+    /// They are laid over the time in a column; without one, over the clock.
+    Laid { window: Window, time: Option<usize> },
+    /// Columns of the rows say where theirs start and end. `window` is what made them.
+    Given {
+        window: Window,
+        start: usize,
+        end: usize,
+        is_proctime: bool,
+    },
 }
 
 impl Operator {
     /// Whether it keeps state by key, and has to get all rows of a key in one subtask.
     pub fn is_keyed(&self) -> bool {
-        matches!(
-            self,
-            Operator::GroupAggregate(_) | Operator::ChangelogNormalize(_) | Operator::SinkMaterializer(_)
-        )
+        match self {
+            Operator::GroupAggregate(_)
+            | Operator::GlobalGroupAggregate(_)
+            | Operator::WindowAggregate(_)
+            | Operator::Rank(_)
+            | Operator::OverAggregate(_)
+            | Operator::Join(_)
+            | Operator::IntervalJoin(_)
+            | Operator::ChangelogNormalize(_)
+            | Operator::SinkMaterializer(_) => true,
+            Operator::Source(_)
+            | Operator::Calc { .. }
+            | Operator::Watermark(_)
+            | Operator::Union
+            | Operator::Values { .. }
+            | Operator::ConstraintEnforcer { .. }
+            | Operator::DropUpdateBefore
+            | Operator::Expand(_)
+            | Operator::LocalGroupAggregate(_)
+            | Operator::WindowTable(_)
+            | Operator::Sink(_) => false,
+        }
     }
 }
 

@@ -166,15 +166,23 @@ fn parallelisms(graph: &Graph, config: &Configuration) -> Result<Vec<usize>> {
     if default == 0 {
         return Err(Error::user("parallelism.default is 0").with_hint("set it to 1 or more"));
     }
+    let sources = config
+        .get_optional(&options::SOURCE_PARALLELISM)?
+        .unwrap_or(default);
     // An operator with one input and no setting of its own takes its input's parallelism, so that
     // rows of a partition stay in order up to the sink.
     let mut widths: Vec<usize> = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
         let inherited = match (&node.operator, node.inputs.as_slice()) {
+            // Changes of a row stay in order.
+            (Operator::Sink(_), [only]) if !graph.nodes[only.from].changelog.is_inserts() => {
+                widths[only.from]
+            }
             (Operator::Sink(_), _) => default,
+            (Operator::Source(_), _) => sources,
             (Operator::Values { .. }, _) => 1,
             // Without a key there is one group of rows, and one subtask has work.
-            (_, [edge]) if edge.partitioning == (Partitioning::Hash { keys: vec![] }) => 1,
+            (_, [edge, ..]) if edge.partitioning == (Partitioning::Hash { keys: vec![] }) => 1,
             (_, [only]) if only.partitioning == Partitioning::Forward => widths[only.from],
             _ => default,
         };

@@ -3,13 +3,26 @@
 //! An accumulator keeps its state in columns, one entry a slot; whoever uses it decides which slot
 //! stands for which group. It takes a batch at a time and never looks at a group as an object.
 //!
-//! Layout: `accumulator` the interface and the loops that all of them share; `count`, `sum`,
-//! `average` and `extreme` the functions.
+//! What is large or has to be searched (the values of a DISTINCT, the counts of a MIN that rows are
+//! taken back from) is kept in maps that the user of the accumulators provides, for the same slots.
+//!
+//! Layout: `accumulator` the interface and the loops that all of them share, `calls` the calls of an
+//! aggregation together, `maps` where they keep maps; functions of numbers in columns: `count`, `sum`,
+//! `average`, `extreme`; `encoded` what functions over values of any type share, and those: `held`,
+//! `counted`, `listed`, `collected`; `distinct` which rows bring new values.
 
 pub mod accumulator;
 mod average;
+mod calls;
+mod collected;
 mod count;
+mod counted;
+mod distinct;
+mod encoded;
 mod extreme;
+mod held;
+mod listed;
+pub mod maps;
 mod sum;
 #[cfg(test)]
 mod tests;
@@ -18,6 +31,11 @@ use millrace_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 pub use self::accumulator::{Accumulator, Input, Trace};
+pub use self::calls::{Calls, Grouped};
+use self::held::Choice;
+use self::listed::Form;
+use self::maps::view;
+pub use self::maps::{HeapMaps, Maps};
 use crate::{DataType, TypeKind};
 
 /// A call over columns of the aggregation's input.
@@ -27,9 +45,23 @@ pub struct AggregateCall {
     /// The argument, by index; none for COUNT(*).
     pub arg: Option<usize>,
     pub arg_type: Option<DataType>,
+    /// Each value of a group counts once.
+    #[serde(default)]
+    pub distinct: bool,
     /// A BOOLEAN column: rows where it is not true do not count.
     pub filter: Option<usize>,
+    #[serde(default)]
+    pub parameters: Parameters,
     pub data_type: DataType,
+}
+
+/// What a call says beside its argument.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameters {
+    /// What stands between the values of LISTAGG; a comma if nothing is said.
+    pub separator: Option<String>,
+    /// Nulls are left out: of ARRAY_AGG by IGNORE NULLS, of JSON by ABSENT ON NULL.
+    pub ignore_nulls: bool,
 }
 
 /// What is built. The names stand in plans.
@@ -43,35 +75,49 @@ pub enum AggregateFunction {
     Avg,
     Min,
     Max,
+    FirstValue,
+    LastValue,
+    SingleValue,
+    #[serde(rename = "LISTAGG")]
+    ListAgg,
+    ArrayAgg,
+    Collect,
+    /// Over a text that is JSON.
+    #[serde(rename = "JSON_ARRAYAGG")]
+    JsonArrayAgg,
+    /// Over a row of a key and a text that is JSON.
+    #[serde(rename = "JSON_OBJECTAGG")]
+    JsonObjectAgg,
 }
+
+/// All functions, as plans and people call them.
+const NAMES: &[(&str, AggregateFunction)] = &[
+    ("COUNT", AggregateFunction::Count),
+    ("SUM", AggregateFunction::Sum),
+    ("$SUM0", AggregateFunction::Sum0),
+    ("AVG", AggregateFunction::Avg),
+    ("MIN", AggregateFunction::Min),
+    ("MAX", AggregateFunction::Max),
+    ("FIRST_VALUE", AggregateFunction::FirstValue),
+    ("LAST_VALUE", AggregateFunction::LastValue),
+    ("SINGLE_VALUE", AggregateFunction::SingleValue),
+    ("LISTAGG", AggregateFunction::ListAgg),
+    ("ARRAY_AGG", AggregateFunction::ArrayAgg),
+    ("COLLECT", AggregateFunction::Collect),
+    ("JSON_ARRAYAGG", AggregateFunction::JsonArrayAgg),
+    ("JSON_OBJECTAGG", AggregateFunction::JsonObjectAgg),
+];
 
 impl AggregateFunction {
     pub fn by_name(name: &str) -> Option<Self> {
-        Some(match name.to_ascii_uppercase().as_str() {
-            "COUNT" => Self::Count,
-            "SUM" => Self::Sum,
-            "SUM0" => Self::Sum0,
-            "AVG" => Self::Avg,
-            "MIN" => Self::Min,
-            "MAX" => Self::Max,
-            _ => return None,
-        })
+        let name = name.to_ascii_uppercase();
+        let found = NAMES.iter().find(|(known, _)| *known == name)?;
+        Some(found.1)
     }
 
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Count => "COUNT",
-            Self::Sum => "SUM",
-            Self::Sum0 => "SUM0",
-            Self::Avg => "AVG",
-            Self::Min => "MIN",
-            Self::Max => "MAX",
-        }
-    }
-
-    /// Whether a row can be taken back from what it keeps.
-    pub fn retracts(self) -> bool {
-        !matches!(self, Self::Min | Self::Max)
+        let found = NAMES.iter().find(|(_, function)| *function == self);
+        found.map_or("?", |(name, _)| name)
     }
 
     /// The type of the result, as Flink derives it. `grouped`: every result is of at least one row.
@@ -86,6 +132,12 @@ impl AggregateFunction {
         }
         let arg = arg.ok_or_else(refused)?;
         let kind = match (self, &arg.kind) {
+            (Self::FirstValue | Self::LastValue, kind) if held_kind(kind) => kind.clone(),
+            (Self::SingleValue, kind) => kind.clone(),
+            (Self::ListAgg, kind @ (TypeKind::Char(_) | TypeKind::Varchar(_))) => kind.clone(),
+            (Self::ArrayAgg, _) => TypeKind::Array(Box::new(arg.clone())),
+            (Self::Collect, _) => TypeKind::Multiset(Box::new(arg.clone())),
+            (Self::JsonArrayAgg | Self::JsonObjectAgg, _) => TypeKind::Varchar(2000),
             (Self::Min | Self::Max, kind) if extreme::takes_kind(kind) => kind.clone(),
             (Self::Sum | Self::Sum0, TypeKind::Decimal { scale, .. }) => TypeKind::Decimal {
                 precision: 38,
@@ -100,7 +152,8 @@ impl AggregateFunction {
             _ => return Err(refused()),
         };
         let nullable = match self {
-            Self::Sum0 => false,
+            Self::Sum0 | Self::Collect | Self::JsonArrayAgg | Self::JsonObjectAgg => false,
+            Self::SingleValue => true,
             _ => arg.nullable || !grouped,
         };
         Ok(DataType { kind, nullable })
@@ -122,19 +175,81 @@ impl AggregateCall {
         }
     }
 
-    /// What keeps the state of this call's groups.
-    pub fn accumulator(&self) -> Result<Box<dyn Accumulator>> {
-        let arg = self.arg_type.as_ref();
-        match (self.function, arg) {
-            (AggregateFunction::Count, _) => Ok(Box::new(count::Count::default())),
-            (AggregateFunction::Sum, Some(arg)) => sum::accumulator(arg, false),
-            (AggregateFunction::Sum0, Some(arg)) => sum::accumulator(arg, true),
-            (AggregateFunction::Avg, Some(arg)) => average::accumulator(arg, &self.data_type),
-            (AggregateFunction::Min, Some(arg)) => extreme::accumulator(arg, false),
-            (AggregateFunction::Max, Some(arg)) => extreme::accumulator(arg, true),
-            (function, None) => Err(Error::internal(format!("{} has no argument", function.name()))),
+    /// Whether DISTINCT makes a difference: the best of many is the best of each once.
+    pub fn is_distinct(&self) -> bool {
+        self.distinct && !matches!(self.function, AggregateFunction::Min | AggregateFunction::Max)
+    }
+
+    /// Whether it keeps a map, where rows can be taken back or not; that of a DISTINCT aside.
+    pub fn keeps_map(&self, retracts: bool) -> bool {
+        use AggregateFunction::*;
+        match self.function {
+            Count | Sum | Sum0 | Avg | SingleValue => false,
+            Min | Max | FirstValue | LastValue => retracts,
+            ListAgg | ArrayAgg | Collect | JsonArrayAgg | JsonObjectAgg => true,
         }
     }
+
+    /// What keeps the state of this call's groups. `retracts`: rows can be taken back. `number` is that
+    /// of its view of the maps, which no other call has.
+    pub fn accumulator(&self, retracts: bool, number: usize) -> Result<Box<dyn Accumulator>> {
+        use AggregateFunction::*;
+        let view = view(number);
+        let arg = match (&self.arg_type, self.function) {
+            (_, Count) => return Ok(Box::new(count::Count::default())),
+            (Some(arg), _) => arg,
+            (None, function) => {
+                return Err(Error::internal(format!("{} has no argument", function.name())));
+            }
+        };
+        let result = &self.data_type;
+        let nulls = !self.parameters.ignore_nulls;
+        match self.function {
+            Count => Ok(Box::new(count::Count::default())),
+            Sum => sum::accumulator(arg, false),
+            Sum0 => sum::accumulator(arg, true),
+            Avg => average::accumulator(arg, result),
+            Min if retracts => counted::accumulator(arg, false, view),
+            Max if retracts => counted::accumulator(arg, true, view),
+            Min => extreme::accumulator(arg, false),
+            Max => extreme::accumulator(arg, true),
+            FirstValue if retracts => listed::end(arg, false, view),
+            LastValue if retracts => listed::end(arg, true, view),
+            FirstValue => held::accumulator(arg, Choice::First),
+            LastValue => held::accumulator(arg, Choice::Last),
+            SingleValue => held::single(arg),
+            ListAgg => {
+                let separator = self.parameters.separator.as_deref().unwrap_or(",");
+                listed::accumulator(arg, result, Form::text(separator), retracts, view)
+            }
+            ArrayAgg => listed::accumulator(arg, result, Form::Array { nulls }, retracts, view),
+            JsonArrayAgg => listed::accumulator(arg, result, Form::JsonArray { nulls }, retracts, view),
+            Collect => collected::collect(arg, result, view),
+            JsonObjectAgg => collected::json_object(arg, result, nulls, view),
+        }
+    }
+
+    /// Whether the states of parts of a group can be added, for an aggregation in two phases.
+    pub fn merges(&self, retracts: bool) -> bool {
+        let merges = |accumulator: Box<dyn Accumulator>| accumulator.merges();
+        !self.is_distinct() && self.accumulator(retracts, 0).is_ok_and(merges)
+    }
+}
+
+/// Types that FIRST_VALUE and LAST_VALUE take, as in Flink.
+fn held_kind(kind: &TypeKind) -> bool {
+    matches!(
+        kind,
+        TypeKind::TinyInt
+            | TypeKind::SmallInt
+            | TypeKind::Int
+            | TypeKind::BigInt
+            | TypeKind::Float
+            | TypeKind::Double
+            | TypeKind::Boolean
+            | TypeKind::Varchar(_)
+            | TypeKind::Decimal { .. }
+    )
 }
 
 fn unknown(function: &str, data_type: &DataType) -> Error {

@@ -8,7 +8,11 @@ use millrace_connector_api::sink::SinkContext;
 use millrace_connector_api::source::SourceContext;
 use millrace_connector_api::{Registry, Waker};
 use millrace_core::{Configuration, Error, Result, key_group, options};
-use millrace_dataflow::{Operator as PlanOperator, Partitioning, Vertex};
+use millrace_dataflow::{
+    GroupAggregate as GroupAggregateSpec, MiniBatch, Operator as PlanOperator, Partitioning, Vertex, Window,
+    Windowing,
+};
+use millrace_expr::RowType;
 use millrace_expr::compile::Session;
 use millrace_expr::text::zone::{self, Zone};
 use millrace_state::keyed::{KeyedFiles, KeyedResources};
@@ -19,15 +23,26 @@ use crate::control::{Command, Reporter};
 use crate::gate::InputGate;
 use crate::metrics::TaskMetrics;
 use crate::operators::Operator;
+use crate::operators::bundle::Bundle;
+use crate::operators::bundled_group_aggregate::{BundledGroupAggregate, Form};
 use crate::operators::calc::Calc;
 use crate::operators::changelog_normalize::ChangelogNormalize;
 use crate::operators::constraint::ConstraintEnforcer;
+use crate::operators::deduplicate::Deduplicate;
 use crate::operators::drop_update_before::DropUpdateBefore;
+use crate::operators::expand::Expand;
 use crate::operators::group_aggregate::GroupAggregate;
+use crate::operators::interval_join::IntervalJoin;
+use crate::operators::join::Join;
+use crate::operators::local_group_aggregate::LocalGroupAggregate;
+use crate::operators::over;
+use crate::operators::rank::Rank;
+use crate::operators::session_aggregate::SessionAggregate;
 use crate::operators::sink_materializer::SinkMaterializer;
 use crate::operators::union::Union;
 use crate::operators::values::{self, ValuesReader};
 use crate::operators::watermark::Watermark;
+use crate::operators::window_aggregate::WindowAggregate;
 use crate::operators::window_table::WindowTable;
 use crate::output::RemoteOutput;
 use crate::sink::SinkEnd;
@@ -186,16 +201,94 @@ impl SubtaskBuilder {
                     &node.output,
                     metrics.clone(),
                 )),
-                PlanOperator::GroupAggregate(spec) => {
+                PlanOperator::Expand(expansions) => boxed(Expand::new(expansions.clone(), &node.output)),
+                PlanOperator::LocalGroupAggregate(spec) => {
+                    let input = chained.inputs.first().unwrap_or(&node.output);
+                    let local = LocalGroupAggregate::new(spec, input, &node.output)?;
+                    boxed(Bundle::new(local, mini_batch(spec, &node.name)?))
+                }
+                PlanOperator::GroupAggregate(spec) | PlanOperator::GlobalGroupAggregate(spec) => {
                     let input = chained.inputs.first().unwrap_or(&node.output);
                     let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
-                    boxed(GroupAggregate::new(
+                    let form = match &node.operator {
+                        PlanOperator::GlobalGroupAggregate(_) => Form::States,
+                        _ => Form::Rows,
+                    };
+                    match (form, spec.mini_batch) {
+                        (Form::Rows, None) => boxed(GroupAggregate::new(
+                            spec,
+                            node.changelog,
+                            input,
+                            &node.output,
+                            backend,
+                        )?),
+                        _ => {
+                            let limits = mini_batch(spec, &node.name)?;
+                            let output = &node.output;
+                            let aggregate = BundledGroupAggregate::new(
+                                spec,
+                                form,
+                                node.changelog,
+                                input,
+                                output,
+                                backend,
+                            )?;
+                            boxed(Bundle::new(aggregate, limits))
+                        }
+                    }
+                }
+                PlanOperator::WindowAggregate(spec) => {
+                    let input = chained.inputs.first().unwrap_or(&node.output);
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    let (zone, restored) = (session.time_zone, restored.as_deref());
+                    let (output, metrics) = (&node.output, metrics.clone());
+                    match spec.windowing {
+                        Windowing::Laid {
+                            window: Window::Session { .. },
+                            ..
+                        } => boxed(SessionAggregate::new(
+                            spec, input, output, backend, zone, restored, metrics,
+                        )?),
+                        _ => boxed(WindowAggregate::new(
+                            spec, input, output, backend, zone, restored, metrics,
+                        )?),
+                    }
+                }
+                PlanOperator::Rank(spec) => {
+                    let input = chained.inputs.first().unwrap_or(&node.output);
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    match spec.deduplicates() {
+                        Some(kept) => boxed(Deduplicate::new(
+                            spec,
+                            kept,
+                            node.changelog,
+                            input,
+                            backend,
+                            metrics.clone(),
+                        )?),
+                        None => boxed(Rank::new(spec, node.changelog, input, &node.output, backend)?),
+                    }
+                }
+                PlanOperator::OverAggregate(spec) => {
+                    let input = chained.inputs.first().unwrap_or(&node.output);
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    Stage::Operator(over::operator(
                         spec,
-                        node.changelog,
                         input,
                         &node.output,
                         backend,
+                        metrics.clone(),
                     )?)
+                }
+                PlanOperator::Join(spec) => {
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    let inputs = both(&chained.inputs, &node.name)?;
+                    boxed(Join::new(spec, inputs, &node.output, &session, backend)?)
+                }
+                PlanOperator::IntervalJoin(spec) => {
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    let inputs = both(&chained.inputs, &node.name)?;
+                    boxed(IntervalJoin::new(spec, inputs, &node.output, &session, backend)?)
                 }
                 PlanOperator::WindowTable(spec) => {
                     boxed(WindowTable::new(spec, &node.output, session.time_zone)?)
@@ -235,6 +328,21 @@ impl SubtaskBuilder {
         }
         let gate = (!inputs.is_empty()).then(|| InputGate::new(inputs));
         Ok(Subtask::new(links, gate, commands, reporter, metrics))
+    }
+}
+
+fn mini_batch(spec: &GroupAggregateSpec, operator: &str) -> Result<MiniBatch> {
+    spec.mini_batch.ok_or_else(|| {
+        Error::internal("an aggregation in two phases was planned without mini-batches")
+            .with_detail(operator.to_owned())
+    })
+}
+
+/// The rows of both inputs of a join.
+fn both<'a>(inputs: &'a [RowType], operator: &str) -> Result<[&'a RowType; 2]> {
+    match inputs {
+        [left, right] => Ok([left, right]),
+        _ => Err(Error::internal("a join has not two inputs").with_detail(operator.to_owned())),
     }
 }
 

@@ -243,6 +243,13 @@ impl Subtask {
 
     /// The barrier is here: what came before it is in every operator's state, what follows is not.
     fn pass_barrier(&mut self, barrier: Barrier) -> Result<()> {
+        for index in 0..self.links.len() {
+            if let Stage::Operator(operator) = &mut self.links[index].stage {
+                let mut out = Vec::new();
+                operator.before_barrier(&mut out)?;
+                self.emit_all(index, out)?;
+            }
+        }
         let mut operators = Vec::new();
         let mut sinks_missing = Vec::new();
         for (index, link) in self.links.iter_mut().enumerate() {

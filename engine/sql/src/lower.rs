@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 
 use millrace_dataflow::{
-    Changelog, ChangelogNormalize, Edge, Graph, GroupAggregate, NodeId, Operator, Partitioning,
-    SinkMaterializer, SourceSpec, WatermarkSpec, WindowTable,
+    Changelog, ChangelogNormalize, Edge, Graph, GroupAggregate, IntervalJoin, JoinInput, JoinKey, NodeId,
+    Operator, OverAggregate, Partitioning, SinkMaterializer, SourceSpec, TimeKind, WatermarkSpec,
+    WindowAggregate, WindowTable,
 };
 use millrace_expr::{Expr, RowType, function};
 
-use crate::plan::{InsertPlan, Op, ReadTable, Rel, ScanColumn};
-use crate::uids;
+use crate::aggregation::Aggregation;
+use crate::plan::{InsertPlan, Join, Op, ReadTable, Rel, ScanColumn};
+use crate::{rules, uids, upsert_keys};
 
-pub(crate) fn lower(inserts: Vec<InsertPlan>) -> Graph {
-    let mut lowering = Lowering::default();
+pub(crate) fn lower(inserts: Vec<InsertPlan>, aggregation: Aggregation) -> Graph {
+    let mut lowering = Lowering {
+        aggregation,
+        ..Lowering::default()
+    };
     for insert in inserts {
         lowering.insert(insert);
     }
@@ -21,8 +26,11 @@ pub(crate) fn lower(inserts: Vec<InsertPlan>) -> Graph {
 }
 
 /// The graph of a query that nobody reads, for EXPLAIN.
-pub(crate) fn query(rel: Rel) -> Graph {
-    let mut lowering = Lowering::default();
+pub(crate) fn query(rel: Rel, aggregation: Aggregation) -> Graph {
+    let mut lowering = Lowering {
+        aggregation,
+        ..Lowering::default()
+    };
     lowering.rel(&rel, "query");
     lowering.graph
 }
@@ -30,6 +38,7 @@ pub(crate) fn query(rel: Rel) -> Graph {
 #[derive(Default)]
 struct Lowering {
     graph: Graph,
+    aggregation: Aggregation,
     /// What each node that may be shared was made from.
     made: Vec<(Rel, NodeId)>,
     /// The text of each sink's query.
@@ -159,18 +168,7 @@ impl Lowering {
             Op::Union => {
                 let mut ids: Vec<NodeId> = Vec::with_capacity(rel.inputs.len());
                 for input in &rel.inputs {
-                    let mut id = self.rel(input, owner);
-                    // An operator has one edge to each of its inputs: one that is read twice goes
-                    // through a Calc that does nothing.
-                    if ids.contains(&id) {
-                        let operator = Operator::Calc {
-                            condition: None,
-                            projection: Rel::identity(&input.output),
-                        };
-                        let output = distinct_names(input.output.clone());
-                        id = self.add("calc", owner, "Calc", operator, vec![id], output);
-                        self.graph.nodes[id].changelog = input.changelog;
-                    }
+                    let id = self.another(input, owner, &ids);
                     ids.push(id);
                 }
                 self.add("union", owner, "Union", Operator::Union, ids, output)
@@ -207,29 +205,127 @@ impl Lowering {
                     output,
                 )
             }
-            Op::Aggregate { keys, calls } => {
+            Op::WindowAggregate(spec) => {
                 let input = self.rel(&rel.inputs[0], owner);
-                let operator = Operator::GroupAggregate(GroupAggregate {
-                    keys: keys.clone(),
-                    calls: calls.clone(),
+                let operator = Operator::WindowAggregate(WindowAggregate {
+                    windowing: spec.windowing.clone(),
+                    keys: spec.keys.clone(),
+                    calls: spec.calls.clone(),
                     retracts: !rel.inputs[0].changelog.is_inserts(),
                 });
                 let id = self.add(
-                    "group-aggregate",
+                    "window-aggregate",
                     owner,
-                    "GroupAggregate",
+                    "WindowAggregate",
                     operator,
                     vec![input],
                     output,
                 );
-                self.exchange(id, 0, keys);
+                self.exchange(id, 0, &spec.keys);
                 id
             }
+            Op::Expand(expansions) => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let operator = Operator::Expand(expansions.clone());
+                self.add("expand", owner, "Expand", operator, vec![input], output)
+            }
+            Op::Aggregate { keys, calls } => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let plan = GroupAggregate {
+                    keys: keys.clone(),
+                    calls: calls.clone(),
+                    retracts: !rel.inputs[0].changelog.is_inserts(),
+                    mini_batch: self.aggregation.mini_batch,
+                };
+                self.aggregate(plan, owner, input, output)
+            }
+            Op::Rank(rank) => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let operator = Operator::Rank(millrace_dataflow::Rank {
+                    partition: rank.partition.clone(),
+                    order: rank.order.clone(),
+                    start: rank.start,
+                    end: rank.end,
+                    with_number: rank.with_number,
+                    strategy: rules::rank_strategy(rel, rank),
+                });
+                let id = self.add("rank", owner, "Rank", operator, vec![input], output);
+                self.exchange(id, 0, &rank.partition);
+                id
+            }
+            Op::Over(over) => {
+                let input = self.rel(&rel.inputs[0], owner);
+                // Checked by `rules::rank`.
+                let key = over.order.first();
+                let operator = Operator::OverAggregate(OverAggregate {
+                    partition: over.partition.clone(),
+                    time: key.map_or(0, |key| key.column),
+                    kind: key.and_then(|key| key.time).unwrap_or(TimeKind::Processing),
+                    frame: over.frame,
+                    calls: over.calls.clone(),
+                });
+                let id = self.add("over", owner, "OverAggregate", operator, vec![input], output);
+                self.exchange(id, 0, &over.partition);
+                id
+            }
+            Op::Join(join) => self.join(rel, join, owner, output),
         };
         self.graph.nodes[id].changelog = rel.changelog;
         if may_be_shared(rel) {
             self.made.push((rel.clone(), id));
         }
+        id
+    }
+
+    fn join(&mut self, rel: &Rel, join: &Join, owner: &str, output: RowType) -> NodeId {
+        let left = self.rel(&rel.inputs[0], owner);
+        let right = self.another(&rel.inputs[1], owner, &[left]);
+        let columns = |side: fn(&JoinKey) -> usize| join.keys.iter().map(side).collect::<Vec<_>>();
+        let (of_left, of_right) = (columns(|key| key.left), columns(|key| key.right));
+        let (kind, keys, condition) = (join.kind, join.keys.clone(), join.condition.clone());
+        let (uid, name, operator) = match join.interval {
+            Some(bounds) => (
+                "interval-join",
+                "IntervalJoin",
+                Operator::IntervalJoin(IntervalJoin {
+                    kind,
+                    keys,
+                    condition,
+                    bounds,
+                }),
+            ),
+            None => (
+                "join",
+                "Join",
+                Operator::Join(millrace_dataflow::Join {
+                    kind,
+                    keys,
+                    condition,
+                    left: join_input(&rel.inputs[0], &of_left),
+                    right: join_input(&rel.inputs[1], &of_right),
+                }),
+            ),
+        };
+        let id = self.add(uid, owner, name, operator, vec![left, right], output);
+        self.exchange(id, 0, &of_left);
+        self.exchange(id, 1, &of_right);
+        id
+    }
+
+    /// The node of a plan that is none of these: an operator has one edge to each of its inputs, so
+    /// one that is read twice goes through a Calc that does nothing.
+    fn another(&mut self, rel: &Rel, owner: &str, taken: &[NodeId]) -> NodeId {
+        let id = self.rel(rel, owner);
+        if !taken.contains(&id) {
+            return id;
+        }
+        let operator = Operator::Calc {
+            condition: None,
+            projection: Rel::identity(&rel.output),
+        };
+        let output = distinct_names(rel.output.clone());
+        let id = self.add("calc", owner, "Calc", operator, vec![id], output);
+        self.graph.nodes[id].changelog = rel.changelog;
         id
     }
 
@@ -262,6 +358,39 @@ impl Lowering {
         id
     }
 
+    /// An aggregation, in one phase or in two. The state of its groups is the same in both.
+    fn aggregate(&mut self, plan: GroupAggregate, owner: &str, input: NodeId, output: RowType) -> NodeId {
+        let states = self.aggregation.states(&plan);
+        let (operator, input) = match states {
+            None => (Operator::GroupAggregate(plan.clone()), input),
+            Some(states) => {
+                let keys = plan.keys.iter();
+                let keys = keys.map(|key| self.graph.nodes[input].output.fields[*key].clone());
+                let row = distinct_names(RowType::new(keys.chain(states).collect()));
+                let local = self.add(
+                    "local-group-aggregate",
+                    owner,
+                    "LocalGroupAggregate",
+                    Operator::LocalGroupAggregate(plan.clone()),
+                    vec![input],
+                    row,
+                );
+                let global = GroupAggregate {
+                    keys: (0..plan.keys.len()).collect(),
+                    ..plan.clone()
+                };
+                (Operator::GlobalGroupAggregate(global), local)
+            }
+        };
+        let (name, keys) = match &operator {
+            Operator::GlobalGroupAggregate(global) => ("GlobalGroupAggregate", global.keys.clone()),
+            _ => ("GroupAggregate", plan.keys),
+        };
+        let id = self.add("group-aggregate", owner, name, operator, vec![input], output);
+        self.exchange(id, 0, &keys);
+        id
+    }
+
     /// Rows of a key reach the node by one subtask.
     fn exchange(&mut self, id: NodeId, input: usize, keys: &[usize]) {
         self.graph.nodes[id].inputs[input].partitioning = Partitioning::Hash { keys: keys.to_vec() };
@@ -287,6 +416,18 @@ impl Lowering {
             })
             .collect();
         self.graph.add(uid, name, operator, inputs, output)
+    }
+}
+
+/// By what a join knows the rows of an input, as Flink chooses it.
+fn join_input(input: &Rel, columns: &[usize]) -> JoinInput {
+    let keys = upsert_keys::within(input, columns);
+    if keys.iter().any(|key| key.iter().all(|c| columns.contains(c))) {
+        return JoinInput::JoinKeyContainsUniqueKey;
+    }
+    match keys.into_iter().min_by_key(|key| key.len()) {
+        Some(key) => JoinInput::HasUniqueKey(key.into_iter().collect()),
+        None => JoinInput::NoUniqueKey,
     }
 }
 
@@ -320,13 +461,18 @@ fn may_be_shared(rel: &Rel) -> bool {
             condition,
             projection,
         } => projection.iter().chain(condition).all(stable),
+        Op::Join(join) => join.condition.iter().all(stable),
         Op::ChangelogNormalize { condition, .. } => condition.iter().all(stable),
-        Op::DropUpdateBefore
-        | Op::Scan { .. }
+        Op::Scan { .. }
+        | Op::DropUpdateBefore
         | Op::Watermark { .. }
         | Op::Union
         | Op::WindowTable(_)
-        | Op::Aggregate { .. } => true,
+        | Op::WindowAggregate(_)
+        | Op::Expand(_)
+        | Op::Aggregate { .. }
+        | Op::Over(_)
+        | Op::Rank(_) => true,
         // Each reader ends with its own rows.
         Op::Values { .. } | Op::Table { .. } => false,
     };

@@ -7,6 +7,7 @@ use millrace_core::options::PIPELINE_NAME;
 use millrace_core::{Configuration, Error, Result};
 use millrace_dataflow::{Graph, explain};
 
+use crate::aggregation::Aggregation;
 use crate::binder::{self, Binder};
 use crate::catalog::{Catalog, Object};
 use crate::error::{Result as SqlResult, SqlError};
@@ -106,24 +107,25 @@ impl Session {
         let mut binder = Binder::new(&self.catalog, &self.registry, &self.config, source.clone());
         match &statement {
             Statement::Insert(insert) => {
-                let graph = plan(&mut binder, std::slice::from_ref(insert))?;
+                let graph = plan(&mut binder, &self.config, std::slice::from_ref(insert))?;
                 binder.check_hints(span)?;
                 return self.job(graph, source.slice(span));
             }
             Statement::InsertSet(inserts) => {
-                let graph = plan(&mut binder, inserts)?;
+                let graph = plan(&mut binder, &self.config, inserts)?;
                 binder.check_hints(span)?;
                 return self.job(graph, source.slice(span));
             }
             Statement::Explain { details, inserts } => {
-                let graph = plan(&mut binder, inserts)?;
+                let graph = plan(&mut binder, &self.config, inserts)?;
                 binder.check_hints(span)?;
                 return Ok(Outcome::Text(explained(&graph, *details)?));
             }
             Statement::ExplainQuery { details, query } => {
                 let rel = binder.bind_query(query)?;
                 binder.check_hints(span)?;
-                let graph = lower::query(rules::optimize_query(rel).map_err(SqlError::from)?);
+                let rel = rules::optimize_query(rel).map_err(SqlError::from)?;
+                let graph = lower::query(rel, Aggregation::of(&self.config).map_err(SqlError::from)?);
                 return Ok(Outcome::Text(explained(&graph, *details)?));
             }
             Statement::CreateView(create) => {
@@ -198,12 +200,18 @@ impl Session {
     }
 }
 
-fn plan(binder: &mut Binder, inserts: &[impl std::borrow::Borrow<Insert>]) -> SqlResult<Graph> {
+fn plan(
+    binder: &mut Binder,
+    config: &Configuration,
+    inserts: &[impl std::borrow::Borrow<Insert>],
+) -> SqlResult<Graph> {
     let mut plans = Vec::with_capacity(inserts.len());
     for insert in inserts {
         plans.push(binder.bind_insert(insert.borrow())?);
     }
-    Ok(lower::lower(rules::optimize(plans).map_err(SqlError::from)?))
+    let plans = rules::optimize(plans).map_err(SqlError::from)?;
+    let aggregation = Aggregation::of(config).map_err(SqlError::from)?;
+    Ok(lower::lower(plans, aggregation))
 }
 
 fn explained(graph: &Graph, details: Details) -> SqlResult<String> {

@@ -4,6 +4,7 @@ use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray}
 use arrow::buffer::NullBuffer;
 use millrace_core::{Error, Result};
 
+use super::maps::Maps;
 use crate::Field;
 
 /// Rows of a batch for one call.
@@ -27,10 +28,16 @@ pub struct Trace {
     pub after: ArrayRef,
 }
 
-/// The state of one call, for all groups that are in memory.
+/// The state of one call, for all groups that are in memory. What is large is kept in `maps`, which
+/// have the same slots; a group that is reset has an empty map.
 pub trait Accumulator: Send {
-    /// What is kept for a group: names and types, stable over versions.
+    /// What is kept for a group beside its map: names and types, stable over versions.
     fn fields(&self) -> Vec<Field>;
+
+    /// Whether states can be added to one another: those in a map cannot.
+    fn merges(&self) -> bool {
+        true
+    }
 
     /// Bytes that a slot takes.
     fn slot_bytes(&self) -> usize;
@@ -51,13 +58,13 @@ pub trait Accumulator: Send {
     fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>>;
 
     /// Takes the rows in, one after the other.
-    fn update(&mut self, input: &Input<'_>) -> Result<()>;
+    fn update(&mut self, input: &Input<'_>, maps: &mut dyn Maps) -> Result<()>;
 
     /// As `update`, and gives what the call's result was at each row.
-    fn trace(&mut self, input: &Input<'_>) -> Result<Trace>;
+    fn trace(&mut self, input: &Input<'_>, maps: &mut dyn Maps) -> Result<Trace>;
 
     /// The results of slots.
-    fn values(&self, slots: &[u32]) -> Result<ArrayRef>;
+    fn values(&self, slots: &[u32], maps: &mut dyn Maps) -> Result<ArrayRef>;
 }
 
 /// A function whose state is a value of its own for each slot.
@@ -184,11 +191,11 @@ impl<S: Step> Accumulator for Stepped<S> {
         self.step.store(&self.states(slots))
     }
 
-    fn update(&mut self, input: &Input<'_>) -> Result<()> {
+    fn update(&mut self, input: &Input<'_>, _: &mut dyn Maps) -> Result<()> {
         self.rows(input, |_, _| {})
     }
 
-    fn trace(&mut self, input: &Input<'_>) -> Result<Trace> {
+    fn trace(&mut self, input: &Input<'_>, _: &mut dyn Maps) -> Result<Trace> {
         let mut before = Vec::with_capacity(input.slots.len());
         let mut after = Vec::with_capacity(input.slots.len());
         self.rows(input, |b, a| {
@@ -201,7 +208,7 @@ impl<S: Step> Accumulator for Stepped<S> {
         })
     }
 
-    fn values(&self, slots: &[u32]) -> Result<ArrayRef> {
+    fn values(&self, slots: &[u32], _: &mut dyn Maps) -> Result<ArrayRef> {
         self.step.values(&self.states(slots))
     }
 }

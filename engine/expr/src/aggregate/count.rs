@@ -7,6 +7,7 @@ use arrow::datatypes::Int64Type;
 use millrace_core::Result;
 
 use super::accumulator::{Accumulator, Input, Trace, stored, takes};
+use super::maps::Maps;
 use crate::{DataType, Field, TypeKind};
 
 #[derive(Default)]
@@ -31,6 +32,11 @@ impl Count {
             }
             at(before, *count);
         }
+    }
+
+    fn shown(&self, slots: &[u32]) -> ArrayRef {
+        let counts = slots.iter().map(|slot| self.get(*slot));
+        Arc::new(Int64Array::from_iter_values(counts))
     }
 
     /// The count of one group.
@@ -73,15 +79,15 @@ impl Accumulator for Count {
     }
 
     fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        Ok(vec![self.values(slots)?])
+        Ok(vec![self.shown(slots)])
     }
 
-    fn update(&mut self, input: &Input<'_>) -> Result<()> {
+    fn update(&mut self, input: &Input<'_>, _: &mut dyn Maps) -> Result<()> {
         self.rows(input, |_, _| {});
         Ok(())
     }
 
-    fn trace(&mut self, input: &Input<'_>) -> Result<Trace> {
+    fn trace(&mut self, input: &Input<'_>, _: &mut dyn Maps) -> Result<Trace> {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         before.reserve(input.slots.len());
         after.reserve(input.slots.len());
@@ -95,8 +101,7 @@ impl Accumulator for Count {
         })
     }
 
-    fn values(&self, slots: &[u32]) -> Result<ArrayRef> {
-        let counts = slots.iter().map(|slot| self.get(*slot));
-        Ok(Arc::new(Int64Array::from_iter_values(counts)))
+    fn values(&self, slots: &[u32], _: &mut dyn Maps) -> Result<ArrayRef> {
+        Ok(self.shown(slots))
     }
 }

@@ -1,17 +1,19 @@
 //! MIN and MAX of what is only added to. Text is compared by its bytes, as Flink compares it.
+//! `counted` has those of what rows are taken back from.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringArray};
+use arrow::array::{ArrayRef, ArrowPrimitiveType, PrimitiveArray};
 use arrow::datatypes::{
     ArrowNativeTypeOp, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, Time32MillisecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType,
 };
-use millrace_core::{Error, Result};
+use millrace_core::Result;
 
-use super::accumulator::{Accumulator, Input, Step, Stepped, Trace, stored, takes};
+use super::accumulator::{Accumulator, Step, Stepped, stored};
+use super::held::{self, Choice};
 use super::unknown;
 use crate::types::timestamp_unit;
 use crate::{DataType, Field, TypeKind};
@@ -33,6 +35,7 @@ pub fn takes_kind(kind: &TypeKind) -> bool {
             | TypeKind::TimestampLtz(_)
             | TypeKind::Char(_)
             | TypeKind::Varchar(_)
+            | TypeKind::Boolean
     )
 }
 
@@ -62,18 +65,15 @@ pub fn accumulator(arg: &DataType, largest: bool) -> Result<Box<dyn Accumulator>
             TimeUnit::Nanosecond => of::<TimestampNanosecondType>(arg, largest),
             _ => of::<TimestampMillisecondType>(arg, largest),
         },
-        TypeKind::Char(_) | TypeKind::Varchar(_) => Box::new(ExtremeText {
-            data_type: arg.clone().with_nullable(true),
-            largest,
-            values: Vec::new(),
-        }),
+        TypeKind::Char(_) | TypeKind::Varchar(_) | TypeKind::Boolean => {
+            let choice = match largest {
+                true => Choice::Largest,
+                false => Choice::Smallest,
+            };
+            held::accumulator(arg, choice)?
+        }
         _ => return Err(unknown("MIN or MAX", arg)),
     })
-}
-
-/// No value was taken back that was put in: the planner has seen to it.
-fn cannot_retract() -> Error {
-    Error::internal("MIN or MAX was planned over rows that are taken back")
 }
 
 struct Extreme<T> {
@@ -122,119 +122,5 @@ where
     fn values(&self, states: &[Self::State]) -> Result<ArrayRef> {
         let values: PrimitiveArray<T> = states.iter().copied().collect();
         Ok(Arc::new(values.with_data_type(self.data_type.to_arrow())))
-    }
-}
-
-struct ExtremeText {
-    data_type: DataType,
-    largest: bool,
-    values: Vec<Option<Arc<str>>>,
-}
-
-impl ExtremeText {
-    fn rows(
-        &mut self,
-        input: &Input<'_>,
-        mut at: impl FnMut(&Option<Arc<str>>, &Option<Arc<str>>),
-    ) -> Result<()> {
-        let arg = input.arg.and_then(|arg| arg.as_string_opt::<i32>());
-        let arg = arg.ok_or_else(|| Error::internal("MIN or MAX meets a column of another type"))?;
-        for (row, slot) in input.slots.iter().enumerate() {
-            let state = &mut self.values[*slot as usize];
-            if input.first.is_some_and(|first| first[row]) {
-                *state = None;
-            }
-            let before = state.clone();
-            if takes(input.pass, arg.nulls(), row) {
-                if input.retract.is_some_and(|retract| retract[row]) {
-                    return Err(cannot_retract());
-                }
-                let value = arg.value(row);
-                let better = state.as_deref().is_none_or(|best| match self.largest {
-                    true => value > best,
-                    false => value < best,
-                });
-                if better {
-                    *state = Some(value.into());
-                }
-            }
-            at(&before, state);
-        }
-        Ok(())
-    }
-}
-
-impl Accumulator for ExtremeText {
-    fn fields(&self) -> Vec<Field> {
-        vec![Field::new("value", self.data_type.clone())]
-    }
-
-    fn slot_bytes(&self) -> usize {
-        // The text itself is a guess.
-        size_of::<Option<Arc<str>>>() + 32
-    }
-
-    fn resize(&mut self, width: usize) {
-        self.values.resize(width, None);
-    }
-
-    fn reset(&mut self, slots: &[u32]) {
-        for slot in slots {
-            self.values[*slot as usize] = None;
-        }
-    }
-
-    fn load(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
-        let stored = columns
-            .first()
-            .and_then(|c| c.as_string_opt::<i32>())
-            .ok_or_else(|| Error::data_loss("the stored state of an aggregate function has another form"))?;
-        for (slot, value) in slots.iter().zip(stored) {
-            self.values[*slot as usize] = value.map(Arc::from);
-        }
-        Ok(())
-    }
-
-    fn merge(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
-        let texts = columns.first().and_then(|c| c.as_string_opt::<i32>());
-        let texts = texts
-            .ok_or_else(|| Error::data_loss("the stored state of an aggregate function has another form"))?;
-        for (slot, value) in slots.iter().zip(texts) {
-            let Some(value) = value else { continue };
-            let state = &mut self.values[*slot as usize];
-            let better = state.as_deref().is_none_or(|best| match self.largest {
-                true => value > best,
-                false => value < best,
-            });
-            if better {
-                *state = Some(value.into());
-            }
-        }
-        Ok(())
-    }
-
-    fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        Ok(vec![self.values(slots)?])
-    }
-
-    fn update(&mut self, input: &Input<'_>) -> Result<()> {
-        self.rows(input, |_, _| {})
-    }
-
-    fn trace(&mut self, input: &Input<'_>) -> Result<Trace> {
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        self.rows(input, |b, a| {
-            before.push(b.clone());
-            after.push(a.clone());
-        })?;
-        Ok(Trace {
-            before: Arc::new(StringArray::from_iter(before)),
-            after: Arc::new(StringArray::from_iter(after)),
-        })
-    }
-
-    fn values(&self, slots: &[u32]) -> Result<ArrayRef> {
-        let values = slots.iter().map(|slot| self.values[*slot as usize].as_deref());
-        Ok(Arc::new(StringArray::from_iter(values)))
     }
 }

@@ -66,25 +66,26 @@ impl Comparison {
 
     /// The rows such that equal changelogs give equal lists.
     fn normal(&self, rows: &[String]) -> Vec<String> {
+        let rows: Vec<String> = rows.iter().map(|row| with_sorted_maps(row)).collect();
         match self {
-            Comparison::Rows => rows.to_vec(),
+            Comparison::Rows => rows,
             Comparison::Set => {
-                let mut rows = rows.to_vec();
+                let mut rows = rows;
                 rows.sort();
                 rows
             }
             Comparison::Changelog(columns) | Comparison::Upserts(columns) => {
-                by_key(rows, columns).into_values().flatten().collect()
+                by_key(&rows, columns).into_values().flatten().collect()
             }
             Comparison::Last(columns) => {
-                let last = by_key(rows, columns)
+                let last = by_key(&rows, columns)
                     .into_values()
                     .filter_map(|mut rows| rows.pop());
                 last.filter(|row| row.starts_with('+')).collect()
             }
             Comparison::Table => {
                 let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
-                for row in rows {
+                for row in &rows {
                     let (kind, values) = row.split_at(2);
                     *counts.entry(values).or_default() += if kind.starts_with('+') { 1 } else { -1 };
                 }
@@ -111,6 +112,39 @@ fn by_key(rows: &[String], columns: &[usize]) -> BTreeMap<Vec<String>, Vec<Strin
 
 fn count(rows: &[String], row: &String) -> usize {
     rows.iter().filter(|r| *r == row).count()
+}
+
+/// Nobody promises the order of a map's entries: here they are sorted, those of `{...}` within others
+/// before them.
+fn with_sorted_maps(row: &str) -> String {
+    let mut open: Vec<Vec<String>> = Vec::new();
+    let mut text = String::new();
+    for c in row.chars() {
+        match c {
+            '{' => {
+                open.push(vec![std::mem::take(&mut text)]);
+            }
+            ',' if !open.is_empty() => {
+                if let Some(entries) = open.last_mut() {
+                    entries.push(std::mem::take(&mut text).trim().to_owned());
+                }
+            }
+            '}' if !open.is_empty() => {
+                if let Some(mut entries) = open.pop() {
+                    entries.push(std::mem::take(&mut text).trim().to_owned());
+                    let before = entries.remove(0);
+                    entries.sort();
+                    text = format!("{before}{{{}}}", entries.join(", "));
+                }
+            }
+            _ => text.push(c),
+        }
+    }
+    // What was opened and not closed is no map.
+    while let Some(entries) = open.pop() {
+        text = format!("{}{{{}", entries.join(","), text);
+    }
+    text
 }
 
 /// The values of `+I[a, [b, c], {d=e}]`, as text, or the members of `+I{"a":1,"b":2}`.

@@ -1,15 +1,31 @@
 //! Operators between the source and the sink of a chain, one file each.
 
+pub mod bundle;
+pub mod bundled_group_aggregate;
 pub mod calc;
 pub mod changelog_normalize;
 pub mod constraint;
+pub mod deduplicate;
 pub mod drop_update_before;
+pub mod expand;
 pub mod group_aggregate;
+#[cfg(test)]
+mod group_tests;
+mod groups;
+#[cfg(test)]
+mod harness;
+pub mod interval_join;
+pub mod join;
+pub mod local_group_aggregate;
 pub mod outgoing;
+pub mod over;
+pub mod rank;
+pub mod session_aggregate;
 pub mod sink_materializer;
 pub mod union;
 pub mod values;
 pub mod watermark;
+pub mod window_aggregate;
 pub mod window_table;
 
 use millrace_core::{Error, Result};
@@ -29,6 +45,11 @@ pub trait Operator: Send {
 
     /// Called when nothing comes at present and from time to time; for timers.
     fn tick(&mut self, _now_millis: i64, _out: &mut Vec<Element>) -> Result<()> {
+        Ok(())
+    }
+
+    /// A barrier is about to pass: what waits for more rows goes out before it.
+    fn before_barrier(&mut self, _out: &mut Vec<Element>) -> Result<()> {
         Ok(())
     }
 

@@ -1,24 +1,24 @@
 //! GROUP BY, HAVING and aggregate functions: what is grouped by and what goes into the functions is
-//! projected first, then aggregated, and the SELECT's expressions are bound over the result.
+//! projected first, then aggregated, and the SELECT's expressions are bound over the result. With
+//! grouping sets each row stands between for each of its sets, without the keys that the set lacks.
 
 use std::cell::RefCell;
 
-use millrace_expr::aggregate::{AggregateCall, AggregateFunction};
-use millrace_expr::{DataType, Expr, TypeKind};
-use sqlparser::ast::{
-    DuplicateTreatment, Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned,
-};
+use millrace_dataflow::Windowing;
+use millrace_expr::aggregate::AggregateCall;
+use millrace_expr::{DataType, Expr, Field, Scalar, TypeKind};
+use sqlparser::ast::Expr as Ast;
 use sqlparser::tokenizer::Span;
 
-use super::expr::{self, ExprBinder};
+use super::expr;
+use super::grouping_sets::Keys;
 use super::scope::Scope;
 use crate::error::{Result, SqlError};
-use crate::plan::Rel;
+use crate::plan::{Expansion, Rel, WindowAggregate, WindowBound, WindowProperty};
 
 /// The aggregation of one SELECT, while its expressions are bound.
 pub(super) struct Grouping {
-    /// Over the columns of FROM.
-    keys: Vec<Expr>,
+    by: Keys,
     found: RefCell<Found>,
 }
 
@@ -31,17 +31,53 @@ struct Found {
 }
 
 impl Grouping {
-    pub fn new(keys: Vec<Expr>) -> Self {
+    pub fn new(by: Keys) -> Self {
         Grouping {
-            keys,
+            by,
             found: RefCell::default(),
         }
     }
 
     /// An expression over FROM's columns as one over the aggregation's, if it is a key.
     pub fn key(&self, expr: &Expr) -> Option<Expr> {
-        let index = self.keys.iter().position(|key| key == expr)?;
-        Some(Expr::column(index, expr.data_type().clone()))
+        let index = self.place(expr)?;
+        Some(Expr::column(index, self.key_type(index)))
+    }
+
+    /// Which of the keys an expression over FROM's columns is.
+    pub fn place(&self, expr: &Expr) -> Option<usize> {
+        self.by.keys.iter().position(|key| key == expr)
+    }
+
+    /// A key is null in the groups of sets that lack it.
+    fn key_type(&self, index: usize) -> DataType {
+        let data_type = self.by.keys[index].data_type().clone();
+        let everywhere = self.by.sets.iter().all(|set| set.contains(&index));
+        let nullable = data_type.nullable || !everywhere;
+        data_type.with_nullable(nullable)
+    }
+
+    /// Whether every group has a key, so that there is none of no rows.
+    pub fn has_keys(&self) -> bool {
+        self.by.sets.iter().all(|set| !set.is_empty())
+    }
+
+    /// A number that is the same for all groups of a set.
+    pub fn by_set(&self, number: impl Fn(&Keys, usize) -> i64, at: Span) -> Result<Expr> {
+        let literal =
+            |value: i64| Expr::literal(Scalar::Integer(value), DataType::not_null(TypeKind::BigInt));
+        let last = self.by.sets.len() - 1;
+        if last == 0 {
+            return Ok(literal(number(&self.by, 0)));
+        }
+        let id = Expr::column(self.by.keys.len(), DataType::not_null(TypeKind::BigInt));
+        let mut cases = Vec::with_capacity(2 * last + 1);
+        for set in 0..last {
+            cases.push(expr::call("=", vec![id.clone(), literal(self.by.id(set))], at)?);
+            cases.push(literal(number(&self.by, set)));
+        }
+        cases.push(literal(number(&self.by, last)));
+        expr::call("CASE", cases, at)
     }
 
     /// The same for what is made of keys; another column has no one value in a group.
@@ -63,27 +99,41 @@ impl Grouping {
                 function,
                 args,
                 data_type,
-            } => Ok(Expr::Call {
-                function: function.clone(),
-                args: args
+            } => {
+                let args: Vec<Expr> = args
                     .iter()
                     .map(|arg| self.over_keys(arg, scope, at))
-                    .collect::<Result<_>>()?,
-                data_type: data_type.clone(),
-            }),
+                    .collect::<Result<_>>()?;
+                let nullable = self.may_be_null(data_type, &args);
+                Ok(Expr::Call {
+                    function: function.clone(),
+                    args,
+                    data_type: data_type.clone().with_nullable(nullable),
+                })
+            }
             Expr::Cast {
                 expr: inner,
                 data_type,
                 try_cast,
-            } => Ok(Expr::Cast {
-                expr: Box::new(self.over_keys(inner, scope, at)?),
-                data_type: data_type.clone(),
-                try_cast: *try_cast,
-            }),
+            } => {
+                let inner = self.over_keys(inner, scope, at)?;
+                let nullable = self.may_be_null(data_type, std::slice::from_ref(&inner));
+                Ok(Expr::Cast {
+                    expr: Box::new(inner),
+                    data_type: data_type.clone().with_nullable(nullable),
+                    try_cast: *try_cast,
+                })
+            }
         }
     }
 
-    fn arg(&self, expr: Expr) -> usize {
+    /// Whether a value that was made of keys may be null now that these may be.
+    fn may_be_null(&self, data_type: &DataType, args: &[Expr]) -> bool {
+        let any = || args.iter().any(|arg| arg.data_type().nullable);
+        data_type.nullable || self.by.is_expanded() && any()
+    }
+
+    pub fn arg(&self, expr: Expr) -> usize {
         let args = &mut self.found.borrow_mut().args;
         args.iter().position(|known| *known == expr).unwrap_or_else(|| {
             args.push(expr);
@@ -92,39 +142,128 @@ impl Grouping {
     }
 
     /// The column of a call's result.
-    fn result(&self, call: AggregateCall) -> Expr {
+    pub fn result(&self, call: AggregateCall) -> Expr {
         let data_type = call.data_type.clone();
         let calls = &mut self.found.borrow_mut().calls;
         let index = calls.iter().position(|known| *known == call).unwrap_or_else(|| {
             calls.push(call);
             calls.len() - 1
         });
-        Expr::column(self.keys.len() + index, data_type)
+        let of_keys = self.by.keys.len() + usize::from(self.by.is_expanded());
+        Expr::column(of_keys + index, data_type)
     }
 
     /// The aggregation over FROM's rows.
     pub fn build(self, input: Rel, condition: Option<Expr>) -> Rel {
         let Found { args, calls } = self.found.into_inner();
-        let of_keys = self.keys.len();
-        let names = self
-            .keys
+        let of_keys = self.by.keys.len();
+        let exprs: Vec<Expr> = self.by.keys.iter().cloned().chain(args).collect();
+        let names = exprs
             .iter()
-            .chain(&args)
             .enumerate()
             .map(|(i, expr)| match expr {
                 Expr::Column { index, .. } => input.output.fields[*index].name.clone(),
                 _ => format!("$f{i}"),
             })
             .collect();
-        let projection = self.keys.into_iter().chain(args).collect();
-        let input = Rel::calc(input, condition, projection, names);
+        let mut input = Rel::calc(input, condition, exprs, names);
+        let mut keys: Vec<usize> = (0..of_keys).collect();
+        if self.by.is_expanded() {
+            let lacks = |set: &std::collections::BTreeSet<usize>| {
+                (0..of_keys).filter(|key| !set.contains(key)).collect()
+            };
+            let sets = self.by.sets.iter().enumerate();
+            let expansions = sets.map(|(number, set)| Expansion {
+                nulls: lacks(set),
+                id: self.by.id(number),
+            });
+            keys.push(input.output.fields.len());
+            input = Rel::expand(input, expansions.collect());
+        }
         let calls: Vec<AggregateCall> = calls
             .into_iter()
             .map(|call| call.remapped(&|column| of_keys + column))
             .collect();
-        let names = (0..calls.len()).map(|i| format!("EXPR${i}")).collect();
-        Rel::aggregate(input, (0..of_keys).collect(), calls, names)
+        let names: Vec<String> = (0..calls.len()).map(|i| format!("EXPR${i}")).collect();
+        match by_window(&input, &keys) {
+            Some(property) => window_aggregate(input, keys, calls, names, property),
+            None => Rel::aggregate(input, keys, calls, names),
+        }
     }
+}
+
+/// The window that rows are grouped by: both of its bounds are keys. As in Flink, half a window is none.
+fn by_window(input: &Rel, keys: &[usize]) -> Option<WindowProperty> {
+    let properties = || keys.iter().filter_map(|key| input.window_property(*key));
+    let has = |bound: WindowBound| properties().any(|p| p.bound == bound);
+    if has(WindowBound::Start) && has(WindowBound::End) {
+        return properties().next();
+    }
+    None
+}
+
+/// An aggregation by window with the output of one without.
+fn window_aggregate(
+    input: Rel,
+    keys: Vec<usize>,
+    calls: Vec<AggregateCall>,
+    names: Vec<String>,
+    property: WindowProperty,
+) -> Rel {
+    let bounds: Vec<Option<WindowBound>> = keys
+        .iter()
+        .map(|key| Some(input.window_property(*key)?.bound))
+        .collect();
+    let column = |bound| {
+        let at = bounds.iter().position(|b| *b == Some(bound));
+        at.map_or(0, |at| keys[at])
+    };
+    let windowing = Windowing::Given {
+        window: property.window,
+        start: column(WindowBound::Start),
+        end: column(WindowBound::End),
+        is_proctime: property.is_proctime,
+    };
+    let others = keys.iter().zip(&bounds).filter(|(_, bound)| bound.is_none());
+    let others: Vec<usize> = others.map(|(key, _)| *key).collect();
+    let of_results = others.len() + calls.len();
+    let mut next = 0;
+    // Where the keys, then the results, stand among what the aggregation gives.
+    let places: Vec<usize> = bounds
+        .iter()
+        .map(|bound| match bound {
+            Some(bound) => of_results + *bound as usize,
+            None => {
+                next += 1;
+                next - 1
+            }
+        })
+        .chain(others.len()..of_results)
+        .collect();
+    let of_keys = keys.iter().map(|key| input.output.fields[*key].clone());
+    let of_calls = calls
+        .iter()
+        .zip(&names)
+        .map(|(call, name)| Field::new(name, call.data_type.clone()));
+    let output: Vec<Field> = of_keys.chain(of_calls).collect();
+    let projection = places
+        .iter()
+        .zip(&output)
+        .map(|(place, field)| Expr::column(*place, field.data_type.clone()))
+        .collect();
+    let spec = WindowAggregate {
+        windowing,
+        time: property.time,
+        keys: others,
+        calls,
+    };
+    let aggregate = Rel::window_aggregate(input, spec, names);
+    Rel::calc(
+        aggregate,
+        None,
+        projection,
+        output.into_iter().map(|f| f.name).collect(),
+    )
 }
 
 /// Whether an expression calls an aggregate function, other than over a window of its own.
@@ -132,93 +271,10 @@ pub(super) fn has_aggregate(ast: &Ast) -> bool {
     let mut found = false;
     let _ = sqlparser::ast::visit_expressions(ast, |e| {
         if let Ast::Function(f) = e {
-            found |=
-                f.over.is_none() && millrace_expr::function::is_aggregate(&f.name.to_string().to_uppercase());
+            found |= f.over.is_none()
+                && millrace_expr::function::is_aggregate(&f.name.to_string().to_uppercase().replace('`', ""));
         }
         std::ops::ControlFlow::<()>::Continue(())
     });
     found
-}
-
-/// A call of an aggregate function, as the column of its result.
-pub(super) fn call(binder: &ExprBinder, grouping: &Grouping, f: &Function, at: Span) -> Result<Expr> {
-    let name = f.name.to_string().to_uppercase();
-    let Some(function) = AggregateFunction::by_name(&name) else {
-        return Err(SqlError::unsupported(
-            format!("the aggregate or window function {name}"),
-            at,
-        ));
-    };
-    // Arguments are over the rows that are aggregated.
-    let rows = ExprBinder {
-        scope: binder.scope,
-        grouping: None,
-    };
-    let FunctionArguments::List(list) = &f.args else {
-        return Err(SqlError::new(format!("{name} needs an argument"), at));
-    };
-    if matches!(list.duplicate_treatment, Some(DuplicateTreatment::Distinct)) {
-        return Err(SqlError::unsupported(format!("DISTINCT in {name}"), at));
-    }
-    if let Some(clause) = list.clauses.first() {
-        return Err(SqlError::unsupported(format!("'{clause}' in {name}"), at));
-    }
-    let arg = match list.args.as_slice() {
-        [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)] if function == AggregateFunction::Count => None,
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(ast))] => Some(rows.bind(ast, 0)?),
-        _ => {
-            return Err(SqlError::new(format!("{name} takes one argument"), at));
-        }
-    };
-    // COUNT of what is never null counts rows.
-    let arg = arg.filter(|arg| function != AggregateFunction::Count || arg.data_type().nullable);
-    let filter = match &f.filter {
-        None => None,
-        Some(ast) => {
-            let condition = rows.bind(ast, 0)?;
-            if condition.data_type().kind != TypeKind::Boolean {
-                return Err(SqlError::new(
-                    "FILTER takes a condition of type BOOLEAN",
-                    ast.span(),
-                ));
-            }
-            Some(condition)
-        }
-    };
-    let arg_type = arg.as_ref().map(|arg| arg.data_type().clone());
-    // With a filter even a group may have no row that counts.
-    let always = !grouping.keys.is_empty() && filter.is_none();
-    let data_type: DataType = function
-        .result_type(arg_type.as_ref(), always)
-        .map_err(|e| SqlError::from(e).or_at(at))?;
-    Ok(grouping.result(AggregateCall {
-        function,
-        arg: arg.map(|arg| grouping.arg(arg)),
-        arg_type,
-        filter: filter.map(|filter| grouping.arg(filter)),
-        data_type,
-    }))
-}
-
-/// What GROUP BY names, over FROM's columns; the same thing twice is once.
-pub(super) fn keys(exprs: &[Ast], scope: &Scope) -> Result<Vec<Expr>> {
-    let mut keys = Vec::new();
-    for ast in exprs {
-        match ast {
-            Ast::GroupingSets(_) | Ast::Cube(_) | Ast::Rollup(_) => {
-                return Err(SqlError::unsupported(
-                    "GROUPING SETS, CUBE and ROLLUP",
-                    ast.span(),
-                ));
-            }
-            Ast::Tuple(parts) if parts.is_empty() => {}
-            _ => {
-                let key = expr::bind(ast, scope)?;
-                if !keys.contains(&key) {
-                    keys.push(key);
-                }
-            }
-        }
-    }
-    Ok(keys)
 }

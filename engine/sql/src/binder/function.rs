@@ -8,7 +8,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::expr::{ExprBinder, call};
-use super::{aggregate, literal};
+use super::{aggregate_call, literal, over};
 use crate::catalog::{CATALOG, DATABASE};
 use crate::error::{Result, SqlError};
 use crate::parser::json::INTERNAL;
@@ -46,10 +46,14 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
     };
     let canonical = name.value.to_uppercase();
     if f.over.is_some() {
-        return Err(SqlError::unsupported(
-            format!("OVER, in {canonical} OVER (...),"),
-            at,
-        ));
+        return match binder.windows {
+            Some(windows) => over::call(binder.scope, windows, f, at),
+            None => Err(
+                SqlError::new(format!("{canonical} OVER (...) cannot stand here"), at).with_hint(
+                    "it stands in a SELECT without GROUP BY: group, or filter by it, in a query around or below",
+                ),
+            ),
+        };
     }
     let is_aggregate = function::is_aggregate(&canonical);
     if f.filter.is_some() && !is_aggregate {
@@ -61,7 +65,7 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
     if !f.within_group.is_empty() {
         return Err(SqlError::unsupported("WITHIN GROUP", at));
     }
-    if f.null_treatment.is_some() {
+    if f.null_treatment.is_some() && !is_aggregate {
         return Err(SqlError::unsupported("IGNORE NULLS and RESPECT NULLS", at));
     }
     if f.uses_odbc_syntax || f.parameters != FunctionArguments::None {
@@ -69,11 +73,17 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
     }
     if is_aggregate {
         return match binder.grouping {
-            Some(grouping) => aggregate::call(binder, grouping, f, at),
-            None if AggregateFunction::by_name(&canonical).is_none() => Err(SqlError::unsupported(
-                format!("the aggregate or window function {canonical}"),
-                at,
-            )),
+            Some(grouping) => aggregate_call::bind(binder, grouping, f, at),
+            None if AggregateFunction::by_name(&canonical).is_none()
+                && !canonical.starts_with("GROUP")
+                && !canonical.starts_with("STDDEV")
+                && !canonical.starts_with("VAR") =>
+            {
+                Err(SqlError::unsupported(
+                    format!("the aggregate or window function {canonical}"),
+                    at,
+                ))
+            }
             None => Err(SqlError::new(
                 format!("the aggregate function {canonical} cannot stand here"),
                 at,

@@ -1,19 +1,25 @@
 //! From statements as written to typed plans: names, types, functions, options.
 //!
 //! Layout: `query` SELECT, VALUES, UNION ALL, WITH; `scope` names; `expr` expressions, `literal`
-//! literals, `function` calls, `aggregate` GROUP BY and its functions; `table` a table's declaration, `like` the LIKE clause, `read` a
-//! table in FROM; `insert` a query into a sink,
-//! `window` window table functions.
+//! literals, `function` calls; `aggregate` GROUP BY, `grouping_sets` what it names, `aggregate_call` its
+//! functions, `over` OVER and its; `table` a table's declaration, `like` the LIKE clause, `read` a table
+//! in FROM; `insert` a query into a sink, `window` window table functions; `join` joins, `subquery` IN
+//! and EXISTS.
 
 mod aggregate;
+mod aggregate_call;
 mod expr;
 mod function;
+mod grouping_sets;
 mod insert;
+mod join;
 mod like;
 mod literal;
+mod over;
 mod query;
 mod read;
 mod scope;
+mod subquery;
 mod table;
 mod window;
 

@@ -47,6 +47,10 @@ impl Dialect for Flink {
         true
     }
 
+    fn supports_window_function_null_treatment_arg(&self) -> bool {
+        true
+    }
+
     fn supports_group_by_expr(&self) -> bool {
         true
     }
@@ -144,6 +148,7 @@ impl Dialect for Flink {
             ("JSON_VALUE" | "JSON_QUERY" | "JSON_EXISTS" | "JSON_OBJECT" | "JSON_ARRAY", '(') => {
                 Some(json::call(parser))
             }
+            ("JSON_ARRAYAGG" | "JSON_OBJECTAGG", '(') => Some(json::aggregate(parser)),
             _ => None,
         }
     }

@@ -38,6 +38,43 @@ pub(super) fn call(parser: &mut Parser) -> Result<Expr> {
     Ok(internal(&format!("${name}"), args, token.span))
 }
 
+/// JSON_ARRAYAGG or JSON_OBJECTAGG, from its name on: a call whose first argument says what becomes of
+/// nulls.
+pub(super) fn aggregate(parser: &mut Parser) -> Result<Expr> {
+    let token = parser.next_token();
+    let name = token.token.to_string().to_uppercase();
+    parser.expect_token(&Token::LParen)?;
+    let mut values = Vec::new();
+    if name == "JSON_OBJECTAGG" {
+        accept(parser, &["KEY"]);
+        // `:` is no operator here but ends the key.
+        values.push(parser.parse_subexpr(Flink.prec_value(Precedence::Colon))?);
+        let ended = accept(parser, &["VALUE"])
+            || parser.consume_token(&Token::Colon)
+            || parser.consume_token(&Token::Comma);
+        if !ended {
+            return Err(to_parser_error(expected(parser, "VALUE")));
+        }
+    }
+    values.push(parser.parse_expr()?);
+    let otherwise = if name == "JSON_OBJECTAGG" {
+        "NULL"
+    } else {
+        "ABSENT"
+    };
+    values.insert(0, on_null(parser, otherwise));
+    parser.expect_token(&Token::RParen)?;
+    let name = Ident {
+        value: name,
+        quote_style: None,
+        span: token.span,
+    };
+    let args = values
+        .into_iter()
+        .map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)));
+    Ok(function(name, args.collect()))
+}
+
 /// `IS [NOT] JSON [VALUE | OBJECT | ARRAY | SCALAR]` behind an expression.
 pub(super) fn is(parser: &mut Parser, expr: &Expr) -> Option<Result<Expr>> {
     let negated = at_words(parser, &["IS", "NOT", "JSON"]);

@@ -1,5 +1,6 @@
 //! The planner's tests: plans as EXPLAIN prints them, refusals, errors with their place.
 
+mod aggregates;
 #[path = "../../../expr/tests/it/columns.rs"]
 mod columns;
 mod ddl;

@@ -9,13 +9,16 @@
 //! is the encoded row of the accumulators (`millrace_core::row`). A subtask has one store, a table
 //! one column family in it.
 //!
-//! Layout: `slots` the cache's index, `table` a cached table with a row
-//! for each key, `map_table` one with a map for each key, `store` RocksDB, `files` its files
-//! in checkpoints, `backend` an operator's store and its part in checkpoints.
+//! Layout: `slots` the cache's index, `table` a cached table with a row for each key, `maps` the maps
+//! that it may have beside its rows, `map_table` a table with a map for each key, `store` RocksDB,
+//! `files` its files in checkpoints, `backend` an operator's store and its part in checkpoints.
 
 pub mod backend;
 pub mod files;
 pub mod map_table;
+#[cfg(test)]
+mod map_tests;
+pub mod maps;
 mod slots;
 pub mod store;
 pub mod table;
@@ -25,5 +28,6 @@ mod tests;
 pub use backend::{KeyedBackend, KeyedResources, KeyedSnapshot, RunFolder};
 pub use files::KeyedFiles;
 pub use map_table::MapTable;
+pub use maps::MapsOf;
 pub use store::{KeyedStore, Limits};
 pub use table::{Resolved, Table};

@@ -196,16 +196,73 @@ impl KeyedStore {
         prefix: &[u8],
         mut row: impl FnMut(&[u8], &[u8]),
     ) -> Result<()> {
+        self.scan_while(family, group, prefix, |key, value| {
+            row(key, value);
+            true
+        })
+    }
+
+    /// As `scan`, until `row` says that it wants no more.
+    pub fn scan_while(
+        &self,
+        family: &Family,
+        group: u16,
+        prefix: &[u8],
+        row: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        self.iterate(family, group, prefix, Direction::Forward, row)
+    }
+
+    /// As `scan_while`, descending, and without the values.
+    pub fn scan_back(
+        &self,
+        family: &Family,
+        group: u16,
+        prefix: &[u8],
+        mut row: impl FnMut(&[u8]) -> bool,
+    ) -> Result<()> {
+        self.iterate(family, group, prefix, Direction::Reverse, |key, _| row(key))
+    }
+
+    fn iterate(
+        &self,
+        family: &Family,
+        group: u16,
+        prefix: &[u8],
+        direction: Direction,
+        mut row: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
         let handle = self.handle(family)?;
         let start = place(group, prefix);
         let mut reads = ReadOptions::default();
         reads.set_iterate_range(PrefixRange(start.clone()));
-        let mode = IteratorMode::From(&start, Direction::Forward);
+        let mode = match direction {
+            Direction::Forward => IteratorMode::Start,
+            Direction::Reverse => IteratorMode::End,
+        };
         for found in self.db.iterator_cf_opt(&handle, reads, mode) {
             let (key, value) = found.map_err(|e| failed("reading keyed state", &self.folder, e))?;
-            row(&key[start.len()..], &value);
+            if !row(&key[start.len()..], &value) {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// The smallest key of a group that is not below `from`.
+    pub fn first_key(&self, family: &Family, group: u16, from: &[u8]) -> Result<Option<Vec<u8>>> {
+        let handle = self.handle(family)?;
+        let mut reads = ReadOptions::default();
+        reads.set_iterate_range(PrefixRange(place(group, &[])));
+        let start = place(group, from);
+        let mode = IteratorMode::From(&start, Direction::Forward);
+        match self.db.iterator_cf_opt(&handle, reads, mode).next() {
+            None => Ok(None),
+            Some(found) => {
+                let (key, _) = found.map_err(|e| failed("reading keyed state", &self.folder, e))?;
+                Ok(Some(key[place(group, &[]).len()..].to_vec()))
+            }
+        }
     }
 
     pub fn write<'a>(

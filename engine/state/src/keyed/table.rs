@@ -5,6 +5,7 @@ use std::sync::Arc;
 use millrace_core::Result;
 use millrace_core::row::Rows;
 
+use super::maps::{Maps, MapsOf};
 use super::slots::{Slots, State};
 use super::store::{Family, KeyedStore};
 
@@ -28,6 +29,8 @@ pub struct Table {
     limit: usize,
     /// Bytes of the operator's columns for one slot.
     value_bytes: usize,
+    /// A map beside each row.
+    maps: Option<Maps>,
 }
 
 impl Table {
@@ -42,6 +45,27 @@ impl Table {
             complete: is_empty,
             limit,
             value_bytes,
+            maps: None,
+        })
+    }
+
+    /// The same with a sorted map beside each key's row. A map is there as long as its row is, and
+    /// who changes one says so of the row too (`changed`).
+    pub fn with_maps(self, name: &str) -> Result<Self> {
+        let (family, _) = self.store.family(name)?;
+        Ok(Table {
+            maps: Some(Maps::new(family)),
+            ..self
+        })
+    }
+
+    /// The maps beside the rows; none where the table was opened without.
+    pub fn maps(&mut self) -> Option<MapsOf<'_>> {
+        let maps = self.maps.as_mut()?;
+        Some(MapsOf {
+            maps,
+            store: &self.store,
+            slots: &self.slots,
         })
     }
 
@@ -56,7 +80,8 @@ impl Table {
     }
 
     pub fn bytes(&self) -> usize {
-        self.slots.bytes() + self.slots.width() * self.value_bytes
+        let maps = self.maps.as_ref().map_or(0, Maps::bytes);
+        self.slots.bytes() + self.slots.width() * self.value_bytes + maps
     }
 
     /// Gives each row the slot of its key. Slots stay valid until the next `make_room` or `flush`.
@@ -87,6 +112,15 @@ impl Table {
             };
             slots.push(slot);
         }
+        if let Some(maps) = &mut self.maps {
+            maps.resize(self.slots.width());
+        }
+        if self.maps.is_some() {
+            // What is left of a key that was removed: the new one begins with an empty map.
+            for slot in &resolved.fresh {
+                self.clear_map(*slot)?;
+            }
+        }
         if self.complete {
             resolved.fresh.append(&mut missing);
             return Ok(resolved);
@@ -100,6 +134,10 @@ impl Table {
                 match value {
                     None => resolved.fresh.push(slot),
                     Some(value) => {
+                        self.slots.set_stored(slot);
+                        if let Some(maps) = &mut self.maps {
+                            maps.loaded(slot);
+                        }
                         resolved.loaded.push(slot);
                         resolved.values.data.extend_from_slice(&value);
                         resolved.values.ends.push(resolved.values.data.len());
@@ -117,7 +155,7 @@ impl Table {
         }
     }
 
-    /// The key has no state any more.
+    /// The key has no state any more, and its map no entries.
     pub fn remove(&mut self, slot: u32) {
         self.slots.set_state(slot, State::Removed);
     }
@@ -137,7 +175,8 @@ impl Table {
         if used == 0 {
             return Ok(());
         }
-        let each = self.value_bytes + self.slots.bytes() / self.slots.width().max(1);
+        let maps = self.maps.as_ref().map_or(0, Maps::bytes);
+        let each = self.value_bytes + self.slots.bytes() / self.slots.width().max(1) + maps / used;
         let most = self.limit / each.max(1);
         let surplus = (used + rows).saturating_sub(most);
         if surplus == 0 {
@@ -150,9 +189,23 @@ impl Table {
             if self.slots.state(slot) != State::Removed {
                 self.complete = false;
             }
-            self.slots.remove(slot);
+            self.free(slot);
         }
         Ok(())
+    }
+
+    fn free(&mut self, slot: u32) {
+        self.slots.remove(slot);
+        if let Some(maps) = &mut self.maps {
+            maps.free(slot);
+        }
+    }
+
+    fn clear_map(&mut self, slot: u32) -> Result<()> {
+        match self.maps() {
+            Some(mut maps) => maps.clear(slot, &[]),
+            None => Ok(()),
+        }
     }
 
     /// Writes all that has changed to the store.
@@ -161,7 +214,7 @@ impl Table {
         self.write(&changed, encode)?;
         for slot in changed {
             match self.slots.state(slot) {
-                State::Removed => self.slots.remove(slot),
+                State::Removed => self.free(slot),
                 _ => self.slots.set_state(slot, State::Clean),
             }
         }
@@ -169,14 +222,20 @@ impl Table {
     }
 
     fn write(&mut self, slots: &[u32], encode: impl FnOnce(&[u32], &mut Rows) -> Result<()>) -> Result<()> {
-        let of = |wanted: State| {
-            let slots = &self.slots;
-            move |slot: &u32| slots.state(*slot) == wanted
+        let of = |wanted: State| -> Vec<u32> {
+            let all = slots.iter().copied();
+            all.filter(|slot| self.slots.state(*slot) == wanted).collect()
         };
-        let dirty: Vec<u32> = slots.iter().copied().filter(of(State::Dirty)).collect();
-        let removed: Vec<u32> = slots.iter().copied().filter(of(State::Removed)).collect();
+        let (dirty, mut removed) = (of(State::Dirty), of(State::Removed));
+        removed.retain(|slot| self.slots.is_stored(*slot));
         if dirty.is_empty() && removed.is_empty() {
             return Ok(());
+        }
+        for slot in &removed {
+            self.clear_map(*slot)?;
+        }
+        if let Some(maps) = &mut self.maps {
+            maps.write(slots, &self.slots, &self.store)?;
         }
         let mut rows = Rows::default();
         encode(&dirty, &mut rows)?;
@@ -185,6 +244,56 @@ impl Table {
             &self.family,
             dirty.iter().map(place).zip(rows.iter()),
             removed.iter().map(place),
-        )
+        )?;
+        dirty.into_iter().for_each(|slot| self.slots.set_stored(slot));
+        Ok(())
+    }
+
+    /// All keys that have state are in memory.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Whether a slot is that of a key with state.
+    pub fn is_live(&self, slot: u32) -> bool {
+        matches!(self.slots.state(slot), State::Clean | State::Dirty)
+    }
+
+    /// The keys of these slots have no state any more, and the slots are free at once.
+    pub fn release(&mut self, slots: &[u32]) -> Result<()> {
+        for slot in slots {
+            self.clear_map(*slot)?;
+        }
+        if let Some(maps) = &mut self.maps {
+            maps.write(slots, &self.slots, &self.store)?;
+        }
+        let stored = slots.iter().filter(|slot| self.slots.is_stored(**slot));
+        let places = stored.map(|slot| (self.slots.group(*slot), self.slots.key(*slot)));
+        self.store.write(&self.family, std::iter::empty(), places)?;
+        slots.iter().for_each(|slot| self.free(*slot));
+        Ok(())
+    }
+
+    /// The smallest key of a group in the store that is not below `from`.
+    pub fn stored_key(&self, group: u16, from: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.store.first_key(&self.family, group, from)
+    }
+
+    /// Rows of a group that are in the store and not in memory, whose key begins with `prefix`, until
+    /// `row` says that it wants no more. `hash` gives a key's hash as `resolve` was told it.
+    pub fn scan_stored(
+        &mut self,
+        group: u16,
+        prefix: &[u8],
+        hash: impl Fn(&[u8]) -> u64,
+        mut row: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        let mut key = prefix.to_vec();
+        let slots = &mut self.slots;
+        self.store.scan_while(&self.family, group, prefix, |rest, value| {
+            key.truncate(prefix.len());
+            key.extend_from_slice(rest);
+            slots.find(&key, hash(&key)).is_some() || row(&key, value)
+        })
     }
 }

@@ -15,13 +15,13 @@ use super::{KeyedFiles, KeyedStore, Limits, Table};
 use crate::job::{JobStore, StateWriter};
 use crate::local::LocalStore;
 
-const MAX_PARALLELISM: u16 = 16;
+pub(super) const MAX_PARALLELISM: u16 = 16;
 
-fn codec() -> RowCodec {
+pub(super) fn codec() -> RowCodec {
     RowCodec::new([DataType::Int64]).unwrap()
 }
 
-fn rows(values: impl IntoIterator<Item = i64>) -> Rows {
+pub(super) fn rows(values: impl IntoIterator<Item = i64>) -> Rows {
     let column: ArrayRef = Arc::new(Int64Array::from_iter_values(values));
     let mut rows = Rows::default();
     codec().encode(&[column], &mut rows).unwrap();
@@ -145,7 +145,7 @@ fn a_table_equals_a_map_however_little_memory_it_has() {
     }
 }
 
-struct Checkpoints {
+pub(super) struct Checkpoints {
     _directory: tempfile::TempDir,
     writer: StateWriter,
     job: JobStore,
@@ -153,7 +153,7 @@ struct Checkpoints {
 }
 
 impl Checkpoints {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let job = JobStore::new(Arc::new(LocalStore::new(directory.path())), "job");
         Checkpoints {
@@ -164,7 +164,7 @@ impl Checkpoints {
         }
     }
 
-    fn take(
+    pub fn take(
         &mut self,
         store: &KeyedStore,
         groups: std::ops::Range<u16>,
@@ -189,7 +189,7 @@ impl Checkpoints {
         files
     }
 
-    fn restore(&self, files: &KeyedFiles) -> (tempfile::TempDir, Arc<KeyedStore>) {
+    pub fn restore(&self, files: &KeyedFiles) -> (tempfile::TempDir, Arc<KeyedStore>) {
         let directory = tempfile::tempdir().unwrap();
         files.fetch(directory.path(), self.job.store().as_ref()).unwrap();
         let store = KeyedStore::open(directory.path(), &Limits::new(8 << 20)).unwrap();

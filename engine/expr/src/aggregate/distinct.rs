@@ -1,0 +1,129 @@
+//! DISTINCT: which rows bring a value that their group has not had, or take its last one away. Calls
+//! over the same argument share one map, value to what each of them has of it, as in Flink: without
+//! retractions a bit that it was there, with them how often.
+
+use arrow::array::ArrayRef;
+use millrace_core::row::{RowCodec, Rows};
+use millrace_core::{Error, Result};
+
+use super::accumulator::Input;
+use super::maps::{Maps, View, entry};
+use crate::DataType;
+
+pub(super) struct Distinct {
+    view: View,
+    codec: RowCodec,
+    /// Calls that share it.
+    calls: usize,
+    retracts: bool,
+    values: Rows,
+    buffer: Vec<u8>,
+}
+
+impl Distinct {
+    pub fn new(arg: &DataType, calls: usize, retracts: bool, view: View) -> Result<Self> {
+        Ok(Distinct {
+            view,
+            codec: RowCodec::new([arg.to_arrow()])?,
+            calls,
+            retracts,
+            values: Rows::default(),
+            buffer: Vec::new(),
+        })
+    }
+
+    /// The rows that count for each of the calls, out of those that pass their filters. `input.pass` is
+    /// of rows that count at all.
+    pub fn pass(
+        &mut self,
+        arg: &ArrayRef,
+        input: &Input<'_>,
+        filters: &[Option<&[bool]>],
+        maps: &mut dyn Maps,
+    ) -> Result<Vec<Vec<bool>>> {
+        self.values.clear();
+        self.codec.encode(std::slice::from_ref(arg), &mut self.values)?;
+        let rows = input.slots.len();
+        let passes = |call: usize, row: usize| filters[call].is_none_or(|filter| filter[row]);
+        let counts = |row: usize| {
+            input.pass.is_none_or(|pass| pass[row]) && (0..self.calls).any(|call| passes(call, row))
+        };
+        let entries: Vec<(u32, Vec<u8>)> = (0..rows)
+            .filter(|row| counts(*row))
+            .map(|row| (input.slots[row], [&self.view, self.values.get(row)].concat()))
+            .collect();
+        maps.prefetch(&mut entries.iter().map(|(slot, entry)| (*slot, entry.as_slice())))?;
+        let mut out = vec![vec![false; rows]; self.calls];
+        let mut known = Vec::new();
+        for row in 0..rows {
+            let slot = input.slots[row];
+            if input.first.is_some_and(|first| first[row]) {
+                maps.clear(slot, &self.view)?;
+            }
+            if !counts(row) {
+                continue;
+            }
+            let at = entry(&mut self.buffer, &self.view, self.values.get(row));
+            known.clear();
+            known.extend_from_slice(maps.get(slot, at)?.unwrap_or_default());
+            let mut changed = false;
+            for (call, out) in out.iter_mut().enumerate() {
+                if !passes(call, row) {
+                    continue;
+                }
+                match self.retracts {
+                    false => out[row] = set_bit(&mut known, self.calls, call)?,
+                    true => {
+                        let back = input.retract.is_some_and(|retract| retract[row]);
+                        let count = count(&mut known, self.calls, call, if back { -1 } else { 1 })?;
+                        out[row] = count == i64::from(!back);
+                    }
+                }
+                changed |= self.retracts || out[row];
+            }
+            if !changed {
+                continue;
+            }
+            match known.iter().all(|byte| *byte == 0) {
+                true => maps.remove(slot, at),
+                false => maps.put(slot, at, &known),
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Sets a call's bit; whether it was not set.
+fn set_bit(bits: &mut Vec<u8>, calls: usize, call: usize) -> Result<bool> {
+    sized(bits, calls.div_ceil(8))?;
+    let (byte, mask) = (&mut bits[call / 8], 1 << (call % 8));
+    let is_new = *byte & mask == 0;
+    *byte |= mask;
+    Ok(is_new)
+}
+
+/// Changes a call's count and gives the new one.
+fn count(counts: &mut Vec<u8>, calls: usize, call: usize, by: i64) -> Result<i64> {
+    sized(counts, calls * size_of::<i64>())?;
+    let at = call * size_of::<i64>()..(call + 1) * size_of::<i64>();
+    let known = <[u8; 8]>::try_from(&counts[at.clone()]).map_err(|_| damaged())?;
+    let count = i64::from_be_bytes(known) + by;
+    counts[at].copy_from_slice(&count.to_be_bytes());
+    Ok(count)
+}
+
+/// What is not there yet is all zeros.
+fn sized(bytes: &mut Vec<u8>, length: usize) -> Result<()> {
+    if bytes.is_empty() {
+        bytes.resize(length, 0);
+    }
+    match bytes.len() == length {
+        true => Ok(()),
+        false => Err(damaged()),
+    }
+}
+
+fn damaged() -> Error {
+    Error::data_loss("the stored values of a DISTINCT have another form")
+        .with_hint("the query has changed: start it without the old state")
+}

@@ -1,0 +1,358 @@
+//! Functions over a group's values in the order in which they came: LISTAGG, ARRAY_AGG,
+//! JSON_ARRAYAGG, and FIRST_VALUE and LAST_VALUE of what rows are taken back from.
+//!
+//! In the maps a value stands under the number of its arrival; where rows are taken back, the numbers
+//! of each value stand under it too. Of equal values the one that came first is taken back, as in
+//! Flink; one that is not there is not missed.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array};
+use arrow::datatypes::Int64Type;
+use millrace_core::{Error, Result};
+
+use super::accumulator::{Accumulator, stored};
+use super::encoded::{Encoded, NULL, OverBytes, VALUE, Values};
+use super::maps::{Maps, View, entry};
+use crate::{DataType, Field, TypeKind};
+
+/// Below its view: values by number, and numbers by value.
+const BY_NUMBER: u8 = 0;
+const BY_VALUE: u8 = 1;
+/// Bytes of a number.
+const NUMBER: usize = 8;
+
+/// What the values become.
+pub enum Form {
+    /// One text, with an encoded separator.
+    Text {
+        separator: Vec<u8>,
+    },
+    Array {
+        nulls: bool,
+    },
+    /// Of values that are JSON already.
+    JsonArray {
+        nulls: bool,
+    },
+}
+
+impl Form {
+    pub fn text(separator: &str) -> Form {
+        Form::Text {
+            separator: escaped(separator.as_bytes()),
+        }
+    }
+}
+
+pub fn accumulator(
+    arg: &DataType,
+    result: &DataType,
+    form: Form,
+    retracts: bool,
+    view: View,
+) -> Result<Box<dyn Accumulator>> {
+    let joined = Joined {
+        form,
+        list: List::new(view, retracts),
+    };
+    Ok(Box::new(OverBytes::new(joined, arg, result)?))
+}
+
+pub fn end(arg: &DataType, last: bool, view: View) -> Result<Box<dyn Accumulator>> {
+    let end = End {
+        last,
+        value: Values::new(arg)?,
+        list: List::new(view, true),
+    };
+    let result = arg.clone().with_nullable(true);
+    Ok(Box::new(OverBytes::new(end, arg, &result)?))
+}
+
+/// The values of each slot in their order.
+struct List {
+    view: View,
+    retracts: bool,
+    /// The number of the next value.
+    next: Vec<i64>,
+    buffer: Vec<u8>,
+}
+
+impl List {
+    fn new(view: View, retracts: bool) -> Self {
+        List {
+            view,
+            retracts,
+            next: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    fn field(&self) -> Field {
+        Field::new("next", DataType::not_null(TypeKind::BigInt))
+    }
+
+    fn resize(&mut self, width: usize) {
+        self.next.resize(width, 0);
+    }
+
+    fn reset(&mut self, slot: u32) {
+        self.next[slot as usize] = 0;
+    }
+
+    fn load(&mut self, slots: &[u32], columns: &[ArrayRef], index: usize) -> Result<()> {
+        for (slot, next) in slots.iter().zip(stored::<Int64Type>(columns, index)?.values()) {
+            self.next[*slot as usize] = *next;
+        }
+        Ok(())
+    }
+
+    fn store(&self, slots: &[u32]) -> ArrayRef {
+        let next = slots.iter().map(|slot| self.next[*slot as usize]);
+        Arc::new(Int64Array::from_iter_values(next))
+    }
+
+    fn prefix(&self, kind: u8) -> [u8; 3] {
+        [self.view[0], self.view[1], kind]
+    }
+
+    fn looks_up(&self, retracts: bool) -> Option<Vec<u8>> {
+        (self.retracts && retracts).then(|| self.prefix(BY_VALUE).to_vec())
+    }
+
+    fn push(&mut self, slot: u32, value: &[u8], maps: &mut dyn Maps) -> Result<()> {
+        let next = &mut self.next[slot as usize];
+        let number = next.to_be_bytes();
+        *next += 1;
+        let (by_number, by_value) = (self.prefix(BY_NUMBER), self.prefix(BY_VALUE));
+        maps.put(slot, entry(&mut self.buffer, &by_number, &number), value);
+        if self.retracts {
+            let at = entry(&mut self.buffer, &by_value, value);
+            let mut numbers = maps.get(slot, at)?.unwrap_or_default().to_vec();
+            numbers.extend_from_slice(&number);
+            maps.put(slot, at, &numbers);
+        }
+        Ok(())
+    }
+
+    /// Takes the first of equal values out; false where there is none.
+    fn take(&mut self, slot: u32, value: &[u8], maps: &mut dyn Maps) -> Result<bool> {
+        let (by_number, by_value) = (self.prefix(BY_NUMBER), self.prefix(BY_VALUE));
+        let at = entry(&mut self.buffer, &by_value, value);
+        let Some(numbers) = maps.get(slot, at)?.map(<[u8]>::to_vec) else {
+            return Ok(false);
+        };
+        let (number, rest) = numbers
+            .split_at_checked(NUMBER)
+            .ok_or_else(|| Error::data_loss("the stored state of an aggregate function has another form"))?;
+        match rest.is_empty() {
+            true => maps.remove(slot, at),
+            false => maps.put(slot, at, rest),
+        }
+        maps.remove(slot, entry(&mut self.buffer, &by_number, number));
+        Ok(true)
+    }
+
+    fn each(&self, slot: u32, maps: &mut dyn Maps, visit: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        maps.each(slot, &self.prefix(BY_NUMBER), &mut |_, value| visit(value))
+    }
+}
+
+struct Joined {
+    form: Form,
+    list: List,
+}
+
+impl Encoded for Joined {
+    fn fields(&self) -> Vec<Field> {
+        vec![self.list.field()]
+    }
+
+    fn slot_bytes(&self) -> usize {
+        size_of::<i64>()
+    }
+
+    fn resize(&mut self, width: usize) {
+        self.list.resize(width);
+    }
+
+    fn reset(&mut self, slot: u32) {
+        self.list.reset(slot);
+    }
+
+    fn load(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
+        self.list.load(slots, columns, 0)
+    }
+
+    fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        Ok(vec![self.list.store(slots)])
+    }
+
+    fn takes_nulls(&self) -> bool {
+        match self.form {
+            Form::Text { .. } => false,
+            Form::Array { nulls } | Form::JsonArray { nulls } => nulls,
+        }
+    }
+
+    fn view(&self) -> Option<View> {
+        Some(self.list.view)
+    }
+
+    fn looks_up(&self, retracts: bool) -> Option<Vec<u8>> {
+        self.list.looks_up(retracts)
+    }
+
+    fn accumulate(&mut self, slot: u32, value: &[u8], maps: &mut dyn Maps) -> Result<()> {
+        self.list.push(slot, value, maps)
+    }
+
+    fn retract(&mut self, slot: u32, value: &[u8], maps: &mut dyn Maps) -> Result<()> {
+        self.list.take(slot, value, maps).map(|_| ())
+    }
+
+    fn result(&self, slot: u32, maps: &mut dyn Maps, out: &mut Vec<u8>) -> Result<()> {
+        let start = out.len();
+        out.push(VALUE);
+        let mut is_first = true;
+        match &self.form {
+            Form::Text { separator } => {
+                self.list.each(slot, maps, &mut |value| {
+                    if !std::mem::take(&mut is_first) {
+                        out.extend_from_slice(separator);
+                    }
+                    out.extend_from_slice(text(value));
+                    Ok(())
+                })?;
+                out.extend_from_slice(&END_OF_TEXT);
+            }
+            Form::Array { .. } => {
+                self.list.each(slot, maps, &mut |value| {
+                    is_first = false;
+                    out.push(ELEMENT);
+                    out.extend_from_slice(value);
+                    Ok(())
+                })?;
+                out.push(END);
+            }
+            Form::JsonArray { .. } => {
+                out.push(b'[');
+                self.list.each(slot, maps, &mut |value| {
+                    if !std::mem::take(&mut is_first) {
+                        out.push(b',');
+                    }
+                    match value {
+                        [NULL] => out.extend_from_slice(b"null"),
+                        value => out.extend_from_slice(text(value)),
+                    }
+                    Ok(())
+                })?;
+                out.push(b']');
+                out.extend_from_slice(&END_OF_TEXT);
+                is_first = false;
+            }
+        }
+        // Of nothing there is no text and no array.
+        if is_first {
+            out.truncate(start);
+            out.push(NULL);
+        }
+        Ok(())
+    }
+}
+
+/// As `core::row` writes them.
+const ELEMENT: u8 = 1;
+const END: u8 = 0;
+pub(super) const END_OF_TEXT: [u8; 2] = [0, 0];
+
+/// The bytes of an encoded text between its beginning and its end; they may be put together.
+pub(super) fn text(value: &[u8]) -> &[u8] {
+    value
+        .get(1..value.len().saturating_sub(END_OF_TEXT.len()))
+        .unwrap_or_default()
+}
+
+/// A text as it stands within an encoded one.
+pub(super) fn escaped(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for byte in bytes {
+        out.push(*byte);
+        if *byte == 0 {
+            out.push(u8::MAX);
+        }
+    }
+    out
+}
+
+/// FIRST_VALUE or LAST_VALUE.
+struct End {
+    last: bool,
+    value: Values,
+    list: List,
+}
+
+impl Encoded for End {
+    fn fields(&self) -> Vec<Field> {
+        vec![self.value.field("value"), self.list.field()]
+    }
+
+    fn slot_bytes(&self) -> usize {
+        self.value.slot_bytes() + size_of::<i64>()
+    }
+
+    fn resize(&mut self, width: usize) {
+        self.value.resize(width);
+        self.list.resize(width);
+    }
+
+    fn reset(&mut self, slot: u32) {
+        self.value.clear(slot);
+        self.list.reset(slot);
+    }
+
+    fn load(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
+        self.value.load(slots, columns.first())?;
+        self.list.load(slots, columns, 1)
+    }
+
+    fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        Ok(vec![self.value.store(slots)?, self.list.store(slots)])
+    }
+
+    fn view(&self) -> Option<View> {
+        Some(self.list.view)
+    }
+
+    fn looks_up(&self, _: bool) -> Option<Vec<u8>> {
+        self.list.looks_up(true)
+    }
+
+    fn accumulate(&mut self, slot: u32, value: &[u8], maps: &mut dyn Maps) -> Result<()> {
+        if self.last || self.value.get(slot).is_empty() {
+            self.value.set(slot, value);
+        }
+        self.list.push(slot, value, maps)
+    }
+
+    fn retract(&mut self, slot: u32, value: &[u8], maps: &mut dyn Maps) -> Result<()> {
+        if !self.list.take(slot, value, maps)? || value != self.value.get(slot) {
+            return Ok(());
+        }
+        let prefix = self.list.prefix(BY_NUMBER);
+        let at = match self.last {
+            true => maps.last(slot, &prefix)?,
+            false => maps.first(slot, &prefix)?,
+        };
+        match at {
+            None => self.value.clear(slot),
+            Some(at) => self.value.set(slot, maps.get(slot, &at)?.unwrap_or_default()),
+        }
+        Ok(())
+    }
+
+    fn result(&self, slot: u32, _: &mut dyn Maps, out: &mut Vec<u8>) -> Result<()> {
+        self.value.write(slot, out);
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+-- compare: changelog by 1
+CREATE TABLE orders (
+  id BIGINT, user_id STRING, item STRING, amount INT, price DECIMAL(10, 2), ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/orders.json', 'format' = 'json');
+SELECT user_id, COUNT(DISTINCT item), COUNT(DISTINCT price), SUM(DISTINCT amount), AVG(DISTINCT price), AVG(DISTINCT amount), MIN(DISTINCT amount), MAX(DISTINCT item), LISTAGG(DISTINCT item), COUNT(*) FROM orders GROUP BY user_id;

@@ -1,0 +1,6 @@
+-- compare: changelog by 1
+CREATE TABLE orders (
+  id BIGINT, user_id STRING, item STRING, amount INT, price DECIMAL(10, 2), ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/orders.json', 'format' = 'json');
+SELECT user_id, JSON_ARRAYAGG(JSON_OBJECT(KEY 'a' VALUE amount)), JSON_ARRAYAGG(ROW(item, amount)), JSON_OBJECTAGG(KEY CAST(id AS STRING) VALUE ts NULL ON NULL) FROM orders GROUP BY user_id;

@@ -1,0 +1,13 @@
+-- compare: table
+CREATE TABLE orders (
+  id BIGINT, user_id STRING, item STRING, amount INT, price DECIMAL(10, 2), ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/orders.json', 'format' = 'json');
+SET 'table.exec.mini-batch.enabled' = 'true';
+SET 'table.exec.mini-batch.allow-latency' = '1 s';
+SET 'table.exec.mini-batch.size' = '3';
+SET 'table.optimizer.agg-phase-strategy' = 'TWO_PHASE';
+CREATE TEMPORARY VIEW latest AS
+SELECT user_id, LAST_VALUE(item) AS item, LAST_VALUE(amount) AS amount, LAST_VALUE(price) AS price, COUNT(*) AS n
+FROM orders GROUP BY user_id;
+SELECT n, COUNT(*), SUM(amount), AVG(price), SUM(price) FILTER (WHERE item = 'pen') FROM latest GROUP BY n;

@@ -1,0 +1,483 @@
+//! GROUP BY with every function that there is: however little memory there is, wherever batches end and
+//! wherever it is restored, the changelog is the same; and mini-batches leave the same table.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, StringArray, UInt8Array};
+use arrow::record_batch::RecordBatch;
+use arrow::util::display::array_value_to_string;
+use millrace_connector_api::ChangeBatch;
+use millrace_core::{CheckpointId, RowKind};
+use millrace_dataflow::{Changelog, GroupAggregate as Plan, MiniBatch};
+use millrace_expr::aggregate::{AggregateCall, AggregateFunction, Calls, Parameters};
+use millrace_expr::{DataType, Field, RowType, TypeKind};
+use millrace_state::job::{JobStore, StateWriter};
+use millrace_state::keyed::{KeyedBackend, KeyedFiles, KeyedResources, Limits};
+use millrace_state::local::LocalStore;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::Operator;
+use super::bundle::Bundle;
+use super::bundled_group_aggregate::{BundledGroupAggregate, Form};
+use super::group_aggregate::GroupAggregate;
+use super::local_group_aggregate::LocalGroupAggregate;
+use crate::element::Element;
+
+const MAX_PARALLELISM: u16 = 128;
+
+/// A row: group, value, whether it passes the FILTER; and whether it is taken back.
+type Row = (i32, Option<i32>, bool, bool);
+
+fn input() -> RowType {
+    RowType::new(vec![
+        Field::new("g", DataType::int()),
+        Field::new("number", DataType::int()),
+        Field::new("text", DataType::string()),
+        Field::new("pass", DataType::boolean()),
+    ])
+}
+
+fn calls() -> Vec<AggregateCall> {
+    use AggregateFunction::*;
+    let functions = [
+        Count,
+        Sum,
+        Sum0,
+        Avg,
+        Min,
+        Max,
+        FirstValue,
+        LastValue,
+        ListAgg,
+        ArrayAgg,
+        Collect,
+        JsonArrayAgg,
+    ];
+    let mut calls = Vec::new();
+    for function in functions {
+        let text = matches!(function, ListAgg | JsonArrayAgg);
+        let arg_type = if text { DataType::string() } else { DataType::int() };
+        for (distinct, filtered) in [(false, false), (true, false), (false, true), (true, true)] {
+            calls.push(AggregateCall {
+                function,
+                arg: Some(1 + usize::from(text)),
+                data_type: function.result_type(Some(&arg_type), false).unwrap(),
+                arg_type: Some(arg_type.clone()),
+                distinct,
+                filter: filtered.then_some(3),
+                parameters: Parameters::default(),
+            });
+        }
+    }
+    calls
+}
+
+fn output(calls: &[AggregateCall]) -> RowType {
+    let results = calls.iter().enumerate();
+    let results = results.map(|(i, call)| Field::new(format!("r{i}"), call.data_type.clone()));
+    RowType::new(
+        [Field::new("g", DataType::int())]
+            .into_iter()
+            .chain(results)
+            .collect(),
+    )
+}
+
+fn rows(random: &mut StdRng, retracts: bool) -> Vec<Row> {
+    let mut live: Vec<Row> = Vec::new();
+    let mut all = Vec::new();
+    for _ in 0..random.random_range(1..400) {
+        // Now and then everything goes, so that groups begin anew.
+        let back =
+            retracts && !live.is_empty() && random.random_bool(if live.len() > 30 { 0.9 } else { 0.4 });
+        let mut row = match back {
+            true => live.swap_remove(random.random_range(0..live.len())),
+            false => {
+                let value = random.random_bool(0.85).then(|| random.random_range(-3..6));
+                (random.random_range(0..6), value, random.random_bool(0.6), false)
+            }
+        };
+        if !back {
+            live.push(row);
+        }
+        row.3 = back;
+        all.push(row);
+    }
+    all
+}
+
+fn batch(rows: &[Row], retracts: bool) -> ChangeBatch {
+    let numbers = rows.iter().map(|row| row.1);
+    let texts = numbers.clone().map(|number| number.map(|n| format!("{n}")));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.0))),
+        Arc::new(Int32Array::from_iter(numbers)),
+        Arc::new(StringArray::from_iter(texts)),
+        Arc::new(BooleanArray::from_iter(rows.iter().map(|row| Some(row.2)))),
+    ];
+    let kind = |row: &Row| if row.3 { RowKind::Delete } else { RowKind::Insert } as u8;
+    ChangeBatch {
+        rows: RecordBatch::try_new(input().to_arrow(), columns).unwrap(),
+        kinds: retracts.then(|| UInt8Array::from_iter_values(rows.iter().map(kind))),
+    }
+}
+
+/// Where state is kept, over restores.
+struct Storage {
+    directory: tempfile::TempDir,
+    writer: StateWriter,
+    resources: KeyedResources,
+    next: u64,
+}
+
+impl Storage {
+    fn new(cache_bytes: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(LocalStore::new(directory.path()));
+        let job = JobStore::new(store.clone(), "job");
+        Storage {
+            writer: StateWriter::new(job),
+            resources: KeyedResources {
+                limits: Limits::new(8 << 20),
+                folder: directory.path().join("keyed"),
+                cache_bytes,
+                checkpoints: Some(store),
+                own: "job".to_owned(),
+            },
+            directory,
+            next: 1,
+        }
+    }
+
+    fn open(&self, restored: &[KeyedFiles]) -> KeyedBackend {
+        assert!(self.directory.path().exists());
+        self.resources
+            .open("groups", 0..MAX_PARALLELISM, MAX_PARALLELISM, restored)
+            .unwrap()
+    }
+
+    fn checkpoint(&mut self, backend: &KeyedBackend) -> KeyedFiles {
+        let id = CheckpointId(self.next);
+        self.next += 1;
+        backend.snapshot(id).put_away(&self.writer).unwrap()
+    }
+}
+
+fn plan(calls: &[AggregateCall], retracts: bool, mini_batch: Option<MiniBatch>) -> Plan {
+    Plan {
+        keys: vec![0],
+        calls: calls.to_vec(),
+        retracts,
+        mini_batch,
+    }
+}
+
+fn changelog(retracts: bool) -> Changelog {
+    Changelog {
+        updates: true,
+        before: true,
+        deletes: retracts,
+    }
+}
+
+/// What a value is, maps and arrays too.
+fn show(array: &ArrayRef, row: usize) -> String {
+    if array.is_null(row) {
+        return "NULL".to_owned();
+    }
+    let all = |part: &ArrayRef| {
+        (0..part.len())
+            .map(|i| show(part, i))
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    if let Some(list) = array.as_list_opt::<i32>() {
+        return format!("[{}]", all(&list.value(row)));
+    }
+    if let Some(map) = array.as_map_opt() {
+        let entries = map.value(row);
+        return format!("{{{}={}}}", all(entries.column(0)), all(entries.column(1)));
+    }
+    array_value_to_string(array, row).unwrap()
+}
+
+/// The rows of batches: kind, group, results.
+fn shown(elements: &[Element]) -> Vec<(RowKind, String, String)> {
+    let mut rows = Vec::new();
+    for element in elements {
+        let Element::Batch(batch) = element else { continue };
+        let columns = batch.change.rows.columns();
+        for row in 0..batch.change.len() {
+            let kind = batch.change.kinds.as_ref().map_or(0, |kinds| kinds.value(row));
+            let kind = [
+                RowKind::Insert,
+                RowKind::UpdateBefore,
+                RowKind::UpdateAfter,
+                RowKind::Delete,
+            ]
+            .into_iter()
+            .find(|known| *known as u8 == kind)
+            .unwrap();
+            let values: Vec<String> = columns[1..].iter().map(|c| show(c, row)).collect();
+            rows.push((kind, show(&columns[0], row), values.join(" | ")));
+        }
+    }
+    rows
+}
+
+/// Runs an operator over the rows in batches of random sizes; `restore` lets it go on from a checkpoint
+/// of its own now and then.
+fn run(
+    make: &dyn Fn(&KeyedBackend) -> Box<dyn Operator>,
+    all: &[Row],
+    retracts: bool,
+    cache_bytes: usize,
+    largest: usize,
+    restore: bool,
+    random: &mut StdRng,
+) -> Vec<(RowKind, String, String)> {
+    let mut storage = Storage::new(cache_bytes);
+    let mut backend = storage.open(&[]);
+    let mut operator = make(&backend);
+    let mut out = Vec::new();
+    let mut rest = all;
+    while !rest.is_empty() {
+        let (part, others) = rest.split_at(random.random_range(1..=largest).min(rest.len()));
+        rest = others;
+        operator.batch(0, batch(part, retracts).into(), &mut out).unwrap();
+        if restore && random.random_bool(0.2) {
+            operator.before_barrier(&mut out).unwrap();
+            operator.snapshot().unwrap();
+            let files = storage.checkpoint(&backend);
+            drop(operator);
+            backend = storage.open(&[files]);
+            operator = make(&backend);
+        }
+    }
+    operator.other(Element::EndOfInput, &mut out).unwrap();
+    shown(&out)
+}
+
+/// The table that a changelog leaves; what it takes back has to be there.
+fn table(changes: &[(RowKind, String, String)]) -> BTreeMap<String, String> {
+    let mut table: BTreeMap<String, String> = BTreeMap::new();
+    for (kind, group, values) in changes {
+        match kind {
+            RowKind::Insert => assert_eq!(table.insert(group.clone(), values.clone()), None),
+            RowKind::UpdateBefore => assert_eq!(table.get(group), Some(values)),
+            RowKind::UpdateAfter => assert!(table.insert(group.clone(), values.clone()).is_some()),
+            RowKind::Delete => assert_eq!(table.remove(group).as_ref(), Some(values)),
+        }
+    }
+    table
+}
+
+#[test]
+fn the_changelog_is_the_same_whatever_memory_batches_and_restores() {
+    let calls = calls();
+    for seed in 0..24 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let retracts = seed % 2 == 0;
+        let all = rows(&mut random, retracts);
+        let plan = plan(&calls, retracts, None);
+        let make = |backend: &KeyedBackend| -> Box<dyn Operator> {
+            let output = output(&calls);
+            Box::new(GroupAggregate::new(&plan, changelog(retracts), &input(), &output, backend).unwrap())
+        };
+        let expected = run(&make, &all, retracts, 64 << 20, all.len(), false, &mut random);
+        table(&expected);
+        for (cache, largest, restore) in [(0, 7, false), (20_000, 3, true), (64 << 20, 40, true)] {
+            let found = run(&make, &all, retracts, cache, largest, restore, &mut random);
+            assert!(
+                found == expected,
+                "seed {seed}, cache {cache}: {found:?}\n{expected:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn mini_batches_leave_the_same_table() {
+    let limits = MiniBatch {
+        rows: 10,
+        latency_millis: 3_600_000,
+    };
+    for seed in 0..24 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let retracts = seed % 2 == 0;
+        let all = rows(&mut random, retracts);
+        let all_calls = calls();
+        let merging: Vec<AggregateCall> = all_calls
+            .iter()
+            .filter(|call| call.merges(retracts))
+            .cloned()
+            .collect();
+        assert!(merging.len() >= 8);
+        for (calls, two_phases) in [(&all_calls, false), (&merging, true)] {
+            let one = plan(calls, retracts, None);
+            let row_by_row = |backend: &KeyedBackend| -> Box<dyn Operator> {
+                let output = output(calls);
+                Box::new(GroupAggregate::new(&one, changelog(retracts), &input(), &output, backend).unwrap())
+            };
+            let plan = plan(calls, retracts, Some(limits));
+            let bundled = |backend: &KeyedBackend| -> Box<dyn Operator> {
+                let output = output(calls);
+                match two_phases {
+                    false => Box::new(Bundle::new(
+                        BundledGroupAggregate::new(
+                            &plan,
+                            Form::Rows,
+                            changelog(retracts),
+                            &input(),
+                            &output,
+                            backend,
+                        )
+                        .unwrap(),
+                        limits,
+                    )),
+                    true => Box::new(TwoPhases::new(
+                        &plan,
+                        limits,
+                        changelog(retracts),
+                        &output,
+                        backend,
+                    )),
+                }
+            };
+            let expected = run(
+                &row_by_row,
+                &all,
+                retracts,
+                64 << 20,
+                all.len(),
+                false,
+                &mut random,
+            );
+            for (cache, largest, restore) in [(0, 7, false), (20_000, 3, true)] {
+                let found = run(&bundled, &all, retracts, cache, largest, restore, &mut random);
+                assert!(found.len() <= expected.len());
+                assert_eq!(table(&found), table(&expected), "seed {seed}, cache {cache}");
+            }
+        }
+    }
+}
+
+/// Both phases behind one another, as two subtasks have them.
+struct TwoPhases {
+    local: Bundle<LocalGroupAggregate>,
+    global: Bundle<BundledGroupAggregate>,
+}
+
+impl TwoPhases {
+    fn new(
+        plan: &Plan,
+        limits: MiniBatch,
+        changelog: Changelog,
+        output: &RowType,
+        backend: &KeyedBackend,
+    ) -> Self {
+        let count = Field::new("count1", DataType::not_null(TypeKind::BigInt));
+        let calls = Calls::new(&plan.calls, plan.retracts).unwrap();
+        let fields = [input().fields[0].clone()]
+            .into_iter()
+            .chain(plan.retracts.then_some(count))
+            .chain(calls.fields());
+        let between = RowType::new(fields.collect());
+        TwoPhases {
+            local: Bundle::new(
+                LocalGroupAggregate::new(plan, &input(), &between).unwrap(),
+                limits,
+            ),
+            global: Bundle::new(
+                BundledGroupAggregate::new(plan, Form::States, changelog, &between, output, backend).unwrap(),
+                limits,
+            ),
+        }
+    }
+
+    fn pass(&mut self, between: Vec<Element>, out: &mut Vec<Element>) {
+        for element in between {
+            match element {
+                Element::Batch(batch) => self.global.batch(0, batch, out).unwrap(),
+                other => self.global.other(other, out).unwrap(),
+            }
+        }
+    }
+}
+
+impl Operator for TwoPhases {
+    fn batch(
+        &mut self,
+        input: usize,
+        batch: crate::element::Batch,
+        out: &mut Vec<Element>,
+    ) -> millrace_core::Result<()> {
+        let mut between = Vec::new();
+        self.local.batch(input, batch, &mut between)?;
+        self.pass(between, out);
+        Ok(())
+    }
+
+    fn other(&mut self, element: Element, out: &mut Vec<Element>) -> millrace_core::Result<()> {
+        let mut between = Vec::new();
+        self.local.other(element, &mut between)?;
+        self.pass(between, out);
+        Ok(())
+    }
+
+    fn before_barrier(&mut self, out: &mut Vec<Element>) -> millrace_core::Result<()> {
+        let mut between = Vec::new();
+        self.local.before_barrier(&mut between)?;
+        self.pass(between, out);
+        self.global.before_barrier(out)
+    }
+
+    fn snapshot(&mut self) -> millrace_core::Result<Vec<Vec<u8>>> {
+        self.global.snapshot()
+    }
+}
+
+#[test]
+fn a_bundle_waits_for_rows_or_for_time_and_what_is_behind_it_waits_too() {
+    let limits = MiniBatch {
+        rows: 3,
+        latency_millis: 1000,
+    };
+    let calls = &calls()[..1];
+    let local_calls = Calls::new(calls, false).unwrap();
+    let between = [input().fields[0].clone()]
+        .into_iter()
+        .chain(local_calls.fields());
+    let between = RowType::new(between.collect());
+    let local = LocalGroupAggregate::new(&plan(calls, false, Some(limits)), &input(), &between).unwrap();
+    let mut bundle = Bundle::new(local, limits);
+    let mut out = Vec::new();
+    let row = |group: i32| (group, Some(1), true, false);
+    bundle.other(Element::Watermark(1), &mut out).unwrap();
+    assert!(matches!(out[..], [Element::Watermark(1)]), "nothing waits");
+    out.clear();
+    bundle
+        .batch(0, batch(&[row(1), row(2)], false).into(), &mut out)
+        .unwrap();
+    bundle.other(Element::Watermark(2), &mut out).unwrap();
+    bundle.other(Element::Watermark(3), &mut out).unwrap();
+    bundle.tick(super::now_millis(), &mut out).unwrap();
+    assert!(out.is_empty());
+    bundle.batch(0, batch(&[row(1)], false).into(), &mut out).unwrap();
+    assert!(matches!(out[..], [Element::Batch(_), Element::Watermark(3)]));
+    assert_eq!(shown(&out).len(), 2, "two groups");
+    out.clear();
+    bundle.batch(0, batch(&[row(5)], false).into(), &mut out).unwrap();
+    bundle.tick(super::now_millis() + 1000, &mut out).unwrap();
+    assert_eq!(shown(&out).len(), 1);
+    out.clear();
+    bundle.batch(0, batch(&[row(5)], false).into(), &mut out).unwrap();
+    bundle.before_barrier(&mut out).unwrap();
+    assert_eq!(shown(&out).len(), 1);
+    out.clear();
+    bundle.batch(0, batch(&[row(5)], false).into(), &mut out).unwrap();
+    bundle.other(Element::EndOfInput, &mut out).unwrap();
+    assert!(matches!(out[..], [Element::Batch(_), Element::EndOfInput]));
+}

@@ -1,0 +1,340 @@
+//! Sorted maps beside the rows of a `Table`: one for each slot, entry by entry in memory, so that a
+//! key's map may be larger than memory is. What was looked at or has changed is cached; the rest stays
+//! in the store.
+//!
+//! Unlike a `MapTable`'s, these maps have no index of their own: they belong to the table's slots,
+//! come and go with their rows, and a new row's map is known to be empty.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use millrace_core::Result;
+
+use super::slots::Slots;
+use super::store::{Family, KeyedStore};
+
+#[derive(Debug, Default)]
+struct Entry {
+    /// Absent: known not to be there.
+    value: Option<Box<[u8]>>,
+    /// The store has an entry of this key, though maybe with another value.
+    is_stored: bool,
+    /// The store does not have it as it is here.
+    is_dirty: bool,
+}
+
+#[derive(Debug)]
+struct Map {
+    entries: BTreeMap<Box<[u8]>, Entry>,
+    /// Everything that the store has is in memory too.
+    complete: bool,
+    dirty: bool,
+}
+
+impl Default for Map {
+    fn default() -> Self {
+        Map {
+            entries: BTreeMap::new(),
+            complete: true,
+            dirty: false,
+        }
+    }
+}
+
+/// Bytes of an entry beside its key and value.
+const OVERHEAD: usize = 64;
+
+fn cost(key: &[u8], entry: &Entry) -> usize {
+    OVERHEAD + key.len() + entry.value.as_ref().map_or(0, |v| v.len())
+}
+
+#[derive(Debug)]
+pub struct Maps {
+    family: Family,
+    maps: Vec<Map>,
+    bytes: usize,
+}
+
+/// The maps of a table, with what is needed to read more of them.
+pub struct MapsOf<'a> {
+    pub(super) maps: &'a mut Maps,
+    pub(super) store: &'a KeyedStore,
+    pub(super) slots: &'a Slots,
+}
+
+impl Maps {
+    pub(super) fn new(family: Family) -> Self {
+        Maps {
+            family,
+            maps: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn resize(&mut self, width: usize) {
+        if self.maps.len() < width {
+            self.maps.resize_with(width, Map::default);
+        }
+    }
+
+    /// The store may have entries of this slot's key.
+    pub(super) fn loaded(&mut self, slot: u32) {
+        self.maps[slot as usize].complete = false;
+    }
+
+    /// The slot leaves memory. What has changed was written before.
+    pub(super) fn free(&mut self, slot: u32) {
+        let map = std::mem::take(&mut self.maps[slot as usize]);
+        self.bytes -= map.entries.iter().map(|(k, e)| cost(k, e)).sum::<usize>();
+    }
+
+    /// Writes what has changed in the maps of these slots.
+    pub(super) fn write(&mut self, slots: &[u32], index: &Slots, store: &KeyedStore) -> Result<()> {
+        let (mut puts, mut deletes) = (Vec::new(), Vec::new());
+        for slot in slots {
+            let map = &self.maps[*slot as usize];
+            if !map.dirty {
+                continue;
+            }
+            let (group, key) = (index.group(*slot), index.key(*slot));
+            for (entry, found) in map.entries.iter().filter(|(_, found)| found.is_dirty) {
+                let place = (group, [key, entry].concat());
+                match &found.value {
+                    Some(value) => puts.push((place, &**value)),
+                    None => deletes.push(place),
+                }
+            }
+        }
+        if !puts.is_empty() || !deletes.is_empty() {
+            store.write(
+                &self.family,
+                puts.iter()
+                    .map(|((group, key), value)| ((*group, key.as_slice()), *value)),
+                deletes.iter().map(|(group, key)| (*group, key.as_slice())),
+            )?;
+        }
+        for slot in slots {
+            let map = &mut self.maps[*slot as usize];
+            if !std::mem::take(&mut map.dirty) {
+                continue;
+            }
+            let bytes = &mut self.bytes;
+            map.entries.retain(|key, entry| {
+                entry.is_dirty = false;
+                entry.is_stored = entry.value.is_some();
+                if entry.value.is_none() {
+                    // A complete map knows without it that it is not there; others ask again.
+                    *bytes -= cost(key, entry);
+                }
+                entry.value.is_some()
+            });
+        }
+        Ok(())
+    }
+}
+
+impl MapsOf<'_> {
+    fn map(&mut self, slot: u32) -> &mut Map {
+        &mut self.maps.maps[slot as usize]
+    }
+
+    /// Brings entries of slots into memory, in one look at the store: of the slot and the entry of
+    /// the same position.
+    pub fn prefetch<'a>(&mut self, wanted: impl Iterator<Item = (u32, &'a [u8])>) -> Result<()> {
+        let mut missing: Vec<(u32, &[u8])> = wanted
+            .filter(|(slot, entry)| {
+                let map = &self.maps.maps[*slot as usize];
+                !map.complete && !map.entries.contains_key(*entry)
+            })
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        let keys: Vec<(u16, Vec<u8>)> = missing
+            .iter()
+            .map(|(slot, entry)| (self.slots.group(*slot), [self.slots.key(*slot), entry].concat()))
+            .collect();
+        let found = self.store.get_many(
+            &self.maps.family,
+            keys.iter().map(|(group, key)| (*group, key.as_slice())),
+        )?;
+        for ((slot, key), value) in missing.into_iter().zip(found) {
+            let entry = Entry {
+                is_stored: value.is_some(),
+                value: value.map(|v| (&*v).into()),
+                is_dirty: false,
+            };
+            self.maps.bytes += cost(key, &entry);
+            self.maps.maps[slot as usize].entries.insert(key.into(), entry);
+        }
+        Ok(())
+    }
+
+    pub fn get(&mut self, slot: u32, entry: &[u8]) -> Result<Option<&[u8]>> {
+        let map = &self.maps.maps[slot as usize];
+        if !map.complete && !map.entries.contains_key(entry) {
+            self.prefetch(std::iter::once((slot, entry)))?;
+        }
+        let found = self.map(slot).entries.get(entry);
+        Ok(found.and_then(|e| e.value.as_deref()))
+    }
+
+    pub fn put(&mut self, slot: u32, entry: &[u8], value: &[u8]) {
+        self.set(slot, entry, Some(value));
+    }
+
+    pub fn remove(&mut self, slot: u32, entry: &[u8]) {
+        self.set(slot, entry, None);
+    }
+
+    fn set(&mut self, slot: u32, key: &[u8], value: Option<&[u8]>) {
+        let map = &mut self.maps.maps[slot as usize];
+        let complete = map.complete;
+        match map.entries.get_mut(key) {
+            Some(entry) if value.is_none() && !entry.is_stored && complete => {
+                self.maps.bytes -= cost(key, entry);
+                map.entries.remove(key);
+            }
+            Some(entry) => {
+                map.dirty = true;
+                self.maps.bytes -= cost(key, entry);
+                entry.value = value.map(Into::into);
+                entry.is_dirty = true;
+                self.maps.bytes += cost(key, entry);
+            }
+            None if value.is_none() && complete => {}
+            None => {
+                map.dirty = true;
+                let entry = Entry {
+                    value: value.map(Into::into),
+                    // Nobody has looked.
+                    is_stored: !complete,
+                    is_dirty: true,
+                };
+                self.maps.bytes += cost(key, &entry);
+                map.entries.insert(key.into(), entry);
+            }
+        }
+    }
+
+    /// The largest entry that begins with `prefix`.
+    pub fn last(&mut self, slot: u32, prefix: &[u8]) -> Result<Option<Vec<u8>>> {
+        let map = &self.maps.maps[slot as usize];
+        let range = map.entries.range::<[u8], _>(under(prefix, &mut Vec::new()));
+        let cached = range.rev().find(|(_, e)| e.value.is_some()).map(|(k, _)| &**k);
+        let mut best = cached.map(<[u8]>::to_vec);
+        if !map.complete {
+            let (group, key) = (self.slots.group(slot), self.slots.key(slot));
+            let start = [key, prefix].concat();
+            self.store.scan_back(&self.maps.family, group, &start, |rest| {
+                let found = [prefix, rest].concat();
+                // What is known of it here was looked at above.
+                let unknown = !map.entries.contains_key(&*found);
+                let beaten = best.as_ref().is_some_and(|best| *best >= found);
+                if unknown && !beaten {
+                    best = Some(found);
+                }
+                !unknown && !beaten
+            })?;
+        }
+        Ok(best)
+    }
+
+    /// The smallest entry that begins with `prefix`.
+    pub fn first(&mut self, slot: u32, prefix: &[u8]) -> Result<Option<Vec<u8>>> {
+        let map = &self.maps.maps[slot as usize];
+        let mut range = map.entries.range::<[u8], _>(under(prefix, &mut Vec::new()));
+        let cached = range.find(|(_, e)| e.value.is_some()).map(|(k, _)| &**k);
+        let mut best = cached.map(<[u8]>::to_vec);
+        if !map.complete {
+            let (group, key) = (self.slots.group(slot), self.slots.key(slot));
+            let start = [key, prefix].concat();
+            self.store
+                .scan_while(&self.maps.family, group, &start, |rest, _| {
+                    let found = [prefix, rest].concat();
+                    let unknown = !map.entries.contains_key(&*found);
+                    let beaten = best.as_ref().is_some_and(|best| *best <= found);
+                    if unknown && !beaten {
+                        best = Some(found);
+                    }
+                    !unknown && !beaten
+                })?;
+        }
+        Ok(best)
+    }
+
+    /// Calls with the entries that begin with `prefix`, ascending, and their values.
+    pub fn each(
+        &mut self,
+        slot: u32,
+        prefix: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.complete(slot)?;
+        let entries = &self.map(slot).entries;
+        for (key, entry) in entries.range::<[u8], _>(under(prefix, &mut Vec::new())) {
+            if let Some(value) = &entry.value {
+                visit(key, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes all entries that begin with `prefix`.
+    pub fn clear(&mut self, slot: u32, prefix: &[u8]) -> Result<()> {
+        let map = self.map(slot);
+        if map.complete && map.entries.is_empty() {
+            return Ok(());
+        }
+        self.complete(slot)?;
+        let map = self.map(slot);
+        let range = map.entries.range::<[u8], _>(under(prefix, &mut Vec::new()));
+        let keys: Vec<Box<[u8]>> = range.map(|(key, _)| key.clone()).collect();
+        keys.iter().for_each(|key| self.remove(slot, key));
+        Ok(())
+    }
+
+    /// Brings all of a slot's entries into memory.
+    fn complete(&mut self, slot: u32) -> Result<()> {
+        let map = &mut self.maps.maps[slot as usize];
+        if map.complete {
+            return Ok(());
+        }
+        let (group, key) = (self.slots.group(slot), self.slots.key(slot));
+        let bytes = &mut self.maps.bytes;
+        self.store.scan(&self.maps.family, group, key, |entry, value| {
+            if !map.entries.contains_key(entry) {
+                let found = Entry {
+                    value: Some(value.into()),
+                    is_stored: true,
+                    is_dirty: false,
+                };
+                *bytes += cost(entry, &found);
+                map.entries.insert(entry.into(), found);
+            }
+        })?;
+        map.complete = true;
+        Ok(())
+    }
+}
+
+/// The range of what begins with a prefix; `end` holds its end.
+fn under<'a>(prefix: &'a [u8], end: &'a mut Vec<u8>) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {
+    end.extend_from_slice(prefix);
+    while end.last() == Some(&u8::MAX) {
+        end.pop();
+    }
+    match end.last_mut() {
+        Some(last) => {
+            *last += 1;
+            (Bound::Included(prefix), Bound::Excluded(end))
+        }
+        None => (Bound::Included(prefix), Bound::Unbounded),
+    }
+}

@@ -268,10 +268,6 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
             }
             let states = state_names(aggregate, &node.output);
             for (call, state) in aggregate.calls.iter().zip(states) {
-                let state = match state.contains(", ") {
-                    true => format!("({state})"),
-                    false => state,
-                };
                 select.push(format!(
                     "{} AS {state}",
                     format_call(call, input, aggregate.retracts)
@@ -323,7 +319,10 @@ fn state_names(aggregate: &GroupAggregate, row: &RowType) -> Vec<String> {
         .map(|call| {
             let columns: Vec<usize> = (at..at + fields(call)).collect();
             at += columns.len();
-            column_names(row, &columns)
+            match columns.len() {
+                1 => column_names(row, &columns),
+                _ => format!("({})", column_names(row, &columns)),
+            }
         })
         .collect()
 }

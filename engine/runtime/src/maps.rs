@@ -7,8 +7,8 @@ use millrace_state::keyed::MapsOf;
 pub struct StateMaps<'a>(pub MapsOf<'a>);
 
 impl Maps for StateMaps<'_> {
-    fn prefetch(&mut self, wanted: &mut dyn Iterator<Item = (u32, &[u8])>) -> Result<()> {
-        self.0.prefetch(wanted)
+    fn prefetch(&mut self, prefix: &[u8], wanted: &mut dyn Iterator<Item = (u32, &[u8])>) -> Result<()> {
+        self.0.prefetch(prefix, wanted)
     }
 
     fn get(&mut self, slot: u32, entry: &[u8]) -> Result<Option<&[u8]>> {

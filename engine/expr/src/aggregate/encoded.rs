@@ -97,11 +97,11 @@ impl<E: Encoded> OverBytes<E> {
         let nulls = arg.nulls().filter(|_| !self.function.takes_nulls());
         let counts = |row: usize| takes(input.pass, nulls, row);
         if let Some(prefix) = self.function.looks_up(input.retract.is_some()) {
-            let entries: Vec<(u32, Vec<u8>)> = (0..input.slots.len())
-                .filter(|row| counts(*row))
-                .map(|row| (input.slots[row], [&prefix, self.values.get(row)].concat()))
-                .collect();
-            maps.prefetch(&mut entries.iter().map(|(slot, entry)| (*slot, entry.as_slice())))?;
+            let wanted = (0..input.slots.len()).filter(|row| counts(*row));
+            maps.prefetch(
+                &prefix,
+                &mut wanted.map(|row| (input.slots[row], self.values.get(row))),
+            )?;
         }
         for (row, slot) in input.slots.iter().enumerate() {
             if input.first.is_some_and(|first| first[row]) {

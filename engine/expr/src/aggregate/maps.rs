@@ -8,8 +8,9 @@ use millrace_core::Result;
 
 /// Sorted maps of bytes, one for each slot.
 pub trait Maps {
-    /// Says which entries will be looked at, so that they are read at once; changes nothing else.
-    fn prefetch(&mut self, wanted: &mut dyn Iterator<Item = (u32, &[u8])>) -> Result<()>;
+    /// Says which entries will be looked at, so that they are read at once; changes nothing else. They are
+    /// `prefix` and the bytes given with each slot.
+    fn prefetch(&mut self, prefix: &[u8], wanted: &mut dyn Iterator<Item = (u32, &[u8])>) -> Result<()>;
 
     fn get(&mut self, slot: u32, entry: &[u8]) -> Result<Option<&[u8]>>;
 
@@ -86,7 +87,7 @@ impl HeapMaps {
 }
 
 impl Maps for HeapMaps {
-    fn prefetch(&mut self, _: &mut dyn Iterator<Item = (u32, &[u8])>) -> Result<()> {
+    fn prefetch(&mut self, _: &[u8], _: &mut dyn Iterator<Item = (u32, &[u8])>) -> Result<()> {
         Ok(())
     }
 

@@ -245,7 +245,7 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
                     let call = match &states {
                         None => format_call(call, input, aggregate.retracts),
                         Some(states) => {
-                            let retract = if aggregate.retracts { "_RETRACT" } else { "" };
+                            let retract = retract(call, aggregate.retracts);
                             format!("{}{retract}({})", call.function.name(), states[i])
                         }
                     };
@@ -378,8 +378,15 @@ fn format_call(call: &AggregateCall, input: &RowType, retracts: bool) -> String 
         JsonArrayAgg | JsonObjectAgg => "_NULL_ON_NULL",
         _ => "",
     };
-    let retract = if retracts { "_RETRACT" } else { "" };
+    let retract = retract(call, retracts);
     format!("{}{nulls}{retract}({arg}){filter}", call.function.name())
+}
+
+fn retract(call: &AggregateCall, retracts: bool) -> &'static str {
+    match retracts && !call.ignores_retractions {
+        true => "_RETRACT",
+        false => "",
+    }
 }
 
 fn column_name(input: &RowType, index: usize) -> String {

@@ -13,7 +13,7 @@
 //! Layout: `session` statements one by one; `parser` text to statements; `catalog` tables and
 //! views; `binder` statements to typed plans (`plan`); `rules` plans to better plans, one rule a
 //! file; `lower` plans to the graph, `aggregation` in how many phases GROUP BY is done, `uids` how
-//! operators are known, `upsert_keys` what rows are known by; `show` and `json_plan` what is printed;
+//! operators are known, `upsert_keys` what rows are known by, `monotonicity` how updates change them; `show` and `json_plan` what is printed;
 //! `settings` options with one value; `error` errors with their place.
 
 mod aggregation;
@@ -22,6 +22,7 @@ mod catalog;
 mod error;
 mod json_plan;
 mod lower;
+mod monotonicity;
 mod parser;
 mod plan;
 mod rules;

@@ -68,6 +68,7 @@ fn calls() -> Vec<AggregateCall> {
                 distinct,
                 filter: filtered.then_some(3),
                 parameters: Parameters::default(),
+                ignores_retractions: false,
             });
         }
     }

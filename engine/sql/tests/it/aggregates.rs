@@ -55,9 +55,9 @@ fn two_phases_where_states_can_be_added() {
     let query = "EXPLAIN SELECT carrier, COUNT(*), AVG(delay) FROM flights GROUP BY carrier;";
     assert_snapshot!(plan(&format!("{MINI_BATCH}{query}")), @r#"
 == Optimized Execution Plan ==
-GlobalGroupAggregate(groupBy=[carrier], select=[carrier, COUNT(count$0) AS EXPR$0, AVG(sum$1, count$2) AS EXPR$1])
+GlobalGroupAggregate(groupBy=[carrier], select=[carrier, COUNT(count1$0) AS EXPR$0, AVG((sum$1, count$2)) AS EXPR$1])
 +- Exchange(distribution=[hash[carrier]])
-   +- LocalGroupAggregate(groupBy=[carrier], select=[carrier, COUNT(*) AS count$0, AVG(delay) AS (sum$1, count$2)])
+   +- LocalGroupAggregate(groupBy=[carrier], select=[carrier, COUNT(*) AS count1$0, AVG(delay) AS (sum$1, count$2)])
       +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, delay], metadata=[]]], fields=[carrier, delay])
 "#);
     let one = "SET 'table.optimizer.agg-phase-strategy' = 'ONE_PHASE';";
@@ -77,13 +77,13 @@ GroupAggregate(groupBy=[carrier], select=[carrier, COUNT(DISTINCT delay) AS EXPR
     let twice = "EXPLAIN SELECT n, SUM(n) FROM (SELECT carrier, COUNT(*) AS n FROM flights GROUP BY carrier) GROUP BY n;";
     assert_snapshot!(plan(&format!("{MINI_BATCH}{twice}")), @r#"
 == Optimized Execution Plan ==
-GlobalGroupAggregate(groupBy=[n], select=[n, SUM_RETRACT(sum$1, count$2) AS EXPR$0])
+GlobalGroupAggregate(groupBy=[n], select=[n, SUM_RETRACT((sum$1, count$2)) AS EXPR$0])
 +- Exchange(distribution=[hash[n]])
-   +- LocalGroupAggregate(groupBy=[n], select=[n, COUNT_RETRACT(*) AS count1$0, SUM_RETRACT(n0) AS (sum$1, count$2)])
-      +- Calc(select=[EXPR$0 AS n, EXPR$0 AS n0])
-         +- GlobalGroupAggregate(groupBy=[carrier], select=[carrier, COUNT(count$0) AS EXPR$0])
+   +- LocalGroupAggregate(groupBy=[n], select=[n, COUNT_RETRACT(*) AS count1$0, SUM_RETRACT(n) AS (sum$1, count$2)])
+      +- Calc(select=[EXPR$0 AS n])
+         +- GlobalGroupAggregate(groupBy=[carrier], select=[carrier, COUNT(count1$0) AS EXPR$0])
             +- Exchange(distribution=[hash[carrier]])
-               +- LocalGroupAggregate(groupBy=[carrier], select=[carrier, COUNT(*) AS count$0])
+               +- LocalGroupAggregate(groupBy=[carrier], select=[carrier, COUNT(*) AS count1$0])
                   +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier], metadata=[]]], fields=[carrier])
 "#);
 }

@@ -2,6 +2,7 @@
 
 use millrace_core::Result;
 use millrace_expr::aggregate::Maps;
+use millrace_expr::aggregate::maps::Visit;
 use millrace_state::keyed::MapsOf;
 
 pub struct StateMaps<'a>(pub MapsOf<'a>);
@@ -31,12 +32,7 @@ impl Maps for StateMaps<'_> {
         self.0.last(slot, prefix)
     }
 
-    fn each(
-        &mut self,
-        slot: u32,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    fn each(&mut self, slot: u32, prefix: &[u8], visit: Visit<'_>) -> Result<()> {
         self.0.each(slot, prefix, visit)
     }
 

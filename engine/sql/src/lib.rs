@@ -13,8 +13,8 @@
 //! Layout: `session` statements one by one; `parser` text to statements; `catalog` tables and
 //! views; `binder` statements to typed plans (`plan`); `rules` plans to better plans, one rule a
 //! file; `lower` plans to the graph, `aggregation` in how many phases GROUP BY is done, `uids` how
-//! operators are known, `upsert_keys` what rows are known by, `monotonicity` how updates change them; `show` and `json_plan` what is printed;
-//! `settings` options with one value; `error` errors with their place.
+//! operators are known, `upsert_keys` what rows are known by, `monotonicity` how they change; `show` and
+//! `json_plan` what is printed; `settings` options with one value; `error` errors with their place.
 
 mod aggregation;
 mod binder;

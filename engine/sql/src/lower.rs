@@ -9,7 +9,7 @@ use millrace_expr::{Expr, RowType, function};
 
 use crate::aggregation::Aggregation;
 use crate::plan::{InsertPlan, Op, ReadTable, Rel, ScanColumn};
-use crate::{monotonicity, uids};
+use crate::uids;
 
 pub(crate) fn lower(inserts: Vec<InsertPlan>, aggregation: Aggregation) -> Graph {
     let mut lowering = Lowering {
@@ -175,7 +175,7 @@ impl Lowering {
                 let input = self.rel(&rel.inputs[0], owner);
                 let plan = GroupAggregate {
                     keys: keys.clone(),
-                    calls: monotonicity::without_retractions(&rel.inputs[0], keys, calls),
+                    calls: crate::monotonicity::without_retractions(&rel.inputs[0], keys, calls),
                     retracts: !rel.inputs[0].changelog.is_inserts(),
                     mini_batch: self.aggregation.mini_batch,
                 };

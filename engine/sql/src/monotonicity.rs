@@ -20,7 +20,7 @@ pub(crate) enum Monotonicity {
 use Monotonicity::{Constant, Decreasing, Increasing};
 
 /// Of each column; none at all where rows may be deleted.
-fn of(rel: &Rel) -> Option<Vec<Monotonicity>> {
+pub(crate) fn of(rel: &Rel) -> Option<Vec<Monotonicity>> {
     let constants = || Some(vec![Constant; rel.output.fields.len()]);
     if rel.changelog.is_inserts() {
         return constants();

@@ -6,6 +6,9 @@ use std::ops::Bound;
 
 use millrace_core::Result;
 
+/// What is called with entries and their values.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
 /// Sorted maps of bytes, one for each slot.
 pub trait Maps {
     /// Says which entries will be looked at, so that they are read at once; changes nothing else. They are
@@ -25,12 +28,7 @@ pub trait Maps {
     fn last(&mut self, slot: u32, prefix: &[u8]) -> Result<Option<Vec<u8>>>;
 
     /// Calls with each entry that begins with `prefix`, ascending, and its value.
-    fn each(
-        &mut self,
-        slot: u32,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<()>;
+    fn each(&mut self, slot: u32, prefix: &[u8], visit: Visit<'_>) -> Result<()>;
 
     /// Removes what begins with `prefix`.
     fn clear(&mut self, slot: u32, prefix: &[u8]) -> Result<()>;
@@ -111,12 +109,7 @@ impl Maps for HeapMaps {
         Ok(self.under(slot, prefix).next_back().map(|(key, _)| key.to_vec()))
     }
 
-    fn each(
-        &mut self,
-        slot: u32,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    fn each(&mut self, slot: u32, prefix: &[u8], visit: Visit<'_>) -> Result<()> {
         self.under(slot, prefix)
             .try_for_each(|(key, value)| visit(key, value))
     }

@@ -60,12 +60,16 @@ fn of_aggregate(input: &Rel, keys: &[usize], calls: &[AggregateCall]) -> Option<
         return None;
     }
     let updated = input.iter().any(|column| *column != Constant);
+    // Where what is counted may stop to count, nothing is sure. Flink does not look at that, and is wrong
+    // there.
+    let stays = |column: Option<usize>| column.is_none_or(|column| input[column] == Constant);
     let of_call = |call: &AggregateCall| {
         let own = match call.function {
-            AggregateFunction::Count => return Increasing,
+            _ if !stays(call.filter) => Monotonicity::None,
+            AggregateFunction::Count if stays(call.arg) => return Increasing,
             AggregateFunction::Max => Increasing,
             AggregateFunction::Min => Decreasing,
-            _ => return Monotonicity::None,
+            _ => Monotonicity::None,
         };
         match call.arg {
             Some(arg) if updated && input[arg] != own => Monotonicity::None,

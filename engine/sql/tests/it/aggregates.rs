@@ -177,3 +177,38 @@ fn cubes_do_not_grow_without_end() {
     ));
     assert!(message.contains("too many grouping sets"), "{message}");
 }
+
+/// The calls of the outer of two aggregations.
+fn outer(select: &str, inner: &str) -> String {
+    let plan = plan(&format!(
+        "EXPLAIN SELECT carrier, {select} FROM ({inner}) GROUP BY carrier"
+    ));
+    let line = plan.lines().find(|line| line.contains("GroupAggregate"));
+    let (_, select) = line.unwrap().split_once("select=[carrier, ").unwrap();
+    select.split_once("])").unwrap().0.to_owned()
+}
+
+#[test]
+fn what_only_gets_better_is_not_kept() {
+    let inner = "SELECT carrier, origin, COUNT(*) AS n, MIN(delay) AS m, SUM(delay) AS s FROM flights GROUP BY carrier, origin";
+    assert_eq!(
+        outer("MAX(n), MIN(n), MIN(m), MAX(s)", inner),
+        "MAX(n) AS EXPR$0, MIN_RETRACT(n) AS EXPR$1, MIN(m) AS EXPR$2, MAX_RETRACT(s) AS EXPR$3"
+    );
+    // The MAX of what grows falls when its row counts no more.
+    assert_eq!(
+        outer("MAX(n) FILTER (WHERE s > 3)", inner),
+        "MAX_RETRACT(n) FILTER $f2 AS EXPR$0"
+    );
+    assert_eq!(
+        outer("MAX(n)", &format!("{inner} HAVING COUNT(*) > 2")),
+        "MAX(n) AS EXPR$0"
+    );
+    assert_eq!(
+        outer("MAX(n)", &format!("{inner} HAVING SUM(delay) > 2")),
+        "MAX_RETRACT(n) AS EXPR$0"
+    );
+    // Rows that go over to another group go without being replaced.
+    let moving = "SELECT MAX(carrier) AS carrier, origin, COUNT(*) AS n FROM flights GROUP BY origin";
+    assert_eq!(outer("MAX(n)", moving), "MAX_RETRACT(n) AS EXPR$0");
+}

@@ -142,7 +142,7 @@ fn customer(value: &str) -> String {
 }
 
 /// Kills a job twice on its way; its output must be that of a job that nobody killed.
-fn killed_twice(sink: &dyn Fn(&str) -> String, insert: &str) {
+fn killed_twice(source: &dyn Fn(&str, &str) -> String, sink: &dyn Fn(&str) -> String, insert: &str) {
     let input = kafka().unique_topic("changes", 1);
     let changes = Changes::new(3000);
     let (undisturbed, disturbed) = (kafka().unique_topic("calm", 1), kafka().unique_topic("killed", 1));
@@ -194,7 +194,27 @@ fn upsert_kafka_behind_an_updating_query_is_exactly_once() {
         );
         upsert("totals", TOTALS, topic, &options)
     };
-    killed_twice(&sink, &format!("INSERT INTO totals {QUERY}"));
+    killed_twice(&source, &sink, &format!("INSERT INTO totals {QUERY}"));
+}
+
+#[test]
+fn what_is_normalized_and_held_for_a_sink_is_exactly_once() {
+    // Changes that may be repeated, by their key; of several orders of a customer the last one counts.
+    let keyed = |topic: &str, bounded: &str| {
+        let duplicates = "SET 'table.exec.source.cdc-events-duplicate' = 'true';\n";
+        duplicates.to_owned()
+            + &source(topic, bounded).replace("amount INT)", "amount INT, PRIMARY KEY (id) NOT ENFORCED)")
+    };
+    let sink = |topic: &str| {
+        let options = format!(
+            ", 'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '{topic}', \
+             'properties.transaction.timeout.ms' = '60000'"
+        );
+        let columns = "customer STRING, id INT, amount INT, PRIMARY KEY (customer) NOT ENFORCED";
+        upsert("last_orders", columns, topic, &options)
+    };
+    let insert = "INSERT INTO last_orders SELECT customer, id, amount FROM changes WHERE amount > 20;\n";
+    killed_twice(&keyed, &sink, insert);
 }
 
 #[test]
@@ -208,7 +228,7 @@ fn kafka_with_debezium_json_behind_an_updating_query_is_exactly_once() {
             kafka().bootstrap()
         )
     };
-    killed_twice(&sink, &format!("INSERT INTO totals {QUERY}"));
+    killed_twice(&source, &sink, &format!("INSERT INTO totals {QUERY}"));
 }
 
 fn printed(text: &str) -> Vec<String> {

@@ -20,6 +20,8 @@ pub use graph::{
 };
 pub use job::{ChainedOperator, JobEdge, JobGraph, Vertex};
 pub use join::{IntervalBounds, IntervalJoin, Join, JoinInput, JoinKey, JoinKind};
-pub use ranking::{Deduplicate, Frame, OverAggregate, OverCall, Rank, RankStrategy, SortKey, TimeKind};
+pub use ranking::{
+    Deduplicate, Frame, OverAggregate, OverCall, OverFunction, Rank, RankStrategy, SortKey, TimeKind,
+};
 pub use table::{MetadataField, SinkSpec, SourceSpec, TableSpec, WatermarkSpec};
 pub use window::Window;

@@ -1,6 +1,7 @@
 //! Rows in an order within partitions: top-N and OVER windows.
 
-use millrace_expr::aggregate::AggregateCall;
+use millrace_expr::DataType;
+use millrace_expr::aggregate::{AggregateCall, AggregateFunction, Parameters};
 use serde::{Deserialize, Serialize};
 
 /// A column to sort by.
@@ -107,7 +108,58 @@ pub enum Frame {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OverCall {
-    /// As it is written: ROW_NUMBER counts rows.
-    pub name: String,
-    pub call: AggregateCall,
+    pub function: OverFunction,
+    /// The argument, by index; none for ROW_NUMBER() and COUNT(*).
+    pub arg: Option<usize>,
+    pub arg_type: Option<DataType>,
+    pub data_type: DataType,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OverFunction {
+    RowNumber,
+    /// The argument of so many rows before.
+    Lag {
+        offset: u64,
+    },
+    Aggregate(AggregateFunction),
+}
+
+impl OverFunction {
+    pub fn name(self) -> &'static str {
+        match self {
+            OverFunction::RowNumber => "ROW_NUMBER",
+            OverFunction::Lag { .. } => "LAG",
+            OverFunction::Aggregate(function) => function.name(),
+        }
+    }
+}
+
+impl OverCall {
+    /// The same call where columns are at other positions.
+    pub fn remapped(self, position: &impl Fn(usize) -> usize) -> Self {
+        OverCall {
+            arg: self.arg.map(position),
+            ..self
+        }
+    }
+
+    /// As a call over a group, if that is what it is: numbers of rows count them.
+    pub fn aggregate(&self) -> Option<AggregateCall> {
+        let function = match self.function {
+            OverFunction::RowNumber => AggregateFunction::Count,
+            OverFunction::Aggregate(function) => function,
+            OverFunction::Lag { .. } => return None,
+        };
+        Some(AggregateCall {
+            function,
+            arg: self.arg,
+            arg_type: self.arg_type.clone(),
+            distinct: false,
+            ignores_retractions: false,
+            filter: None,
+            parameters: Parameters::default(),
+            data_type: self.data_type.clone(),
+        })
+    }
 }

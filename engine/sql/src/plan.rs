@@ -395,7 +395,7 @@ impl Rel {
         let results = over.calls.iter().enumerate();
         output
             .fields
-            .extend(results.map(|(i, c)| Field::new(format!("w0$o{i}"), c.call.data_type.clone())));
+            .extend(results.map(|(i, c)| Field::new(format!("w0$o{i}"), c.data_type.clone())));
         Rel::new(Op::Over(over), vec![input], output)
     }
 

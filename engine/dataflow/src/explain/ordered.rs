@@ -2,8 +2,8 @@
 
 use millrace_expr::RowType;
 
-use super::{column_name, column_names, format_call};
-use crate::ranking::{Frame, OverAggregate, Rank, RankStrategy, SortKey};
+use super::{column_name, column_names};
+use crate::ranking::{Frame, OverAggregate, OverFunction, Rank, RankStrategy, SortKey};
 
 /// `Rank(strategy=[AppendFastStrategy], rankType=[ROW_NUMBER], rankRange=[rankStart=1, rankEnd=2], ...)`
 pub(super) fn rank(rank: &Rank, input: &RowType, output: &RowType) -> String {
@@ -75,11 +75,12 @@ pub(super) fn over(over: &OverAggregate, input: &RowType, output: &RowType) -> S
     let mut select = input.names();
     let results = output.fields.iter().skip(select.len());
     for (call, field) in over.calls.iter().zip(results) {
-        let shown = match call.name == call.call.function.name() {
-            true => format_call(&call.call, input, false),
-            false => format!("{}(*)", call.name),
+        let arg = call.arg.map_or("*".to_owned(), |c| column_name(input, c));
+        let arg = match call.function {
+            OverFunction::Lag { offset } if offset != 1 => format!("{arg}, {offset}"),
+            _ => arg,
         };
-        select.push(format!("{shown} AS {}", field.name));
+        select.push(format!("{}({arg}) AS {}", call.function.name(), field.name));
     }
     format!(
         "OverAggregate({partition}orderBy=[{} ASC], window=[ {unit} BETWEEN {start} PRECEDING AND CURRENT ROW], select=[{}])",

@@ -25,9 +25,11 @@ mod window;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use millrace_connector_api::Registry;
 use millrace_core::Configuration;
+use millrace_core::options::STATE_TTL;
 use sqlparser::tokenizer::{Location, Span};
 
 pub(crate) use table::{bind_table, bind_view};
@@ -68,6 +70,11 @@ impl<'a> Binder<'a> {
             used_hints: BTreeSet::new(),
             tables: Vec::new(),
         }
+    }
+
+    /// How long state that nobody touches is kept; zero for ever.
+    pub fn state_ttl(&self) -> Result<Duration> {
+        Ok(self.config.get(&STATE_TTL)?)
     }
 
     /// The hints behind a token, which must be of the kinds that may stand there.

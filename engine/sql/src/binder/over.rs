@@ -4,9 +4,9 @@
 
 use std::cell::RefCell;
 
-use millrace_dataflow::{Frame, OverCall, SortKey};
-use millrace_expr::Expr;
-use millrace_expr::aggregate::{AggregateCall, AggregateFunction, Parameters};
+use millrace_dataflow::{Frame, OverCall, OverFunction, SortKey};
+use millrace_expr::aggregate::AggregateFunction;
+use millrace_expr::{DataType, Expr, TypeKind};
 use sqlparser::ast::{
     Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArguments, NamedWindowDefinition,
     NamedWindowExpr, OrderByExpr, Spanned, Value, WindowFrame, WindowFrameBound, WindowFrameUnits,
@@ -82,7 +82,7 @@ impl<'a> Windows<'a> {
 
     /// The column of a call's result.
     fn result(&self, call: OverCall) -> Expr {
-        let data_type = call.call.data_type.clone();
+        let data_type = call.data_type.clone();
         let calls = &mut self.found.borrow_mut().calls;
         let index = calls.iter().position(|known| *known == call).unwrap_or_else(|| {
             calls.push(call);
@@ -148,13 +148,10 @@ impl<'a> Windows<'a> {
             .collect();
         let calls: Vec<OverCall> = calls
             .into_iter()
-            .map(|call| OverCall {
-                call: call.call.remapped(&|column| args[column]),
-                ..call
-            })
+            .map(|call| call.remapped(&|column| args[column]))
             .collect();
         // Row numbers alone may become a top-N, which takes any order.
-        if calls.iter().any(|call| call.name != ROW_NUMBER) {
+        if calls.iter().any(|call| call.function != OverFunction::RowNumber) {
             check(&order, window.at.0)?;
         }
         let width = input.output.fields.len();
@@ -178,7 +175,7 @@ impl<'a> Windows<'a> {
     }
 }
 
-pub(crate) const ROW_NUMBER: &str = "ROW_NUMBER";
+const ROW_NUMBER: &str = "ROW_NUMBER";
 
 /// A window over a stream goes by its time, forwards.
 fn check(order: &[SortKey], at: Span) -> Result<()> {
@@ -230,12 +227,22 @@ pub(super) fn call(scope: &Scope, windows: &Windows, f: &Function, at: Span) -> 
         None => return Err(SqlError::new(format!("{name} needs OVER"), at)),
     };
     let (function, arg) = match (name.as_str(), list.args.as_slice()) {
-        (ROW_NUMBER, []) => (AggregateFunction::Count, None),
+        (ROW_NUMBER, []) => (OverFunction::RowNumber, None),
+        ("LAG", args) => {
+            let (offset, arg) = lag(args, scope, at)?;
+            (OverFunction::Lag { offset }, Some(arg))
+        }
         ("RANK" | "DENSE_RANK", _) => {
             return Err(
                 SqlError::new(format!("{name} over a stream is not supported, as in Flink"), at).with_hint(
                     "ROW_NUMBER is; rows that are equal in ORDER BY have the order of their arrival",
                 ),
+            );
+        }
+        ("LEAD", _) => {
+            return Err(
+                SqlError::new("LEAD over a stream is not supported, as in Flink", at)
+                    .with_hint("what follows a row is not known yet when it comes; LAG looks back"),
             );
         }
         _ => {
@@ -251,7 +258,7 @@ pub(super) fn call(scope: &Scope, windows: &Windows, f: &Function, at: Span) -> 
             };
             // COUNT of what is never null counts rows.
             let arg = arg.filter(|arg| function != AggregateFunction::Count || arg.data_type().nullable);
-            (function, arg)
+            (OverFunction::Aggregate(function), arg)
         }
     };
     if let Some(filter) = &f.filter {
@@ -275,19 +282,54 @@ pub(super) fn call(scope: &Scope, windows: &Windows, f: &Function, at: Span) -> 
         }
     }
     let arg_type = arg.as_ref().map(|arg| arg.data_type().clone());
-    let data_type = function
-        .result_type(arg_type.as_ref(), true)
-        .map_err(|e| SqlError::from(e).or_at(at))?;
-    let call = AggregateCall {
+    let data_type = match function {
+        OverFunction::RowNumber => DataType::not_null(TypeKind::BigInt),
+        // The first rows have none before them.
+        OverFunction::Lag { .. } => arg_type
+            .clone()
+            .unwrap_or_else(DataType::bigint)
+            .with_nullable(true),
+        OverFunction::Aggregate(function) => function
+            .result_type(arg_type.as_ref(), true)
+            .map_err(|e| SqlError::from(e).or_at(at))?,
+    };
+    Ok(windows.result(OverCall {
         function,
         arg: arg.map(|arg| windows.arg(arg)),
         arg_type,
-        distinct: false,
-        parameters: Parameters::default(),
-        filter: None,
         data_type,
+    }))
+}
+
+/// The arguments of LAG: how many rows back, and of what.
+fn lag(args: &[FunctionArg], scope: &Scope, at: Span) -> Result<(u64, Expr)> {
+    let ast = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(ast)) => Ok(ast.clone()),
+        _ => Err(SqlError::new("LAG takes a value, and how many rows back", at)),
     };
-    Ok(windows.result(OverCall { name, call }))
+    let (value, offset) = match args {
+        [value] => (ast(value)?, 1),
+        [value, offset] => match ast(offset)? {
+            Ast::Value(number) => match &number.value {
+                Value::Number(text, false) if text.parse::<u64>().is_ok() => {
+                    (ast(value)?, text.parse().unwrap_or(1))
+                }
+                _ => {
+                    return Err(SqlError::new(
+                        "LAG takes how many rows back as a number",
+                        number.span,
+                    ));
+                }
+            },
+            other => return Err(SqlError::unsupported("LAG by an expression", other.span())),
+        },
+        [_, _, default] => {
+            return Err(SqlError::unsupported("a default in LAG", ast(default)?.span())
+                .with_hint("write COALESCE around it, where its values are never NULL"));
+        }
+        _ => return Err(SqlError::new("LAG takes a value, and how many rows back", at)),
+    };
+    Ok((offset, expr::bind(&value, scope)?))
 }
 
 fn window(spec: &WindowSpec, windows: &Windows, scope: &Scope, function: &str, at: Span) -> Result<Window> {
@@ -314,6 +356,9 @@ fn window(spec: &WindowSpec, windows: &Windows, scope: &Scope, function: &str, a
         .map(|by| order(by, scope))
         .collect::<Result<Vec<_>>>()?;
     let own = match window_frame {
+        Some(_) if matches!(function, ROW_NUMBER | "LAG") => {
+            return Err(SqlError::new(format!("{function} takes no ROWS or RANGE"), at));
+        }
         Some(frame) => Some(self::frame(frame, at)?),
         None => None,
     };

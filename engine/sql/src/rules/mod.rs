@@ -20,22 +20,26 @@ mod merge_calcs;
 mod prune_columns;
 mod rank;
 mod remove_identities;
+mod state_ttl;
 
 pub(crate) use changelog::rank_strategy;
 pub(crate) use expressions::all_of;
 pub(crate) use interval::bounds as interval_bounds;
+use std::time::Duration;
+
 use millrace_core::Result;
 use millrace_expr::RowType;
 
 use crate::plan::{InsertPlan, Rel};
 
 /// Optimizes the statements of one job together.
-pub(crate) fn optimize(mut inserts: Vec<InsertPlan>) -> Result<Vec<InsertPlan>> {
+pub(crate) fn optimize(mut inserts: Vec<InsertPlan>, state_ttl: Duration) -> Result<Vec<InsertPlan>> {
     let queries = inserts
         .iter_mut()
         .map(|i| std::mem::replace(&mut i.query, Rel::empty(RowType::default())))
         .collect();
     for (insert, query) in inserts.iter_mut().zip(all(queries)?) {
+        state_ttl::check(&query, state_ttl)?;
         (insert.query, insert.materializer) = changelog::for_sink(query, insert)?;
     }
     Ok(inserts)

@@ -171,20 +171,14 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
             if !calls.is_empty() {
                 used.extend(&over.partition);
                 used.extend(over.order.iter().map(|key| key.column));
-                used.extend(calls.iter().flat_map(|call| call.call.columns()));
+                used.extend(calls.iter().filter_map(|call| call.arg));
             }
             let position = |i: usize| used.range(..i).count();
             let over = Over {
                 partition: over.partition.iter().map(|i| position(*i)).collect(),
                 order: at(&over.order, &position),
                 frame: over.frame,
-                calls: calls
-                    .into_iter()
-                    .map(|call| OverCall {
-                        call: call.call.remapped(&position),
-                        ..call
-                    })
-                    .collect(),
+                calls: calls.into_iter().map(|call| call.remapped(&position)).collect(),
             };
             let input = prune(rel.inputs.remove(0), &used);
             let over = match over.calls.is_empty() {

@@ -2,13 +2,11 @@
 //! ... ORDER BY ...) AS rn FROM t) WHERE rn <= 3`. The number is handed on only where it is read.
 
 use millrace_core::{Error, Result};
-use millrace_dataflow::Frame;
+use millrace_dataflow::{Frame, OverFunction};
 use millrace_expr::{DataType, Expr, Scalar, TypeKind};
 
 use super::expressions::{add_columns, all_of, conjuncts};
 use crate::plan::{Op, Over, Rank, Rel};
-
-const ROW_NUMBER: &str = "ROW_NUMBER";
 
 pub(super) fn apply(rel: Rel) -> Result<Rel> {
     let mut rel = top_n(rel)?;
@@ -54,7 +52,7 @@ fn top_n(rel: Rel) -> Result<Rel> {
     let [only] = over.calls.as_slice() else {
         return Ok(rel);
     };
-    if only.name != ROW_NUMBER || over.frame != Frame::Rows(None) || only.call.filter.is_some() {
+    if only.function != OverFunction::RowNumber || over.frame != Frame::Rows(None) {
         return Ok(rel);
     }
     let mut range = Range { start: 1, end: None };

@@ -1,9 +1,11 @@
 //! OVER: each row with the results of functions over the rows up to it.
 //!
 //! Layout: `running` by arrival from the first row on, a batch at a time; `windowed` all others,
-//! row by row in `steps` that are computed together; `accumulators` what is kept of each key.
+//! row by row in `steps` that are computed together; `accumulators` what is kept of each key,
+//! `lag` the values before each row.
 
 mod accumulators;
+mod lag;
 mod running;
 mod steps;
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use millrace_dataflow::OverCall;
-use millrace_expr::aggregate::{AggregateCall, AggregateFunction, Parameters};
+use millrace_dataflow::{OverCall, OverFunction};
+use millrace_expr::aggregate::AggregateFunction;
 use millrace_expr::{DataType, TypeKind};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -19,16 +19,10 @@ fn call(function: AggregateFunction) -> OverCall {
         _ => DataType::bigint(),
     };
     OverCall {
-        name: function.name().to_owned(),
-        call: AggregateCall {
-            function,
-            arg: Some(2),
-            arg_type: Some(DataType::bigint()),
-            filter: None,
-            distinct: false,
-            parameters: Parameters::default(),
-            data_type,
-        },
+        function: OverFunction::Aggregate(function),
+        arg: Some(2),
+        arg_type: Some(DataType::bigint()),
+        data_type,
     }
 }
 

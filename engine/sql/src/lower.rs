@@ -71,6 +71,7 @@ impl Lowering {
                 vec![input],
                 row.clone(),
             );
+            self.graph.nodes[input].changelog = query.changelog;
         }
         let key: Vec<usize> = sink
             .table

@@ -117,6 +117,13 @@ fn count(rows: &[String], row: &String) -> usize {
 /// Nobody promises the order of a map's entries: here they are sorted, those of `{...}` within others
 /// before them.
 fn with_sorted_maps(row: &str) -> String {
+    // A record's members are columns, and stay where they are.
+    if let Some((kind, members)) = row.split_once('{')
+        && kind.len() == 2
+        && let Some(members) = members.strip_suffix('}')
+    {
+        return format!("{kind}{{{}}}", with_sorted_maps(members));
+    }
     let mut open: Vec<Vec<String>> = Vec::new();
     let mut text = String::new();
     for c in row.chars() {

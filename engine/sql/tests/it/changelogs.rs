@@ -64,7 +64,7 @@ fn filters_go_into_the_normalization_and_those_of_the_key_below_it() {
         explained(&tables, "INSERT INTO s SELECT * FROM t WHERE c > 5 AND a > 2"),
         [
             "Sink(table=[s], fields=[a, b, c], changelogMode=[NONE])",
-            "+- ChangelogNormalize(key=[a], condition=[(c > 5:BIGINT)], changelogMode=[I,UA,D])",
+            "+- ChangelogNormalize(key=[a], condition=[(c > CAST(5 AS BIGINT))], changelogMode=[I,UA,D])",
             "   +- Exchange(distribution=[hash[a]], changelogMode=[I,UA,D])",
             "      +- Calc(select=[a, b, c], where=[(a > 2)], changelogMode=[I,UA,D])",
             "         +- TableSourceScan(table=[[t]], fields=[a, b, c], changelogMode=[I,UA,D])",
@@ -95,7 +95,7 @@ fn updates_lose_what_was_before_where_the_key_tells_enough() {
         explained(&tables, "INSERT INTO s SELECT * FROM t WHERE c > 5"),
         [
             "Sink(table=[s], fields=[a, b, c], changelogMode=[NONE])",
-            "+- Calc(select=[a, b, c], where=[(c > 5:BIGINT)], changelogMode=[I,UB,UA,D])",
+            "+- Calc(select=[a, b, c], where=[(c > CAST(5 AS BIGINT))], changelogMode=[I,UB,UA,D])",
             "   +- TableSourceScan(table=[[t]], fields=[a, b, c], changelogMode=[I,UB,UA,D])",
         ]
     );

@@ -41,6 +41,8 @@ const FLINK_CONNECTORS: &[&str] = &[
     "socket",
 ];
 const FLINK_FORMATS: &[&str] = &[
+    "avro",
+    "avro-confluent",
     "debezium-avro-confluent",
     "canal-json",
     "maxwell-json",

@@ -237,6 +237,7 @@ const READ: &[&str] = &[
     "table.exec.sink.not-null-enforcer",
     "table.exec.source.idle-timeout",
     "millrace.batch.max-rows",
+    "millrace.source.parallelism",
     "millrace.channel.max-bytes",
 ];
 

@@ -266,7 +266,7 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
                     let call = match &states {
                         None => format_call(call, input, aggregate.retracts),
                         Some(states) => {
-                            let retract = if aggregate.retracts { "_RETRACT" } else { "" };
+                            let retract = retract(call, aggregate.retracts);
                             format!("{}{retract}({})", call.function.name(), states[i])
                         }
                     };
@@ -289,10 +289,6 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
             }
             let states = state_names(aggregate, &node.output);
             for (call, state) in aggregate.calls.iter().zip(states) {
-                let state = match state.contains(", ") {
-                    true => format!("({state})"),
-                    false => state,
-                };
                 select.push(format!(
                     "{} AS {state}",
                     format_call(call, input, aggregate.retracts)
@@ -398,7 +394,10 @@ fn state_names(aggregate: &GroupAggregate, row: &RowType) -> Vec<String> {
         .map(|call| {
             let columns: Vec<usize> = (at..at + fields(call)).collect();
             at += columns.len();
-            column_names(row, &columns)
+            match columns.len() {
+                1 => column_names(row, &columns),
+                _ => format!("({})", column_names(row, &columns)),
+            }
         })
         .collect()
 }
@@ -461,8 +460,15 @@ fn format_call(call: &AggregateCall, input: &RowType, retracts: bool) -> String 
         JsonArrayAgg | JsonObjectAgg => "_NULL_ON_NULL",
         _ => "",
     };
-    let retract = if retracts { "_RETRACT" } else { "" };
+    let retract = retract(call, retracts);
     format!("{}{nulls}{retract}({arg}){filter}", call.function.name())
+}
+
+fn retract(call: &AggregateCall, retracts: bool) -> &'static str {
+    match retracts && !call.ignores_retractions {
+        true => "_RETRACT",
+        false => "",
+    }
 }
 
 fn column_name(input: &RowType, index: usize) -> String {

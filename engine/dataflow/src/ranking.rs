@@ -156,6 +156,7 @@ impl OverCall {
             arg: self.arg,
             arg_type: self.arg_type.clone(),
             distinct: false,
+            ignores_retractions: false,
             filter: None,
             parameters: Parameters::default(),
             data_type: self.data_type.clone(),

@@ -52,6 +52,9 @@ pub struct AggregateCall {
     pub filter: Option<usize>,
     #[serde(default)]
     pub parameters: Parameters,
+    /// Of values that only get better, MAX and MIN need not look at those that are taken back.
+    #[serde(default)]
+    pub ignores_retractions: bool,
     pub data_type: DataType,
 }
 
@@ -185,7 +188,8 @@ impl AggregateCall {
         use AggregateFunction::*;
         match self.function {
             Count | Sum | Sum0 | Avg | SingleValue => false,
-            Min | Max | FirstValue | LastValue => retracts,
+            Min | Max => retracts && !self.ignores_retractions,
+            FirstValue | LastValue => retracts,
             ListAgg | ArrayAgg | Collect | JsonArrayAgg | JsonObjectAgg => true,
         }
     }
@@ -194,6 +198,7 @@ impl AggregateCall {
     /// of its view of the maps, which no other call has.
     pub fn accumulator(&self, retracts: bool, number: usize) -> Result<Box<dyn Accumulator>> {
         use AggregateFunction::*;
+        let retracts = retracts && !self.ignores_retractions;
         let view = view(number);
         let arg = match (&self.arg_type, self.function) {
             (_, Count) => return Ok(Box::new(count::Count::default())),

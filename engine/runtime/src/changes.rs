@@ -9,7 +9,7 @@ use millrace_connector_api::ChangeBatch;
 use millrace_core::row::{RowCodec, Rows};
 use millrace_core::{Result, RowKind};
 
-use crate::element::Element;
+use crate::element::{Batch, Element};
 use crate::operators::kernel;
 
 /// Encodes and decodes whole rows of a schema.
@@ -43,13 +43,22 @@ pub struct Changes {
     rows: Rows,
     /// A last column of row numbers, where there is one.
     numbers: Vec<i64>,
+    /// The watermark before each.
+    watermarks: Vec<i64>,
+    watermark: Option<i64>,
 }
 
 impl Changes {
+    /// What follows is sent for a row of a batch, and so with the watermark before it.
+    pub fn caused_by(&mut self, watermarks: Option<&[i64]>, row: usize) {
+        self.watermark = watermarks.map(|watermarks| watermarks[row]);
+    }
+
     pub fn push(&mut self, kind: RowKind, row: &[u8]) {
         self.kinds.push(kind as u8);
         self.rows.data.extend_from_slice(row);
         self.rows.ends.push(self.rows.data.len());
+        self.watermarks.push(self.watermark.unwrap_or(i64::MIN));
     }
 
     pub fn push_numbered(&mut self, kind: RowKind, row: &[u8], number: u64) {
@@ -70,13 +79,19 @@ impl Changes {
         self.rows.clear();
         let kinds = std::mem::take(&mut self.kinds);
         let rows = RecordBatch::try_new(schema.clone(), columns).map_err(kernel)?;
-        out.push(Element::Batch(
-            ChangeBatch {
-                rows,
-                kinds: kinds_of(kinds),
-            }
-            .into(),
-        ));
+        self.watermark = None;
+        let watermarks = std::mem::take(&mut self.watermarks);
+        let change = ChangeBatch {
+            rows,
+            kinds: kinds_of(kinds),
+        };
+        out.push(Element::Batch(Batch {
+            watermarks: watermarks
+                .iter()
+                .any(|w| *w > i64::MIN)
+                .then(|| watermarks.into()),
+            ..change.into()
+        }));
         Ok(())
     }
 }

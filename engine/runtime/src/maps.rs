@@ -2,13 +2,14 @@
 
 use millrace_core::Result;
 use millrace_expr::aggregate::Maps;
+use millrace_expr::aggregate::maps::Visit;
 use millrace_state::keyed::MapsOf;
 
 pub struct StateMaps<'a>(pub MapsOf<'a>);
 
 impl Maps for StateMaps<'_> {
-    fn prefetch(&mut self, wanted: &mut dyn Iterator<Item = (u32, &[u8])>) -> Result<()> {
-        self.0.prefetch(wanted)
+    fn prefetch(&mut self, prefix: &[u8], wanted: &mut dyn Iterator<Item = (u32, &[u8])>) -> Result<()> {
+        self.0.prefetch(prefix, wanted)
     }
 
     fn get(&mut self, slot: u32, entry: &[u8]) -> Result<Option<&[u8]>> {
@@ -31,12 +32,7 @@ impl Maps for StateMaps<'_> {
         self.0.last(slot, prefix)
     }
 
-    fn each(
-        &mut self,
-        slot: u32,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    fn each(&mut self, slot: u32, prefix: &[u8], visit: Visit<'_>) -> Result<()> {
         self.0.each(slot, prefix, visit)
     }
 

@@ -3,7 +3,7 @@
 use millrace_core::options::{AGG_PHASE_STRATEGY, MINI_BATCH_ENABLED, MINI_BATCH_LATENCY, MINI_BATCH_SIZE};
 use millrace_core::{Configuration, Error, Result};
 use millrace_dataflow::{GroupAggregate, MiniBatch};
-use millrace_expr::aggregate::Calls;
+use millrace_expr::aggregate::{AggregateCall, AggregateFunction};
 use millrace_expr::{DataType, Field, TypeKind};
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,15 +51,29 @@ impl Aggregation {
         if !plan.calls.iter().all(|call| call.merges(plan.retracts)) {
             return None;
         }
-        let calls = Calls::new(&plan.calls, plan.retracts).ok()?;
         let count = Field::new("count1", DataType::not_null(TypeKind::BigInt));
-        let all = plan.retracts.then_some(count).into_iter().chain(calls.fields());
-        let numbered = all.enumerate();
-        Some(
-            numbered
-                .map(|(i, field)| Field::new(format!("{}${i}", field.name), field.data_type))
-                .collect(),
-        )
+        let mut fields: Vec<Field> = plan.retracts.then_some(count).into_iter().collect();
+        for call in &plan.calls {
+            let state = call.accumulator(plan.retracts, 0).ok()?.fields();
+            fields.extend(state.into_iter().map(|field| Field {
+                name: shown(call, &field.name).to_owned(),
+                ..field
+            }));
+        }
+        for (i, field) in fields.iter_mut().enumerate() {
+            field.name.push_str(&format!("${i}"));
+        }
+        Some(fields)
+    }
+}
+
+/// What Flink calls a part of a state.
+fn shown<'a>(call: &AggregateCall, field: &'a str) -> &'a str {
+    match (call.function, call.arg) {
+        (AggregateFunction::Count, None) => "count1",
+        (AggregateFunction::Min, _) => "min",
+        (AggregateFunction::Max, _) => "max",
+        _ => field,
     }
 }
 

@@ -233,7 +233,7 @@ impl Lowering {
                 let input = self.rel(&rel.inputs[0], owner);
                 let plan = GroupAggregate {
                     keys: keys.clone(),
-                    calls: calls.clone(),
+                    calls: crate::monotonicity::without_retractions(&rel.inputs[0], keys, calls),
                     retracts: !rel.inputs[0].changelog.is_inserts(),
                     mini_batch: self.aggregation.mini_batch,
                 };

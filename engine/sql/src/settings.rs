@@ -36,6 +36,11 @@ const FIXED: &[(&str, &[&str], &str)] = &[
         "another way to write rowtime",
     ),
     (
+        "table.optimizer.non-deterministic-update.strategy",
+        &["IGNORE"],
+        "a search for updates that depend on chance or on the clock",
+    ),
+    (
         "table.column-expansion-strategy",
         &[""],
         "columns that SELECT * leaves out",

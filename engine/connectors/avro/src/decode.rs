@@ -234,7 +234,9 @@ fn whole(number: i64, column: &mut Column) -> Result<()> {
         // As Java's `byteValue` and `shortValue`.
         Values::TinyInt(values) => values.push(number as i8),
         Values::SmallInt(values) => values.push(number as i16),
-        Values::Int(values) | Values::Date(values) | Values::Time(values) => values.push(number as i32),
+        Values::Int(values) | Values::Date(values) => values.push(number as i32),
+        Values::Time(values) if (0..86_400_000).contains(&number) => values.push(number as i32),
+        Values::Time(_) => return Err(format!("{number} ms is no time of a day")),
         Values::BigInt(values) => values.push(number),
         Values::Timestamp(stamps) => stamps.values.push(number),
         Values::Float(values) => values.push(number as f32),
@@ -253,6 +255,7 @@ fn text(bytes: &[u8], column: &mut Column) -> Result<()> {
             Err(_) => values.push(String::from_utf8_lossy(bytes).as_bytes()),
         },
         Values::Bytes(values) => values.push(bytes),
+        Values::Decimal(_) if bytes.is_empty() => return Err("a decimal has no bytes".to_owned()),
         Values::Decimal(decimals) => match decimal(bytes, decimals.precision) {
             Some(unscaled) => decimals.values.push(unscaled),
             // As in Flink a decimal that is too large for its type is null.

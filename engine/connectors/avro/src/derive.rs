@@ -53,16 +53,18 @@ fn any(data_type: &DataType, name: &str, legacy: Legacy) -> Result<Value> {
     })
 }
 
+fn micros(data_type: &DataType) -> Error {
+    Error::unsupported(format!("{data_type} in the avro format"))
+        .with_detail("Flink 2.1 writes and reads milliseconds there, under a schema that says microseconds")
+        .with_hint("declare it with precision 3, or as BIGINT")
+}
+
 fn not_null(data_type: &DataType, name: &str, legacy: Legacy) -> Result<Value> {
     let precision = |what: &str, given: u8, most: u8| {
         Error::user(format!(
             "Avro does not support {what} with precision {given}: it only supports precision up to {most}"
         ))
-        .with_hint(match legacy.0 && most == 3 && what != "TIME" {
-            true => "declare it with precision 3; 'avro.timestamp_mapping.legacy' = 'false' takes up to 6"
-                .to_owned(),
-            false => format!("declare it with precision {most}"),
-        })
+        .with_hint("declare it with precision 3")
     };
     let logical = |of: &str, logical: &str| json!({ "type": of, "logicalType": logical });
     Ok(match &data_type.kind {
@@ -81,7 +83,7 @@ fn not_null(data_type: &DataType, name: &str, legacy: Legacy) -> Result<Value> {
             (Legacy(true), 0..=3) => logical("long", "timestamp-millis"),
             (Legacy(true), p) => return Err(precision("TIMESTAMP", p, 3)),
             (Legacy(false), 0..=3) => logical("long", "local-timestamp-millis"),
-            (Legacy(false), 4..=6) => logical("long", "local-timestamp-micros"),
+            (Legacy(false), 4..=6) => return Err(micros(data_type)),
             (Legacy(false), p) => return Err(precision("TIMESTAMP", p, 6)),
         },
         TypeKind::TimestampLtz(p) => {
@@ -92,7 +94,7 @@ fn not_null(data_type: &DataType, name: &str, legacy: Legacy) -> Result<Value> {
                 ));
                 }
                 (Legacy(false), 0..=3) => logical("long", "timestamp-millis"),
-                (Legacy(false), 4..=6) => logical("long", "timestamp-micros"),
+                (Legacy(false), 4..=6) => return Err(micros(data_type)),
                 (Legacy(false), p) => return Err(precision("TIMESTAMP_LTZ", p, 6)),
             }
         }
@@ -103,7 +105,9 @@ fn not_null(data_type: &DataType, name: &str, legacy: Legacy) -> Result<Value> {
         TypeKind::Map(key, value) if key.is_string() => {
             json!({ "type": "map", "values": any(value, name, legacy)? })
         }
-        TypeKind::Multiset(element) if element.is_string() => json!({ "type": "map", "values": "int" }),
+        TypeKind::Multiset(element) if element.is_string() => {
+            json!({ "type": "map", "values": ["null", "int"] })
+        }
         TypeKind::Map(..) | TypeKind::Multiset(_) => {
             return Err(Error::user("the avro format takes only strings as keys of a map"));
         }

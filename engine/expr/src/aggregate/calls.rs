@@ -35,6 +35,7 @@ struct Call {
     filter: Option<usize>,
     /// Which of `distincts`, and which of its calls.
     distinct: Option<(usize, usize)>,
+    ignores_retractions: bool,
     accumulator: Box<dyn Accumulator>,
 }
 
@@ -80,6 +81,7 @@ impl Calls {
                 arg: call.arg,
                 filter: call.filter,
                 distinct,
+                ignores_retractions: call.ignores_retractions,
                 accumulator: call.accumulator(retracts, number)?,
             });
         }
@@ -229,9 +231,21 @@ impl Calls {
                 }
                 (None, None) => None,
             };
+            let mut pass = pass;
+            let ignored = rows.retract.filter(|_| each.ignores_retractions);
+            if let Some(retract) = ignored {
+                let counts = pass.as_deref().or(rows.pass);
+                let forward = retract.iter().enumerate();
+                pass = Some(
+                    forward
+                        .map(|(row, back)| !back && counts.is_none_or(|c| c[row]))
+                        .collect(),
+                );
+            }
             let input = Input {
                 arg: each.arg.map(column).transpose()?,
                 pass: pass.as_deref().or(rows.pass),
+                retract: rows.retract.filter(|_| ignored.is_none()),
                 ..base
             };
             call(each.accumulator.as_mut(), &input, maps)?;

@@ -69,6 +69,10 @@ macro_rules! no_columns {
             Ok(Vec::new())
         }
 
+        fn is_long(&self) -> bool {
+            true
+        }
+
         fn view(&self) -> Option<View> {
             Some(self.view)
         }

@@ -48,11 +48,11 @@ impl Distinct {
         let counts = |row: usize| {
             input.pass.is_none_or(|pass| pass[row]) && (0..self.calls).any(|call| passes(call, row))
         };
-        let entries: Vec<(u32, Vec<u8>)> = (0..rows)
-            .filter(|row| counts(*row))
-            .map(|row| (input.slots[row], [&self.view, self.values.get(row)].concat()))
-            .collect();
-        maps.prefetch(&mut entries.iter().map(|(slot, entry)| (*slot, entry.as_slice())))?;
+        let wanted = (0..rows).filter(|row| counts(*row));
+        maps.prefetch(
+            &self.view,
+            &mut wanted.map(|row| (input.slots[row], self.values.get(row))),
+        )?;
         let mut out = vec![vec![false; rows]; self.calls];
         let mut known = Vec::new();
         for row in 0..rows {

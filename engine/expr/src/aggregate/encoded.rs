@@ -45,6 +45,11 @@ pub(super) trait Encoded: Send {
         false
     }
 
+    /// Whether a result is put together of much, so that it is better not done twice.
+    fn is_long(&self) -> bool {
+        false
+    }
+
     /// The view that is its own, if it has one.
     fn view(&self) -> Option<View> {
         None
@@ -97,11 +102,11 @@ impl<E: Encoded> OverBytes<E> {
         let nulls = arg.nulls().filter(|_| !self.function.takes_nulls());
         let counts = |row: usize| takes(input.pass, nulls, row);
         if let Some(prefix) = self.function.looks_up(input.retract.is_some()) {
-            let entries: Vec<(u32, Vec<u8>)> = (0..input.slots.len())
-                .filter(|row| counts(*row))
-                .map(|row| (input.slots[row], [&prefix, self.values.get(row)].concat()))
-                .collect();
-            maps.prefetch(&mut entries.iter().map(|(slot, entry)| (*slot, entry.as_slice())))?;
+            let wanted = (0..input.slots.len()).filter(|row| counts(*row));
+            maps.prefetch(
+                &prefix,
+                &mut wanted.map(|row| (input.slots[row], self.values.get(row))),
+            )?;
         }
         for (row, slot) in input.slots.iter().enumerate() {
             if input.first.is_some_and(|first| first[row]) {
@@ -175,15 +180,16 @@ impl<E: Encoded> Accumulator for OverBytes<E> {
 
     fn trace(&mut self, input: &Input<'_>, maps: &mut dyn Maps) -> Result<Trace> {
         let (mut before, mut after) = (Rows::default(), Rows::default());
-        // A result may be long: what a row's group had is what the group's last row has left.
+        // What a row's group had is what the group's row before has left.
         let mut latest: HashMap<u32, usize> = HashMap::new();
         let first = |row: usize| input.first.is_some_and(|first| first[row]);
         self.rows(input, maps, |function, slot, is_after, maps| {
             let row = after.len();
             match is_after {
                 false => {
-                    match latest.get(&slot) {
-                        Some(known) if !first(row) => before.data.extend_from_slice(after.get(*known)),
+                    let known = latest.get(&slot).filter(|_| function.is_long() && !first(row));
+                    match known {
+                        Some(known) => before.data.extend_from_slice(after.get(*known)),
                         _ => function.result(slot, maps, &mut before.data)?,
                     }
                     before.ends.push(before.data.len());
@@ -191,7 +197,9 @@ impl<E: Encoded> Accumulator for OverBytes<E> {
                 true => {
                     function.result(slot, maps, &mut after.data)?;
                     after.ends.push(after.data.len());
-                    latest.insert(slot, row);
+                    if function.is_long() {
+                        latest.insert(slot, row);
+                    }
                 }
             }
             Ok(())

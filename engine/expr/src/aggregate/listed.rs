@@ -188,6 +188,10 @@ impl Encoded for Joined {
         Ok(vec![self.list.store(slots)])
     }
 
+    fn is_long(&self) -> bool {
+        true
+    }
+
     fn takes_nulls(&self) -> bool {
         match self.form {
             Form::Text { .. } => false,

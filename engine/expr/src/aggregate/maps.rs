@@ -6,10 +6,14 @@ use std::ops::Bound;
 
 use millrace_core::Result;
 
+/// What is called with entries and their values.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
 /// Sorted maps of bytes, one for each slot.
 pub trait Maps {
-    /// Says which entries will be looked at, so that they are read at once; changes nothing else.
-    fn prefetch(&mut self, wanted: &mut dyn Iterator<Item = (u32, &[u8])>) -> Result<()>;
+    /// Says which entries will be looked at, so that they are read at once; changes nothing else. They are
+    /// `prefix` and the bytes given with each slot.
+    fn prefetch(&mut self, prefix: &[u8], wanted: &mut dyn Iterator<Item = (u32, &[u8])>) -> Result<()>;
 
     fn get(&mut self, slot: u32, entry: &[u8]) -> Result<Option<&[u8]>>;
 
@@ -24,12 +28,7 @@ pub trait Maps {
     fn last(&mut self, slot: u32, prefix: &[u8]) -> Result<Option<Vec<u8>>>;
 
     /// Calls with each entry that begins with `prefix`, ascending, and its value.
-    fn each(
-        &mut self,
-        slot: u32,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<()>;
+    fn each(&mut self, slot: u32, prefix: &[u8], visit: Visit<'_>) -> Result<()>;
 
     /// Removes what begins with `prefix`.
     fn clear(&mut self, slot: u32, prefix: &[u8]) -> Result<()>;
@@ -86,7 +85,7 @@ impl HeapMaps {
 }
 
 impl Maps for HeapMaps {
-    fn prefetch(&mut self, _: &mut dyn Iterator<Item = (u32, &[u8])>) -> Result<()> {
+    fn prefetch(&mut self, _: &[u8], _: &mut dyn Iterator<Item = (u32, &[u8])>) -> Result<()> {
         Ok(())
     }
 
@@ -110,12 +109,7 @@ impl Maps for HeapMaps {
         Ok(self.under(slot, prefix).next_back().map(|(key, _)| key.to_vec()))
     }
 
-    fn each(
-        &mut self,
-        slot: u32,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    fn each(&mut self, slot: u32, prefix: &[u8], visit: Visit<'_>) -> Result<()> {
         self.under(slot, prefix)
             .try_for_each(|(key, value)| visit(key, value))
     }

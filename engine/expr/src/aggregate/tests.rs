@@ -22,6 +22,7 @@ fn call(function: AggregateFunction, arg: Option<DataType>) -> AggregateCall {
         distinct: false,
         filter: None,
         parameters: Parameters::default(),
+        ignores_retractions: false,
     }
 }
 
@@ -191,6 +192,7 @@ fn all_calls() -> Vec<AggregateCall> {
                     separator: Some("; ".to_owned()),
                     ignore_nulls: *function == AggregateFunction::JsonArrayAgg,
                 },
+                ignores_retractions: false,
             });
         }
     }

@@ -163,14 +163,16 @@ impl Operator for Deduplicate {
         };
         for (row, slot) in slots.into_iter().enumerate() {
             let encoded = bytes.get(row);
+            if let (Some(_), false, Some(watermarks)) = (&times, self.kept.keep_last, &batch.watermarks) {
+                // What becomes known with the watermark comes before it.
+                self.advance(watermarks[row])?;
+            }
+            self.changes.caused_by(batch.watermarks.as_deref(), row);
             match (&times, self.kept.keep_last) {
                 (None, false) => self.first_by_arrival(slot, encoded),
                 (None, true) => self.last_by_arrival(slot, encoded),
                 (Some(times), true) => self.last_by_time(slot, times[row], encoded)?,
                 (Some(times), false) => {
-                    if let Some(watermarks) = &batch.watermarks {
-                        self.advance(watermarks[row])?;
-                    }
                     self.first_by_time(slot, row, groups[row], times[row], encoded)?;
                 }
             }

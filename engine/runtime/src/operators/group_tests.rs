@@ -68,6 +68,7 @@ fn calls() -> Vec<AggregateCall> {
                 distinct,
                 filter: filtered.then_some(3),
                 parameters: Parameters::default(),
+                ignores_retractions: false,
             });
         }
     }
@@ -277,7 +278,7 @@ fn table(changes: &[(RowKind, String, String)]) -> BTreeMap<String, String> {
 #[test]
 fn the_changelog_is_the_same_whatever_memory_batches_and_restores() {
     let calls = calls();
-    for seed in 0..24 {
+    for seed in 0..12 {
         let mut random = StdRng::seed_from_u64(seed);
         let retracts = seed % 2 == 0;
         let all = rows(&mut random, retracts);
@@ -304,7 +305,7 @@ fn mini_batches_leave_the_same_table() {
         rows: 10,
         latency_millis: 3_600_000,
     };
-    for seed in 0..24 {
+    for seed in 0..12 {
         let mut random = StdRng::seed_from_u64(seed);
         let retracts = seed % 2 == 0;
         let all = rows(&mut random, retracts);

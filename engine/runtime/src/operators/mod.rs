@@ -2,6 +2,8 @@
 
 pub mod bundle;
 pub mod bundled_group_aggregate;
+#[cfg(test)]
+mod by_key_tests;
 pub mod calc;
 pub mod changelog_normalize;
 pub mod constraint;

@@ -155,9 +155,21 @@ impl Grouping {
 
     /// The aggregation over FROM's rows.
     pub fn build(self, input: Rel, condition: Option<Expr>) -> Rel {
-        let Found { args, calls } = self.found.into_inner();
+        let Found { args, calls } = self.found.take();
         let of_keys = self.by.keys.len();
-        let exprs: Vec<Expr> = self.by.keys.iter().cloned().chain(args).collect();
+        let expanded = self.by.is_expanded();
+        let mut exprs = self.by.keys.clone();
+        // A key is an argument too, but not where it is null for some of the sets.
+        let places: Vec<usize> = args
+            .into_iter()
+            .map(|arg| match self.place(&arg).filter(|_| !expanded) {
+                Some(key) => key,
+                None => {
+                    exprs.push(arg);
+                    exprs.len() - 1
+                }
+            })
+            .collect();
         let names = exprs
             .iter()
             .enumerate()
@@ -168,7 +180,7 @@ impl Grouping {
             .collect();
         let mut input = Rel::calc(input, condition, exprs, names);
         let mut keys: Vec<usize> = (0..of_keys).collect();
-        if self.by.is_expanded() {
+        if expanded {
             let lacks = |set: &std::collections::BTreeSet<usize>| {
                 (0..of_keys).filter(|key| !set.contains(key)).collect()
             };
@@ -182,7 +194,7 @@ impl Grouping {
         }
         let calls: Vec<AggregateCall> = calls
             .into_iter()
-            .map(|call| call.remapped(&|column| of_keys + column))
+            .map(|call| call.remapped(&|column| places[column]))
             .collect();
         let names: Vec<String> = (0..calls.len()).map(|i| format!("EXPR${i}")).collect();
         match by_window(&input, &keys) {

@@ -207,6 +207,7 @@ fn call(
         distinct: written.distinct,
         filter: written.filter.clone().map(|filter| grouping.arg(filter)),
         parameters,
+        ignores_retractions: false,
         data_type,
     };
     call.distinct = call.is_distinct();

@@ -60,7 +60,7 @@ pub(super) fn for_sink(query: Rel, insert: &InsertPlan) -> Result<(Rel, Option<V
     check(&query)?;
     let kinds = query.changelog;
     if kinds.is_inserts() {
-        return Ok((query, None));
+        return Ok((demand(query, false), None));
     }
     let table = &insert.sink.table;
     let columns = |name: &String| table.columns.iter().position(|c| c.name == *name);

@@ -7,14 +7,42 @@ use crate::fixtures::{error, plan};
 
 #[test]
 fn distinct_and_grouping_sets_in_explain() {
-    assert_snapshot!(plan("EXPLAIN SELECT carrier, COUNT(DISTINCT delay), LISTAGG(DISTINCT origin, '; ') FILTER (WHERE delay > 1) FROM flights GROUP BY carrier"), @"");
-    assert_snapshot!(plan("EXPLAIN SELECT carrier, origin, COUNT(*), GROUPING_ID(carrier, origin) FROM flights GROUP BY ROLLUP (carrier, origin)"), @"");
-    assert_snapshot!(plan("EXPLAIN SELECT n, MAX(carrier) FROM (SELECT carrier, COUNT(*) AS n FROM flights GROUP BY carrier) GROUP BY n"), @"");
+    assert_snapshot!(plan("EXPLAIN SELECT carrier, COUNT(DISTINCT delay), LISTAGG(DISTINCT origin, '; ') FILTER (WHERE delay > 1) FROM flights GROUP BY carrier"), @r#"
+== Optimized Execution Plan ==
+GroupAggregate(groupBy=[carrier], select=[carrier, COUNT(DISTINCT delay) AS EXPR$0, LISTAGG(DISTINCT origin, '; ') FILTER $f3 AS EXPR$1])
++- Exchange(distribution=[hash[carrier]])
+   +- Calc(select=[carrier, delay, origin, (delay > 1) AS $f3])
+      +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, origin, delay], metadata=[]]], fields=[carrier, origin, delay])
+"#);
+    assert_snapshot!(plan("EXPLAIN SELECT carrier, origin, COUNT(*), GROUPING_ID(carrier, origin) FROM flights GROUP BY ROLLUP (carrier, origin)"), @r#"
+== Optimized Execution Plan ==
+Calc(select=[carrier, origin, EXPR$0 AS EXPR$2, CASE(($e = 0:BIGINT), 0:BIGINT, ($e = 1:BIGINT), 1:BIGINT, 3:BIGINT) AS EXPR$3])
++- GroupAggregate(groupBy=[carrier, origin, $e], select=[carrier, origin, $e, COUNT(*) AS EXPR$0])
+   +- Exchange(distribution=[hash[carrier, origin, $e]])
+      +- Expand(projects=[{carrier, origin, 0 AS $e}, {carrier, null AS origin, 1 AS $e}, {null AS carrier, null AS origin, 3 AS $e}])
+         +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, origin], metadata=[]]], fields=[carrier, origin])
+"#);
+    assert_snapshot!(plan("EXPLAIN SELECT n, MAX(carrier) FROM (SELECT carrier, COUNT(*) AS n FROM flights GROUP BY carrier) GROUP BY n"), @r#"
+== Optimized Execution Plan ==
+GroupAggregate(groupBy=[n], select=[n, MAX_RETRACT(carrier) AS EXPR$0])
++- Exchange(distribution=[hash[n]])
+   +- Calc(select=[EXPR$0 AS n, carrier])
+      +- GroupAggregate(groupBy=[carrier], select=[carrier, COUNT(*) AS EXPR$0])
+         +- Exchange(distribution=[hash[carrier]])
+            +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier], metadata=[]]], fields=[carrier])
+"#);
 }
 
 #[test]
 fn variances_are_sums_and_counts() {
-    assert_snapshot!(plan("EXPLAIN SELECT STDDEV_POP(delay), VAR_SAMP(delay) FROM flights"), @"");
+    assert_snapshot!(plan("EXPLAIN SELECT STDDEV_POP(delay), VAR_SAMP(delay) FROM flights"), @r#"
+== Optimized Execution Plan ==
+Calc(select=[CAST(POWER(CAST(((CAST(EXPR$0 AS BIGINT) - (CAST((EXPR$1 * EXPR$1) AS BIGINT) / EXPR$2)) / EXPR$2) AS DOUBLE), CAST(0.5 AS DOUBLE)) AS INT) AS EXPR$0, CAST(((CAST(EXPR$0 AS BIGINT) - (CAST((EXPR$1 * EXPR$1) AS BIGINT) / EXPR$2)) / CASE((EXPR$2 = CAST(1 AS BIGINT)), null:BIGINT, (EXPR$2 - CAST(1 AS BIGINT)))) AS INT) AS EXPR$1])
++- GroupAggregate(select=[SUM($f0) AS EXPR$0, SUM(delay) AS EXPR$1, COUNT(delay) AS EXPR$2])
+   +- Exchange(distribution=[single])
+      +- Calc(select=[(delay * delay) AS $f0, delay])
+         +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[delay], metadata=[]]], fields=[delay])
+"#);
 }
 
 const MINI_BATCH: &str = "SET 'table.exec.mini-batch.enabled' = 'true';
@@ -25,13 +53,39 @@ const MINI_BATCH: &str = "SET 'table.exec.mini-batch.enabled' = 'true';
 #[test]
 fn two_phases_where_states_can_be_added() {
     let query = "EXPLAIN SELECT carrier, COUNT(*), AVG(delay) FROM flights GROUP BY carrier;";
-    assert_snapshot!(plan(&format!("{MINI_BATCH}{query}")), @"");
+    assert_snapshot!(plan(&format!("{MINI_BATCH}{query}")), @r#"
+== Optimized Execution Plan ==
+GlobalGroupAggregate(groupBy=[carrier], select=[carrier, COUNT(count1$0) AS EXPR$0, AVG((sum$1, count$2)) AS EXPR$1])
++- Exchange(distribution=[hash[carrier]])
+   +- LocalGroupAggregate(groupBy=[carrier], select=[carrier, COUNT(*) AS count1$0, AVG(delay) AS (sum$1, count$2)])
+      +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, delay], metadata=[]]], fields=[carrier, delay])
+"#);
     let one = "SET 'table.optimizer.agg-phase-strategy' = 'ONE_PHASE';";
-    assert_snapshot!(plan(&format!("{MINI_BATCH}{one}{query}")), @"");
+    assert_snapshot!(plan(&format!("{MINI_BATCH}{one}{query}")), @r#"
+== Optimized Execution Plan ==
+GroupAggregate(groupBy=[carrier], select=[carrier, COUNT(*) AS EXPR$0, AVG(delay) AS EXPR$1])
++- Exchange(distribution=[hash[carrier]])
+   +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, delay], metadata=[]]], fields=[carrier, delay])
+"#);
     let distinct = "EXPLAIN SELECT carrier, COUNT(DISTINCT delay) FROM flights GROUP BY carrier;";
-    assert_snapshot!(plan(&format!("{MINI_BATCH}{distinct}")), @"");
+    assert_snapshot!(plan(&format!("{MINI_BATCH}{distinct}")), @r#"
+== Optimized Execution Plan ==
+GroupAggregate(groupBy=[carrier], select=[carrier, COUNT(DISTINCT delay) AS EXPR$0])
++- Exchange(distribution=[hash[carrier]])
+   +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, delay], metadata=[]]], fields=[carrier, delay])
+"#);
     let twice = "EXPLAIN SELECT n, SUM(n) FROM (SELECT carrier, COUNT(*) AS n FROM flights GROUP BY carrier) GROUP BY n;";
-    assert_snapshot!(plan(&format!("{MINI_BATCH}{twice}")), @"");
+    assert_snapshot!(plan(&format!("{MINI_BATCH}{twice}")), @r#"
+== Optimized Execution Plan ==
+GlobalGroupAggregate(groupBy=[n], select=[n, SUM_RETRACT((sum$1, count$2)) AS EXPR$0])
++- Exchange(distribution=[hash[n]])
+   +- LocalGroupAggregate(groupBy=[n], select=[n, COUNT_RETRACT(*) AS count1$0, SUM_RETRACT(n) AS (sum$1, count$2)])
+      +- Calc(select=[EXPR$0 AS n])
+         +- GlobalGroupAggregate(groupBy=[carrier], select=[carrier, COUNT(count1$0) AS EXPR$0])
+            +- Exchange(distribution=[hash[carrier]])
+               +- LocalGroupAggregate(groupBy=[carrier], select=[carrier, COUNT(*) AS count1$0])
+                  +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier], metadata=[]]], fields=[carrier])
+"#);
 }
 
 #[test]
@@ -85,7 +139,11 @@ const WRONG: &[(&str, &str)] = &[
         "SELECT carrier, GROUPING(delay) FROM flights GROUP BY carrier",
         "what GROUP BY names",
     ),
-    ("SELECT GROUPING(carrier)", "cannot stand here"),
+    ("SELECT GROUPING(carrier) FROM flights", "what GROUP BY names"),
+    (
+        "SELECT delay FROM flights WHERE GROUPING(carrier) = 0",
+        "cannot stand here",
+    ),
     (
         "SELECT carrier, GROUPING() FROM flights GROUP BY carrier",
         "needs an argument",
@@ -118,4 +176,39 @@ fn cubes_do_not_grow_without_end() {
         keys.join(", ")
     ));
     assert!(message.contains("too many grouping sets"), "{message}");
+}
+
+/// The calls of the outer of two aggregations.
+fn outer(select: &str, inner: &str) -> String {
+    let plan = plan(&format!(
+        "EXPLAIN SELECT carrier, {select} FROM ({inner}) GROUP BY carrier"
+    ));
+    let line = plan.lines().find(|line| line.contains("GroupAggregate"));
+    let (_, select) = line.unwrap().split_once("select=[carrier, ").unwrap();
+    select.split_once("])").unwrap().0.to_owned()
+}
+
+#[test]
+fn what_only_gets_better_is_not_kept() {
+    let inner = "SELECT carrier, origin, COUNT(*) AS n, MIN(delay) AS m, SUM(delay) AS s FROM flights GROUP BY carrier, origin";
+    assert_eq!(
+        outer("MAX(n), MIN(n), MIN(m), MAX(s)", inner),
+        "MAX(n) AS EXPR$0, MIN_RETRACT(n) AS EXPR$1, MIN(m) AS EXPR$2, MAX_RETRACT(s) AS EXPR$3"
+    );
+    // The MAX of what grows falls when its row counts no more.
+    assert_eq!(
+        outer("MAX(n) FILTER (WHERE s > 3)", inner),
+        "MAX_RETRACT(n) FILTER $f2 AS EXPR$0"
+    );
+    assert_eq!(
+        outer("MAX(n)", &format!("{inner} HAVING COUNT(*) > 2")),
+        "MAX(n) AS EXPR$0"
+    );
+    assert_eq!(
+        outer("MAX(n)", &format!("{inner} HAVING SUM(delay) > 2")),
+        "MAX_RETRACT(n) AS EXPR$0"
+    );
+    // Rows that go over to another group go without being replaced.
+    let moving = "SELECT MAX(carrier) AS carrier, origin, COUNT(*) AS n FROM flights GROUP BY origin";
+    assert_eq!(outer("MAX(n)", moving), "MAX_RETRACT(n) AS EXPR$0");
 }

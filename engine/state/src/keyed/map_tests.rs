@@ -223,7 +223,7 @@ impl Beside {
         // As an operator does it: known before, so that the store is asked once.
         let ahead: Vec<Vec<u8>> = slots.iter().map(|_| entry(random)).collect();
         let pairs = slots.iter().copied().zip(ahead.iter().map(Vec::as_slice));
-        self.table.maps().unwrap().prefetch(pairs).unwrap();
+        self.table.maps().unwrap().prefetch(&[], pairs).unwrap();
         let mut gone = Vec::new();
         for ((key, slot), ahead) in wanted.iter().zip(&slots).zip(ahead) {
             let (number, expected) = model.entry(*key).or_default();

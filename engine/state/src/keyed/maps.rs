@@ -142,15 +142,27 @@ impl MapsOf<'_> {
         &mut self.maps.maps[slot as usize]
     }
 
-    /// Brings entries of slots into memory, in one look at the store: of the slot and the entry of
-    /// the same position.
-    pub fn prefetch<'a>(&mut self, wanted: impl Iterator<Item = (u32, &'a [u8])>) -> Result<()> {
-        let mut missing: Vec<(u32, &[u8])> = wanted
-            .filter(|(slot, entry)| {
-                let map = &self.maps.maps[*slot as usize];
-                !map.complete && !map.entries.contains_key(*entry)
-            })
-            .collect();
+    /// Brings entries of slots into memory, in one look at the store: `prefix` and the bytes given with
+    /// each slot.
+    pub fn prefetch<'a>(
+        &mut self,
+        prefix: &[u8],
+        wanted: impl Iterator<Item = (u32, &'a [u8])>,
+    ) -> Result<()> {
+        let mut missing: Vec<(u32, Vec<u8>)> = Vec::new();
+        let mut key = Vec::new();
+        for (slot, rest) in wanted {
+            let map = &self.maps.maps[slot as usize];
+            if map.complete {
+                continue;
+            }
+            key.clear();
+            key.extend_from_slice(prefix);
+            key.extend_from_slice(rest);
+            if !map.entries.contains_key(key.as_slice()) {
+                missing.push((slot, key.clone()));
+            }
+        }
         if missing.is_empty() {
             return Ok(());
         }
@@ -158,7 +170,12 @@ impl MapsOf<'_> {
         missing.dedup();
         let keys: Vec<(u16, Vec<u8>)> = missing
             .iter()
-            .map(|(slot, entry)| (self.slots.group(*slot), [self.slots.key(*slot), entry].concat()))
+            .map(|(slot, entry)| {
+                (
+                    self.slots.group(*slot),
+                    [self.slots.key(*slot), entry.as_slice()].concat(),
+                )
+            })
             .collect();
         let found = self.store.get_many(
             &self.maps.family,
@@ -170,7 +187,7 @@ impl MapsOf<'_> {
                 value: value.map(|v| (&*v).into()),
                 is_dirty: false,
             };
-            self.maps.bytes += cost(key, &entry);
+            self.maps.bytes += cost(&key, &entry);
             self.maps.maps[slot as usize].entries.insert(key.into(), entry);
         }
         Ok(())
@@ -179,7 +196,7 @@ impl MapsOf<'_> {
     pub fn get(&mut self, slot: u32, entry: &[u8]) -> Result<Option<&[u8]>> {
         let map = &self.maps.maps[slot as usize];
         if !map.complete && !map.entries.contains_key(entry) {
-            self.prefetch(std::iter::once((slot, entry)))?;
+            self.prefetch(entry, std::iter::once((slot, [].as_slice())))?;
         }
         let found = self.map(slot).entries.get(entry);
         Ok(found.and_then(|e| e.value.as_deref()))

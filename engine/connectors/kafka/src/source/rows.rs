@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayData, ArrayRef, BinaryBuilder, Int32Array, Int64Array, MapArray, StringArray, StringBuilder,
-    StructArray, TimestampMillisecondArray, UInt8Array, UInt32Array, make_array,
+    Array, ArrayData, ArrayRef, BinaryBuilder, BooleanArray, Int32Array, Int64Array, MapArray, StringArray,
+    StringBuilder, StructArray, TimestampMillisecondArray, UInt8Array, UInt32Array, make_array,
 };
 use arrow::buffer::OffsetBuffer;
+use arrow::compute::kernels::zip::zip;
 use arrow::compute::take;
 use arrow::datatypes::{DataType as ArrowType, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -28,6 +29,8 @@ use crate::options::{Payload, TableOptions};
 enum Column {
     Value(usize),
     Key(usize),
+    /// Of the value, and of the key where there is no value.
+    ValueOrKey(usize, usize),
     Metadata(Metadata),
     /// Metadata of the value's format, by its place behind the value's columns.
     ValueMetadata(usize),
@@ -61,7 +64,13 @@ impl Rows {
         let key = options.key.as_ref().map(|key| {
             (
                 key,
-                choose(key, spec.projection.iter().copied().filter(|&i| !in_value(i))),
+                choose(
+                    key,
+                    spec.projection
+                        .iter()
+                        .copied()
+                        .filter(|&i| !in_value(i) || options.upsert && key.columns.contains(&i)),
+                ),
             )
         });
         let mut columns = Vec::new();
@@ -72,7 +81,13 @@ impl Rows {
                     .and_then(|(_, c)| c.iter().position(|c| *c == i))
                     .map(Column::Key)
             };
-            let column = from_value.or_else(from_key).ok_or_else(|| {
+            let both = || match (value.iter().position(|c| *c == i), from_key()) {
+                (Some(value), Some(Column::Key(key))) if options.upsert => {
+                    Some(Column::ValueOrKey(value, key))
+                }
+                _ => None,
+            };
+            let column = both().or(from_value).or_else(from_key).ok_or_else(|| {
                 Error::internal(format!(
                     "column {i} of table '{}' is in neither key nor value",
                     table.name
@@ -160,6 +175,16 @@ impl Rows {
                     without_nulls(&joined.value[*i])
                 }
                 Column::Value(i) => Ok(joined.value[*i].clone()),
+                Column::ValueOrKey(value, _) if deleting.is_empty() => Ok(joined.value[*value].clone()),
+                Column::ValueOrKey(value, key) => {
+                    let deletes = RowKind::Delete as u8;
+                    let kinds = joined.kinds.iter().flat_map(|kinds| kinds.values().iter());
+                    let deleted: BooleanArray = kinds.map(|kind| Some(*kind == deletes)).collect();
+                    match deleted.len() == joined.rows {
+                        true => zip(&deleted, &joined.key[*key], &joined.value[*value]).map_err(arrow_error),
+                        false => Ok(joined.value[*value].clone()),
+                    }
+                }
                 Column::ValueMetadata(i) => Ok(joined.value[self.value_columns + i].clone()),
                 Column::Key(i) => Ok(joined.key[*i].clone()),
                 Column::Metadata(m) => {
@@ -478,7 +503,7 @@ fn headers(data_type: &ArrowType, block: &Block) -> Result<ArrayRef> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Array, AsArray};
+    use arrow::array::AsArray;
     use arrow::datatypes::Int32Type;
 
     use super::*;

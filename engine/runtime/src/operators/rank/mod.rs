@@ -133,7 +133,9 @@ impl Output {
 
 impl Operator for Rank {
     fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
-        let change = batch.change;
+        let Batch {
+            change, watermarks, ..
+        } = batch;
         self.candidates.make_room()?;
         self.keys.encode(&change.rows)?;
         let groups = self.keys.groups(self.max_parallelism);
@@ -147,6 +149,7 @@ impl Operator for Rank {
         }
         for (row, slot) in slots.into_iter().enumerate() {
             let kind = kind_of(&change, row);
+            self.output.changes.caused_by(watermarks.as_deref(), row);
             let mut partition = Partition {
                 table: &mut self.candidates,
                 slot,

@@ -193,8 +193,8 @@ impl Windowed {
                 slot,
             };
             match self.frame {
-                Frame::Rows(None) => self.all_before(at, timer.time, false)?,
-                Frame::Range(None) => self.all_before(at, timer.time, true)?,
+                Frame::Rows(None) => self.since_the_first(at, timer.time, false)?,
+                Frame::Range(None) => self.since_the_first(at, timer.time, true)?,
                 Frame::Rows(Some(before)) => self.so_many_rows(at, timer.time, before)?,
                 Frame::Range(Some(length)) => self.so_long(at, timer.time, length, out)?,
             }
@@ -203,7 +203,7 @@ impl Windowed {
     }
 
     /// The rows of a time, over all before them; none has to stay.
-    fn all_before(&mut self, at: At, time: i64, together: bool) -> Result<()> {
+    fn since_the_first(&mut self, at: At, time: i64, together: bool) -> Result<()> {
         let rows = self.taken_at(at.slot, time);
         if rows.is_empty() {
             return Ok(());

@@ -39,6 +39,8 @@ pub struct MapTable {
 
 /// Bytes of an entry beside its key and value.
 const OVERHEAD: usize = 48;
+/// Bytes of a map's first node: most maps have one entry, and a node has room for eleven.
+const NODE: usize = 440;
 
 impl MapTable {
     /// `name` is unique in the store and stays the same over restarts.
@@ -115,7 +117,11 @@ impl MapTable {
                 is_written: true,
             };
             map.entries.insert(entry.into(), value);
-        })
+        })?;
+        if !self.is_empty(slot) {
+            self.bytes += NODE;
+        }
+        Ok(())
     }
 
     pub fn get(&self, slot: u32, entry: &[u8]) -> Option<&[u8]> {
@@ -161,6 +167,9 @@ impl MapTable {
                 *there = new;
             }
             None => {
+                if map.entries.is_empty() {
+                    self.bytes += NODE;
+                }
                 self.bytes += OVERHEAD + entry.len();
                 map.entries.insert(entry.into(), new);
             }
@@ -172,6 +181,9 @@ impl MapTable {
         if let Some((entry, value)) = map.entries.remove_entry(entry) {
             map.changed = true;
             self.bytes -= OVERHEAD + entry.len() + value.bytes.len();
+            if map.entries.is_empty() {
+                self.bytes -= NODE;
+            }
             map.removed.push(entry);
         }
     }
@@ -192,6 +204,7 @@ impl MapTable {
             let map = std::mem::take(&mut self.maps[slot as usize]);
             if !map.entries.is_empty() {
                 self.complete = false;
+                self.bytes -= NODE;
             }
             let entries = map.entries.iter();
             self.bytes -= entries

@@ -343,3 +343,41 @@ fn maps_beside_rows_are_restored_and_taken_over() {
         }
     }
 }
+
+#[test]
+fn a_key_that_goes_before_it_was_stored_leaves_no_map_behind() {
+    let (_directory, store) = open();
+    let mut table = Table::open(&store, "rows", 8, 1 << 20)
+        .unwrap()
+        .with_maps("maps")
+        .unwrap();
+    let zeros = |slots: &[u32], out: &mut Rows| {
+        *out = rows(slots.iter().map(|_| 0));
+        Ok(())
+    };
+    let keys = rows([1, 2]);
+    let hashes: Vec<u64> = keys.iter().map(key_group::hash).collect();
+    let mut slots = Vec::new();
+    table
+        .resolve(&keys, &hashes, &groups(&hashes), &mut slots)
+        .unwrap();
+    table.maps().unwrap().put(slots[0], b"gone", b"1");
+    table.remove(slots[0]);
+    // The other one is written, and what has changed in maps with it.
+    table.changed([slots[1]]);
+    table.flush(zeros).unwrap();
+    // The key comes again, is stored, and read back.
+    table
+        .resolve(&keys, &hashes, &groups(&hashes), &mut slots)
+        .unwrap();
+    table.changed(slots.iter().copied());
+    table.flush(zeros).unwrap();
+    let mut table = Table::open(&store, "rows", 8, 1 << 20)
+        .unwrap()
+        .with_maps("maps")
+        .unwrap();
+    table
+        .resolve(&keys, &hashes, &groups(&hashes), &mut slots)
+        .unwrap();
+    assert_eq!(table.maps().unwrap().get(slots[0], b"gone").unwrap(), None);
+}

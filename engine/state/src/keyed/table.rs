@@ -227,12 +227,14 @@ impl Table {
             all.filter(|slot| self.slots.state(*slot) == wanted).collect()
         };
         let (dirty, mut removed) = (of(State::Dirty), of(State::Removed));
+        // Those of a key that was never stored too: else they would be written for nobody, and found
+        // when the key comes again.
+        for slot in &removed {
+            self.clear_map(*slot)?;
+        }
         removed.retain(|slot| self.slots.is_stored(*slot));
         if dirty.is_empty() && removed.is_empty() {
             return Ok(());
-        }
-        for slot in &removed {
-            self.clear_map(*slot)?;
         }
         if let Some(maps) = &mut self.maps {
             maps.write(slots, &self.slots, &self.store)?;

@@ -64,7 +64,6 @@ const ALONE: u8 = 0;
 const MET: u8 = 1;
 
 impl Side {
-    #[allow(clippy::too_many_arguments)]
     fn new(
         name: &str,
         keys: &[(usize, bool)],

@@ -166,3 +166,44 @@ fn a_bounded_window_forgets_what_no_row_can_reach() {
     feed(operator.as_mut(), 0, &input, &[insert(&[1, 99, 6])]);
     assert_eq!(shown(&watermark(operator.as_mut(), 201)), ["+I 1 99 6 6"]);
 }
+
+#[test]
+fn values_before_a_row_outlive_the_operator() {
+    let state = state(1 << 20);
+    let plan = OverAggregate {
+        partition: vec![0],
+        time: 1,
+        kind: TimeKind::Processing,
+        frame: Frame::Range(None),
+        calls: vec![
+            OverCall {
+                function: OverFunction::Lag { offset: 2 },
+                ..call(AggregateFunction::Sum)
+            },
+            call(AggregateFunction::Sum),
+        ],
+    };
+    let (input, output) = (row_type(&COLUMNS), row_type(&["k", "t", "v", "x", "y"]));
+    let open = || {
+        let metrics = TaskMetrics::new(["over".to_owned()]);
+        operator(&plan, &input, &output, &state.backend, metrics).unwrap()
+    };
+    let mut operator = open();
+    let first = [
+        insert(&[1, 0, 5]),
+        insert(&[2, 0, 9]),
+        insert(&[1, 0, -1]),
+        insert(&[1, 0, 7]),
+    ];
+    assert_eq!(
+        shown(&feed(operator.as_mut(), 0, &input, &first)),
+        ["+I 1 0 5 - 5", "+I 2 0 9 - 9", "+I 1 0 - - 5", "+I 1 0 7 5 12"]
+    );
+    operator.snapshot().unwrap();
+    let mut operator = open();
+    let then = [insert(&[1, 0, 8]), insert(&[1, 0, 2]), insert(&[2, 0, 1])];
+    assert_eq!(
+        shown(&feed(operator.as_mut(), 0, &input, &then)),
+        ["+I 1 0 8 - 20", "+I 1 0 2 7 22", "+I 2 0 1 - 10"]
+    );
+}

@@ -270,6 +270,7 @@ impl JobMaster {
         .deploy();
         let outcome = deployed.and_then(|tasks| {
             self.with_status(|s| s.tasks = tasks.iter().map(|t| t.metrics.clone()).collect());
+            tracing::info!(attempt = number, subtasks = tasks.len(), "running");
             let outcome = Attempt::new(
                 number,
                 &self.graph.name,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, UInt8Array};
 use millrace_core::{Error, Result};
 use millrace_dataflow::TableSpec;
 use millrace_expr::{Field, RowType};
@@ -19,6 +19,31 @@ pub trait Format: Send + Sync {
     /// of a record's fields. Without it a decoder is made for all of them, in the record's order.
     fn finds_fields_by_name(&self) -> bool {
         false
+    }
+    /// Whether records say which kinds of rows they hold: then a decoder gives, and an encoder takes,
+    /// rows of all kinds. Without it all rows are inserts.
+    fn is_changelog(&self) -> bool {
+        false
+    }
+    /// What a record has beside its fields that columns can be read from: key and type.
+    fn metadata(&self) -> Vec<Field> {
+        Vec::new()
+    }
+    /// A decoder whose columns are `fields`, then the `metadata` of these keys.
+    fn decoder_with_metadata(
+        &self,
+        table: &TableSpec,
+        prefix: &str,
+        fields: &RowType,
+        metadata: &[&str],
+    ) -> Result<Box<dyn Decoder>> {
+        match metadata {
+            [] => self.decoder(table, prefix, fields),
+            [key, ..] => Err(Error::internal(format!(
+                "the format {} has no metadata '{key}'",
+                self.identifier()
+            ))),
+        }
     }
     /// A decoder for `fields`, its options under `prefix` (`json.`, `value.json.`, `key.json.`).
     fn decoder(&self, table: &TableSpec, prefix: &str, fields: &RowType) -> Result<Box<dyn Decoder>>;
@@ -98,6 +123,8 @@ pub trait Decoder: Send {
 pub struct Decoded {
     pub columns: Vec<ArrayRef>,
     pub rows: usize,
+    /// `RowKind as u8` of each row; absent where all are inserts.
+    pub kinds: Option<UInt8Array>,
     pub row_sources: Option<Vec<u32>>,
     /// Payloads left out because they did not parse, or did not to their end.
     pub skipped: u64,
@@ -113,6 +140,7 @@ pub struct DecodeError {
 
 /// Encodes rows into payloads.
 pub trait Encoder: Send {
-    /// Appends one payload a row to `out`.
+    /// Appends one payload a row to `out`. Kinds of rows are written by formats that are a changelog;
+    /// to others they do not matter.
     fn encode(&mut self, batch: &ChangeBatch, out: &mut Payloads) -> Result<()>;
 }

@@ -21,7 +21,6 @@ pub trait Connector: Send + Sync {
 
 /// What Apache Flink 2.1 and its connector projects have and we do not, to be refused by name.
 const FLINK_CONNECTORS: &[&str] = &[
-    "upsert-kafka",
     "jdbc",
     "elasticsearch-6",
     "elasticsearch-7",
@@ -44,7 +43,6 @@ const FLINK_CONNECTORS: &[&str] = &[
 const FLINK_FORMATS: &[&str] = &[
     "avro",
     "avro-confluent",
-    "debezium-json",
     "debezium-avro-confluent",
     "canal-json",
     "maxwell-json",

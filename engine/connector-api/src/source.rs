@@ -28,6 +28,19 @@ pub struct SourceTraits {
     pub bounded: bool,
     /// `scan.parallelism`.
     pub parallelism: Option<usize>,
+    /// The kinds of rows that it gives.
+    pub changelog: SourceChangelog,
+}
+
+/// The kinds of a source's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceChangelog {
+    Inserts,
+    /// All kinds, `-U` before each `+U`.
+    All,
+    /// Each row is the newest of its key, or deletes the key's: of a row that deletes only the key
+    /// columns mean anything.
+    Upsert,
 }
 
 /// What one subtask's reader is opened with.

@@ -19,6 +19,8 @@ use millrace_connector_api::Registry;
 pub fn registry() -> Registry {
     let mut registry = Registry::default();
     millrace_formats::register(&mut registry);
+    #[cfg(feature = "avro")]
+    millrace_avro::register(&mut registry);
     #[cfg(feature = "blackhole")]
     registry.add_connector(std::sync::Arc::new(blackhole::Blackhole));
     #[cfg(feature = "datagen")]
@@ -32,6 +34,10 @@ pub fn registry() -> Registry {
     #[cfg(feature = "kafka")]
     registry.add_connector(std::sync::Arc::new(
         millrace_connector_kafka::KafkaConnector::new(registry.clone()),
+    ));
+    #[cfg(feature = "kafka")]
+    registry.add_connector(std::sync::Arc::new(
+        millrace_connector_kafka::KafkaConnector::upsert(registry.clone()),
     ));
     registry
 }

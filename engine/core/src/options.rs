@@ -142,6 +142,21 @@ pub const NOT_NULL_ENFORCER: ConfigOption<String> = ConfigOption::new(
     Some("ERROR"),
     "what a null in a NOT NULL column of a sink does: ERROR fails the job, DROP leaves the row out",
 );
+pub const CDC_EVENTS_DUPLICATE: ConfigOption<bool> = ConfigOption::new(
+    "table.exec.source.cdc-events-duplicate",
+    Some("false"),
+    "whether sources of changes may repeat them: they are then told apart by the PRIMARY KEY",
+);
+pub const SINK_KEYED_SHUFFLE: ConfigOption<String> = ConfigOption::new(
+    "table.exec.sink.keyed-shuffle",
+    Some("AUTO"),
+    "whether rows are spread by the PRIMARY KEY before a sink of another parallelism: AUTO or NONE",
+);
+pub const UPSERT_MATERIALIZE: ConfigOption<String> = ConfigOption::new(
+    "table.exec.sink.upsert-materialize",
+    Some("AUTO"),
+    "when rows of one key of a sink are held to find the last one: AUTO where keys differ, FORCE, NONE",
+);
 pub const SOURCE_IDLE_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
     "table.exec.source.idle-timeout",
     Some("0 ms"),
@@ -172,6 +187,11 @@ pub const AGG_PHASE_STRATEGY: ConfigOption<String> = ConfigOption::new(
 /// Rows of a batch at most. A batch is sent when it is full or when its input is idle.
 pub const BATCH_ROWS: ConfigOption<usize> =
     ConfigOption::new("millrace.batch.max-rows", Some("8192"), "rows of a batch at most");
+pub const SOURCE_PARALLELISM: ConfigOption<usize> = ConfigOption::new(
+    "millrace.source.parallelism",
+    None,
+    "subtasks of sources that have no scan.parallelism; default: the job's parallelism",
+);
 pub const CHANNEL_BYTES: ConfigOption<MemorySize> = ConfigOption::new(
     "millrace.channel.max-bytes",
     Some("4mb"),
@@ -217,6 +237,7 @@ const READ: &[&str] = &[
     "table.exec.sink.not-null-enforcer",
     "table.exec.source.idle-timeout",
     "millrace.batch.max-rows",
+    "millrace.source.parallelism",
     "millrace.channel.max-bytes",
 ];
 

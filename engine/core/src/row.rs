@@ -76,6 +76,12 @@ impl Rows {
         (0..self.len()).map(|row| self.get(row))
     }
 
+    /// Appends an encoded row.
+    pub fn push(&mut self, row: &[u8]) {
+        self.data.extend_from_slice(row);
+        self.ends.push(self.data.len());
+    }
+
     pub fn clear(&mut self) {
         self.data.clear();
         self.ends.clear();

@@ -6,7 +6,10 @@ use std::fmt::Write;
 use millrace_expr::aggregate::{AggregateCall, AggregateFunction};
 use millrace_expr::{Expr, RowType, Scalar, TypeKind};
 
-use crate::graph::{Edge, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning};
+mod joined;
+mod ordered;
+
+use crate::graph::{Edge, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning, Windowing};
 use crate::window::Window;
 
 /// The path before a table's name. There is one catalog with one database.
@@ -82,8 +85,12 @@ impl Printer<'_> {
                 Operator::Sink(_) => "NONE".to_owned(),
                 _ => node.changelog.kinds(),
             };
-            line.truncate(line.len() - 1);
-            let _ = write!(line, ", changelogMode=[{mode}])");
+            let has_details = line.ends_with(')');
+            line.truncate(line.len() - usize::from(has_details));
+            let _ = match has_details {
+                true => write!(line, ", changelogMode=[{mode}])"),
+                false => write!(line, "(changelogMode=[{mode}])"),
+            };
         }
         if self.readers[id] > 1 {
             let number = self.reused.len() + 1;
@@ -193,6 +200,19 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
             column_name(input, spec.column),
             format_expr(&spec.expression, input)
         ),
+        Operator::ChangelogNormalize(spec) => {
+            let condition = spec.condition.as_ref();
+            let condition = condition.map(|c| format!(", condition=[{}]", format_expr(c, input)));
+            format!(
+                "ChangelogNormalize(key=[{}]{})",
+                column_names(input, &spec.keys),
+                condition.unwrap_or_default()
+            )
+        }
+        Operator::DropUpdateBefore => "DropUpdateBefore".to_owned(),
+        Operator::SinkMaterializer(spec) => {
+            format!("SinkMaterializer(pk=[{}])", column_names(input, &spec.keys))
+        }
         Operator::Union => format!("Union(all=[true], union=[{}])", fields()),
         Operator::Values { rows } => {
             let rows: Vec<_> = rows
@@ -208,6 +228,7 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
             let time = table
                 .time
                 .map_or("PROCTIME()".to_owned(), |c| column_name(input, c));
+            let time = format!("time_col=[{time}]");
             format!(
                 "WindowTableFunction(window=[{}])",
                 format_window(&table.window, &time)
@@ -255,7 +276,7 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
             select.extend(calls);
             format!(
                 "{name}({}select=[{}])",
-                group_by(aggregate, input),
+                group_by(&aggregate.keys, input),
                 select.join(", ")
             )
         }
@@ -275,10 +296,55 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
             }
             format!(
                 "LocalGroupAggregate({}select=[{}])",
-                group_by(aggregate, input),
+                group_by(&aggregate.keys, input),
                 select.join(", ")
             )
         }
+        Operator::WindowAggregate(aggregate) => {
+            let mut select: Vec<String> = aggregate.keys.iter().map(|&k| column_name(input, k)).collect();
+            let results = node.output.fields.iter().skip(select.len());
+            let calls = aggregate.calls.iter().zip(results);
+            select.extend(calls.map(|(call, field)| {
+                format!(
+                    "{} AS {}",
+                    format_call(call, input, aggregate.retracts),
+                    field.name
+                )
+            }));
+            let (window, time) = match &aggregate.windowing {
+                Windowing::Laid { window, time: None } => {
+                    (format_window(window, "time_col=[PROCTIME()]"), "proctime")
+                }
+                Windowing::Laid {
+                    window,
+                    time: Some(time),
+                } => {
+                    let time = format!("time_col=[{}]", column_name(input, *time));
+                    (format_window(window, &time), "rowtime")
+                }
+                Windowing::Given {
+                    window,
+                    start,
+                    end,
+                    is_proctime,
+                } => {
+                    let (start, end) = (column_name(input, *start), column_name(input, *end));
+                    let given = format!("win_start=[{start}], win_end=[{end}]");
+                    let time = if *is_proctime { "proctime" } else { "rowtime" };
+                    (format_window(window, &given), time)
+                }
+            };
+            let bounds = &node.output.fields[select.len()..];
+            let made = ["start", "end", time].into_iter().zip(bounds);
+            select.extend(made.map(|(what, field)| format!("{what}('w$) AS {}", field.name)));
+            let select = select.join(", ");
+            let group_by = group_by(&aggregate.keys, input);
+            format!("WindowAggregate({group_by}window=[{window}], select=[{select}])")
+        }
+        Operator::Rank(rank) => ordered::rank(rank, input, &node.output),
+        Operator::OverAggregate(over) => ordered::over(over, input, &node.output),
+        Operator::Join(join) => joined::join(join, &inputs(graph, node), &node.output),
+        Operator::IntervalJoin(join) => joined::interval(join, &inputs(graph, node), &node.output),
         Operator::ConstraintEnforcer { not_null, drop } => {
             let names: Vec<_> = not_null.iter().map(|&i| column_name(input, i)).collect();
             let action = if *drop { "DROP" } else { "ERROR" };
@@ -288,19 +354,28 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
             )
         }
         Operator::Sink(spec) => {
+            let materialized = node.inputs.iter().any(|edge| {
+                let from = graph.nodes.get(edge.from);
+                from.is_some_and(|from| matches!(from.operator, Operator::SinkMaterializer(_)))
+            });
             format!(
-                "Sink(table=[{}.{}.{}], fields=[{}])",
+                "Sink(table=[{}.{}.{}], fields=[{}]{})",
                 PATH[0],
                 PATH[1],
                 spec.table.name,
-                fields()
+                fields(),
+                if materialized {
+                    ", upsertMaterialize=[true]"
+                } else {
+                    ""
+                }
             )
         }
     }
 }
 
-fn group_by(aggregate: &GroupAggregate, input: &RowType) -> String {
-    match aggregate.keys.as_slice() {
+fn group_by(keys: &[usize], input: &RowType) -> String {
+    match keys {
         [] => String::new(),
         keys => format!("groupBy=[{}], ", column_names(input, keys)),
     }
@@ -327,13 +402,20 @@ fn state_names(aggregate: &GroupAggregate, row: &RowType) -> Vec<String> {
         .collect()
 }
 
+/// The columns of all inputs, one after another.
+fn inputs(graph: &Graph, node: &Node) -> Vec<RowType> {
+    let of = |edge: &Edge| graph.nodes.get(edge.from).map(|n| n.output.clone());
+    node.inputs.iter().filter_map(of).collect()
+}
+
 fn column_names(input: &RowType, columns: &[usize]) -> String {
     let names: Vec<String> = columns.iter().map(|&c| column_name(input, c)).collect();
     names.join(", ")
 }
 
 /// `TUMBLE(time_col=[ts], size=[10 s])`
-fn format_window(window: &Window, time: &str) -> String {
+/// `of` says where the window of a row comes from.
+fn format_window(window: &Window, of: &str) -> String {
     let length = |name: &str, millis: i64| match millis % 1000 {
         0 => format!("{name}=[{} s]", millis / 1000),
         _ => format!("{name}=[{millis} ms]"),
@@ -353,7 +435,7 @@ fn format_window(window: &Window, time: &str) -> String {
     if offset != 0 {
         parts.push(length("offset", offset));
     }
-    format!("{name}(time_col=[{time}], {})", parts.join(", "))
+    format!("{name}({of}, {})", parts.join(", "))
 }
 
 /// A call of an aggregate function: `SUM(DISTINCT a) FILTER b`; over rows that may be taken back,

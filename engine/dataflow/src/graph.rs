@@ -4,6 +4,8 @@ use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{Expr, RowType};
 use serde::{Deserialize, Serialize};
 
+use crate::join::{IntervalJoin, Join};
+use crate::ranking::{OverAggregate, Rank};
 use crate::table::{SinkSpec, SourceSpec, WatermarkSpec};
 use crate::window::Window;
 
@@ -98,6 +100,10 @@ pub enum Operator {
     },
     /// Assigns watermarks by event time; directly behind its source it works per split.
     Watermark(WatermarkSpec),
+    /// A changelog by key made one of all kinds.
+    ChangelogNormalize(ChangelogNormalize),
+    /// `-U` rows go.
+    DropUpdateBefore,
     Union,
     /// Rows given in the statement, without an input; one subtask gives each once, then ends. The
     /// expressions refer to no column and have exactly the output's types. No rows: an empty input.
@@ -112,6 +118,9 @@ pub enum Operator {
     },
     /// Each row in each of its windows: its columns, then where the window starts and ends, and its time.
     WindowTable(WindowTable),
+    /// GROUP BY with windows: the output is the keys, the calls' results, then where the window starts
+    /// and ends, and its time.
+    WindowAggregate(WindowAggregate),
     /// Each row once for each of these, in their order, with a column more for the number.
     Expand(Vec<Expansion>),
     /// GROUP BY without windows: the output is the keys, then the calls' results.
@@ -121,7 +130,32 @@ pub enum Operator {
     LocalGroupAggregate(GroupAggregate),
     /// The second, over what the first one gives; the calls' arguments are those of the first.
     GlobalGroupAggregate(GroupAggregate),
+    /// The input's columns, then the row number where it is wanted.
+    Rank(Rank),
+    OverAggregate(OverAggregate),
+    /// The left columns, then the right ones, except for SEMI and ANTI.
+    Join(Join),
+    IntervalJoin(IntervalJoin),
+    /// Holds the rows of each key of the sink behind it, to write the last of those that are left.
+    SinkMaterializer(SinkMaterializer),
     Sink(SinkSpec),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChangelogNormalize {
+    /// The columns of the key, by index.
+    pub keys: Vec<usize>,
+    /// Only rows that pass are kept and sent on.
+    pub condition: Option<Expr>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SinkMaterializer {
+    /// The columns of the sink's key, by index.
+    pub keys: Vec<usize>,
+    /// Columns that tell rows of the input apart, and of which a later row replaces an earlier one;
+    /// none: rows are told apart as a whole.
+    pub upsert_key: Vec<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -161,13 +195,55 @@ pub struct MiniBatch {
     pub latency_millis: i64,
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowAggregate {
+    pub windowing: Windowing,
+    /// Columns of the input, by index, beside the window.
+    pub keys: Vec<usize>,
+    pub calls: Vec<AggregateCall>,
+    /// The input takes rows back.
+    pub retracts: bool,
+}
+
+/// Where the windows of rows come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Windowing {
+    /// They are laid over the time in a column; without one, over the clock.
+    Laid { window: Window, time: Option<usize> },
+    /// Columns of the rows say where theirs start and end. `window` is what made them.
+    Given {
+        window: Window,
+        start: usize,
+        end: usize,
+        is_proctime: bool,
+    },
+}
+
 impl Operator {
     /// Whether it keeps state by key, and has to get all rows of a key in one subtask.
     pub fn is_keyed(&self) -> bool {
-        matches!(
-            self,
-            Operator::GroupAggregate(_) | Operator::GlobalGroupAggregate(_)
-        )
+        match self {
+            Operator::GroupAggregate(_)
+            | Operator::GlobalGroupAggregate(_)
+            | Operator::WindowAggregate(_)
+            | Operator::Rank(_)
+            | Operator::OverAggregate(_)
+            | Operator::Join(_)
+            | Operator::IntervalJoin(_)
+            | Operator::ChangelogNormalize(_)
+            | Operator::SinkMaterializer(_) => true,
+            Operator::Source(_)
+            | Operator::Calc { .. }
+            | Operator::Watermark(_)
+            | Operator::Union
+            | Operator::Values { .. }
+            | Operator::ConstraintEnforcer { .. }
+            | Operator::DropUpdateBefore
+            | Operator::Expand(_)
+            | Operator::LocalGroupAggregate(_)
+            | Operator::WindowTable(_)
+            | Operator::Sink(_) => false,
+        }
     }
 }
 

@@ -54,6 +54,9 @@ impl JobGraph {
         let parallelism = parallelisms(graph, config)?;
         let chaining = config.get(&options::OPERATOR_CHAINING)?;
         let max_parallelism = max_parallelism(config)?;
+        let shuffles_by_key = !config
+            .get(&options::SINK_KEYED_SHUFFLE)?
+            .eq_ignore_ascii_case("NONE");
         let mut place: HashMap<NodeId, (usize, usize)> = HashMap::new();
         let mut vertices: Vec<Vertex> = Vec::new();
         let mut edges = Vec::new();
@@ -105,7 +108,10 @@ impl JobGraph {
                         })?;
                         let same_width = vertices[from_vertex].parallelism == width;
                         let partitioning = match &edge.partitioning {
-                            Partitioning::Forward if !same_width => Partitioning::Rebalance,
+                            Partitioning::Forward if !same_width => match sink_key(node) {
+                                Some(keys) if shuffles_by_key => Partitioning::Hash { keys },
+                                _ => Partitioning::Rebalance,
+                            },
                             other => other.clone(),
                         };
                         edges.push(JobEdge {
@@ -140,6 +146,16 @@ impl JobGraph {
     }
 }
 
+/// The columns of a sink's PRIMARY KEY: rows of a key have to stay in order.
+fn sink_key(node: &Node) -> Option<Vec<usize>> {
+    let Operator::Sink(spec) = &node.operator else {
+        return None;
+    };
+    let place = |name: &String| spec.table.columns.iter().position(|c| c.name == *name);
+    let key: Option<Vec<usize>> = spec.table.primary_key.iter().map(place).collect();
+    key.filter(|key| !key.is_empty())
+}
+
 /// A node's own parallelism, else the default; operators between follow the job's default.
 fn parallelisms(graph: &Graph, config: &Configuration) -> Result<Vec<usize>> {
     let table = config.get(&options::TABLE_PARALLELISM)?;
@@ -150,15 +166,23 @@ fn parallelisms(graph: &Graph, config: &Configuration) -> Result<Vec<usize>> {
     if default == 0 {
         return Err(Error::user("parallelism.default is 0").with_hint("set it to 1 or more"));
     }
+    let sources = config
+        .get_optional(&options::SOURCE_PARALLELISM)?
+        .unwrap_or(default);
     // An operator with one input and no setting of its own takes its input's parallelism, so that
     // rows of a partition stay in order up to the sink.
     let mut widths: Vec<usize> = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
         let inherited = match (&node.operator, node.inputs.as_slice()) {
+            // Changes of a row stay in order.
+            (Operator::Sink(_), [only]) if !graph.nodes[only.from].changelog.is_inserts() => {
+                widths[only.from]
+            }
             (Operator::Sink(_), _) => default,
+            (Operator::Source(_), _) => sources,
             (Operator::Values { .. }, _) => 1,
             // Without a key there is one group of rows, and one subtask has work.
-            (_, [edge]) if edge.partitioning == (Partitioning::Hash { keys: vec![] }) => 1,
+            (_, [edge, ..]) if edge.partitioning == (Partitioning::Hash { keys: vec![] }) => 1,
             (_, [only]) if only.partitioning == Partitioning::Forward => widths[only.from],
             _ => default,
         };

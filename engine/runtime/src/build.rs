@@ -9,8 +9,10 @@ use millrace_connector_api::source::SourceContext;
 use millrace_connector_api::{Registry, Waker};
 use millrace_core::{Configuration, Error, Result, key_group, options};
 use millrace_dataflow::{
-    GroupAggregate as GroupAggregateSpec, MiniBatch, Operator as PlanOperator, Partitioning, Vertex,
+    GroupAggregate as GroupAggregateSpec, MiniBatch, Operator as PlanOperator, Partitioning, Vertex, Window,
+    Windowing,
 };
+use millrace_expr::RowType;
 use millrace_expr::compile::Session;
 use millrace_expr::text::zone::{self, Zone};
 use millrace_state::keyed::{KeyedFiles, KeyedResources};
@@ -24,13 +26,23 @@ use crate::operators::Operator;
 use crate::operators::bundle::Bundle;
 use crate::operators::bundled_group_aggregate::{BundledGroupAggregate, Form};
 use crate::operators::calc::Calc;
+use crate::operators::changelog_normalize::ChangelogNormalize;
 use crate::operators::constraint::ConstraintEnforcer;
+use crate::operators::deduplicate::Deduplicate;
+use crate::operators::drop_update_before::DropUpdateBefore;
 use crate::operators::expand::Expand;
 use crate::operators::group_aggregate::GroupAggregate;
+use crate::operators::interval_join::IntervalJoin;
+use crate::operators::join::Join;
 use crate::operators::local_group_aggregate::LocalGroupAggregate;
+use crate::operators::over;
+use crate::operators::rank::Rank;
+use crate::operators::session_aggregate::SessionAggregate;
+use crate::operators::sink_materializer::SinkMaterializer;
 use crate::operators::union::Union;
 use crate::operators::values::{self, ValuesReader};
 use crate::operators::watermark::Watermark;
+use crate::operators::window_aggregate::WindowAggregate;
 use crate::operators::window_table::WindowTable;
 use crate::output::RemoteOutput;
 use crate::sink::SinkEnd;
@@ -167,6 +179,21 @@ impl SubtaskBuilder {
                     condition,
                     projection,
                 } => boxed(Calc::new(condition.as_ref(), projection, &node.output, &session)?),
+                PlanOperator::ChangelogNormalize(spec) => {
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    boxed(ChangelogNormalize::new(
+                        spec,
+                        node.changelog,
+                        &node.output,
+                        &session,
+                        backend,
+                    )?)
+                }
+                PlanOperator::DropUpdateBefore => boxed(DropUpdateBefore),
+                PlanOperator::SinkMaterializer(spec) => {
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    boxed(SinkMaterializer::new(spec, &node.output, backend)?)
+                }
                 PlanOperator::Union => boxed(Union),
                 PlanOperator::ConstraintEnforcer { not_null, drop } => boxed(ConstraintEnforcer::new(
                     not_null.clone(),
@@ -209,6 +236,59 @@ impl SubtaskBuilder {
                             boxed(Bundle::new(aggregate, limits))
                         }
                     }
+                }
+                PlanOperator::WindowAggregate(spec) => {
+                    let input = chained.inputs.first().unwrap_or(&node.output);
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    let (zone, restored) = (session.time_zone, restored.as_deref());
+                    let (output, metrics) = (&node.output, metrics.clone());
+                    match spec.windowing {
+                        Windowing::Laid {
+                            window: Window::Session { .. },
+                            ..
+                        } => boxed(SessionAggregate::new(
+                            spec, input, output, backend, zone, restored, metrics,
+                        )?),
+                        _ => boxed(WindowAggregate::new(
+                            spec, input, output, backend, zone, restored, metrics,
+                        )?),
+                    }
+                }
+                PlanOperator::Rank(spec) => {
+                    let input = chained.inputs.first().unwrap_or(&node.output);
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    match spec.deduplicates() {
+                        Some(kept) => boxed(Deduplicate::new(
+                            spec,
+                            kept,
+                            node.changelog,
+                            input,
+                            backend,
+                            metrics.clone(),
+                        )?),
+                        None => boxed(Rank::new(spec, node.changelog, input, &node.output, backend)?),
+                    }
+                }
+                PlanOperator::OverAggregate(spec) => {
+                    let input = chained.inputs.first().unwrap_or(&node.output);
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    Stage::Operator(over::operator(
+                        spec,
+                        input,
+                        &node.output,
+                        backend,
+                        metrics.clone(),
+                    )?)
+                }
+                PlanOperator::Join(spec) => {
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    let inputs = both(&chained.inputs, &node.name)?;
+                    boxed(Join::new(spec, inputs, &node.output, &session, backend)?)
+                }
+                PlanOperator::IntervalJoin(spec) => {
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    let inputs = both(&chained.inputs, &node.name)?;
+                    boxed(IntervalJoin::new(spec, inputs, &node.output, &session, backend)?)
                 }
                 PlanOperator::WindowTable(spec) => {
                     boxed(WindowTable::new(spec, &node.output, session.time_zone)?)
@@ -256,6 +336,14 @@ fn mini_batch(spec: &GroupAggregateSpec, operator: &str) -> Result<MiniBatch> {
         Error::internal("an aggregation in two phases was planned without mini-batches")
             .with_detail(operator.to_owned())
     })
+}
+
+/// The rows of both inputs of a join.
+fn both<'a>(inputs: &'a [RowType], operator: &str) -> Result<[&'a RowType; 2]> {
+    match inputs {
+        [left, right] => Ok([left, right]),
+        _ => Err(Error::internal("a join has not two inputs").with_detail(operator.to_owned())),
+    }
 }
 
 fn keyless(operator: &str) -> Error {

@@ -39,4 +39,10 @@ impl Keys {
         self.hashes.extend(self.rows.iter().map(key_group::hash));
         Ok(())
     }
+
+    /// The key group of each row that was encoded.
+    pub fn groups(&self, max_parallelism: u16) -> Vec<u16> {
+        let group = |hash: &u64| key_group::of_hash(*hash, max_parallelism);
+        self.hashes.iter().map(group).collect()
+    }
 }

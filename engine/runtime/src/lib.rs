@@ -14,9 +14,11 @@
 //! Layout: `element` what flows, `channel` the edge between two subtasks of a process, `gate`
 //! several channels as one aligned input, `output` an operator's readers, `keys` the keys of rows, `maps` state for accumulators, `operators` one file
 //! each, `source` and `sink` the ends of a chain, `subtask` the step loop, `build` a subtask from
-//! its vertex, `driver` the thread that runs one, `control` commands and reports, `time` rows' times, `metrics`.
+//! its vertex, `driver` the thread that runs one, `control` commands and reports, `time` rows' times, `windows`
+//! rows' windows, `timers` keys that wait for a time, `changes` stored rows on their way out, `metrics`.
 
 pub mod build;
+pub mod changes;
 pub mod channel;
 pub mod control;
 pub mod driver;
@@ -31,6 +33,8 @@ pub mod sink;
 pub mod source;
 pub mod subtask;
 pub mod time;
+pub mod timers;
+pub mod windows;
 
 pub use build::{SubtaskBuilder, SubtaskPlan};
 pub use channel::channel;

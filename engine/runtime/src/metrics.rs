@@ -13,6 +13,8 @@ pub struct TaskMetrics {
     pub skipped_records: Counter,
     /// Rows left out because a NOT NULL column of the sink was null.
     pub dropped_records: Counter,
+    /// Rows that came after what they belong to was given out.
+    pub late_records: Counter,
     /// Records that wait outside; -1 where the source cannot tell.
     pub pending_records: Gauge,
     /// Milliseconds since 1970; `i64::MIN` before the first.

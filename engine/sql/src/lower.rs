@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use millrace_dataflow::{
-    Edge, Graph, GroupAggregate, NodeId, Operator, Partitioning, SourceSpec, WatermarkSpec, WindowTable,
+    Changelog, ChangelogNormalize, Edge, Graph, GroupAggregate, IntervalJoin, JoinInput, JoinKey, NodeId,
+    Operator, OverAggregate, Partitioning, SinkMaterializer, SourceSpec, TimeKind, WatermarkSpec,
+    WindowAggregate, WindowTable,
 };
 use millrace_expr::{Expr, RowType, function};
 
 use crate::aggregation::Aggregation;
-use crate::plan::{InsertPlan, Op, ReadTable, Rel, ScanColumn};
-use crate::uids;
+use crate::plan::{InsertPlan, Join, Op, ReadTable, Rel, ScanColumn};
+use crate::{rules, uids, upsert_keys};
 
 pub(crate) fn lower(inserts: Vec<InsertPlan>, aggregation: Aggregation) -> Graph {
     let mut lowering = Lowering {
@@ -49,6 +51,8 @@ impl Lowering {
             query,
             sink,
             accepts: _,
+            materialize: _,
+            materializer,
             parallelism,
             not_null,
             drop,
@@ -67,6 +71,28 @@ impl Lowering {
                 vec![input],
                 row.clone(),
             );
+        }
+        let key: Vec<usize> = sink
+            .table
+            .primary_key
+            .iter()
+            .filter_map(|name| sink.table.columns.iter().position(|c| c.name == *name))
+            .collect();
+        if let Some(upsert_key) = materializer {
+            let operator = Operator::SinkMaterializer(SinkMaterializer {
+                keys: key.clone(),
+                upsert_key,
+            });
+            let (kind, shown) = ("sink-materializer", "SinkMaterializer");
+            let id = self.add(kind, &name, shown, operator, vec![input], row.clone());
+            self.exchange(id, 0, &key);
+            self.graph.nodes[id].parallelism = parallelism;
+            self.graph.nodes[id].changelog = Changelog {
+                updates: true,
+                before: false,
+                deletes: true,
+            };
+            input = id;
         }
         // The names that EXPLAIN shows are those of the columns, not the connector's keys.
         let metadata = sink.table.metadata.iter().filter(|m| !m.is_virtual);
@@ -115,21 +141,34 @@ impl Lowering {
                     output,
                 )
             }
+            Op::ChangelogNormalize { keys, condition } => {
+                let name = source(&rel.inputs[0]).map_or_else(|| owner.to_owned(), source_uid);
+                let input = self.rel(&rel.inputs[0], &name);
+                let operator = Operator::ChangelogNormalize(ChangelogNormalize {
+                    keys: keys.clone(),
+                    condition: condition.clone(),
+                });
+                let (kind, shown) = ("changelog-normalize", "ChangelogNormalize");
+                let id = self.add(kind, &name, shown, operator, vec![input], output);
+                self.exchange(id, 0, keys);
+                id
+            }
+            Op::DropUpdateBefore => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let (kind, shown) = ("drop-update-before", "DropUpdateBefore");
+                self.add(
+                    kind,
+                    owner,
+                    shown,
+                    Operator::DropUpdateBefore,
+                    vec![input],
+                    output,
+                )
+            }
             Op::Union => {
                 let mut ids: Vec<NodeId> = Vec::with_capacity(rel.inputs.len());
                 for input in &rel.inputs {
-                    let mut id = self.rel(input, owner);
-                    // An operator has one edge to each of its inputs: one that is read twice goes
-                    // through a Calc that does nothing.
-                    if ids.contains(&id) {
-                        let operator = Operator::Calc {
-                            condition: None,
-                            projection: Rel::identity(&input.output),
-                        };
-                        let output = distinct_names(input.output.clone());
-                        id = self.add("calc", owner, "Calc", operator, vec![id], output);
-                        self.graph.nodes[id].changelog = input.changelog;
-                    }
+                    let id = self.another(input, owner, &ids);
                     ids.push(id);
                 }
                 self.add("union", owner, "Union", Operator::Union, ids, output)
@@ -166,6 +205,25 @@ impl Lowering {
                     output,
                 )
             }
+            Op::WindowAggregate(spec) => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let operator = Operator::WindowAggregate(WindowAggregate {
+                    windowing: spec.windowing.clone(),
+                    keys: spec.keys.clone(),
+                    calls: spec.calls.clone(),
+                    retracts: !rel.inputs[0].changelog.is_inserts(),
+                });
+                let id = self.add(
+                    "window-aggregate",
+                    owner,
+                    "WindowAggregate",
+                    operator,
+                    vec![input],
+                    output,
+                );
+                self.exchange(id, 0, &spec.keys);
+                id
+            }
             Op::Expand(expansions) => {
                 let input = self.rel(&rel.inputs[0], owner);
                 let operator = Operator::Expand(expansions.clone());
@@ -181,11 +239,93 @@ impl Lowering {
                 };
                 self.aggregate(plan, owner, input, output)
             }
+            Op::Rank(rank) => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let operator = Operator::Rank(millrace_dataflow::Rank {
+                    partition: rank.partition.clone(),
+                    order: rank.order.clone(),
+                    start: rank.start,
+                    end: rank.end,
+                    with_number: rank.with_number,
+                    strategy: rules::rank_strategy(rel, rank),
+                });
+                let id = self.add("rank", owner, "Rank", operator, vec![input], output);
+                self.exchange(id, 0, &rank.partition);
+                id
+            }
+            Op::Over(over) => {
+                let input = self.rel(&rel.inputs[0], owner);
+                // Checked by `rules::rank`.
+                let key = over.order.first();
+                let operator = Operator::OverAggregate(OverAggregate {
+                    partition: over.partition.clone(),
+                    time: key.map_or(0, |key| key.column),
+                    kind: key.and_then(|key| key.time).unwrap_or(TimeKind::Processing),
+                    frame: over.frame,
+                    calls: over.calls.clone(),
+                });
+                let id = self.add("over", owner, "OverAggregate", operator, vec![input], output);
+                self.exchange(id, 0, &over.partition);
+                id
+            }
+            Op::Join(join) => self.join(rel, join, owner, output),
         };
         self.graph.nodes[id].changelog = rel.changelog;
         if may_be_shared(rel) {
             self.made.push((rel.clone(), id));
         }
+        id
+    }
+
+    fn join(&mut self, rel: &Rel, join: &Join, owner: &str, output: RowType) -> NodeId {
+        let left = self.rel(&rel.inputs[0], owner);
+        let right = self.another(&rel.inputs[1], owner, &[left]);
+        let columns = |side: fn(&JoinKey) -> usize| join.keys.iter().map(side).collect::<Vec<_>>();
+        let (of_left, of_right) = (columns(|key| key.left), columns(|key| key.right));
+        let (kind, keys, condition) = (join.kind, join.keys.clone(), join.condition.clone());
+        let (uid, name, operator) = match join.interval {
+            Some(bounds) => (
+                "interval-join",
+                "IntervalJoin",
+                Operator::IntervalJoin(IntervalJoin {
+                    kind,
+                    keys,
+                    condition,
+                    bounds,
+                }),
+            ),
+            None => (
+                "join",
+                "Join",
+                Operator::Join(millrace_dataflow::Join {
+                    kind,
+                    keys,
+                    condition,
+                    left: join_input(&rel.inputs[0], &of_left),
+                    right: join_input(&rel.inputs[1], &of_right),
+                }),
+            ),
+        };
+        let id = self.add(uid, owner, name, operator, vec![left, right], output);
+        self.exchange(id, 0, &of_left);
+        self.exchange(id, 1, &of_right);
+        id
+    }
+
+    /// The node of a plan that is none of these: an operator has one edge to each of its inputs, so
+    /// one that is read twice goes through a Calc that does nothing.
+    fn another(&mut self, rel: &Rel, owner: &str, taken: &[NodeId]) -> NodeId {
+        let id = self.rel(rel, owner);
+        if !taken.contains(&id) {
+            return id;
+        }
+        let operator = Operator::Calc {
+            condition: None,
+            projection: Rel::identity(&rel.output),
+        };
+        let output = distinct_names(rel.output.clone());
+        let id = self.add("calc", owner, "Calc", operator, vec![id], output);
+        self.graph.nodes[id].changelog = rel.changelog;
         id
     }
 
@@ -279,6 +419,18 @@ impl Lowering {
     }
 }
 
+/// By what a join knows the rows of an input, as Flink chooses it.
+fn join_input(input: &Rel, columns: &[usize]) -> JoinInput {
+    let keys = upsert_keys::within(input, columns);
+    if keys.iter().any(|key| key.iter().all(|c| columns.contains(c))) {
+        return JoinInput::JoinKeyContainsUniqueKey;
+    }
+    match keys.into_iter().min_by_key(|key| key.len()) {
+        Some(key) => JoinInput::HasUniqueKey(key.into_iter().collect()),
+        None => JoinInput::NoUniqueKey,
+    }
+}
+
 /// The name of a table as the uids of its source have it.
 fn source_uid(table: &ReadTable) -> String {
     uids::with(&table.spec.name, &table.hints)
@@ -288,7 +440,7 @@ fn source_uid(table: &ReadTable) -> String {
 fn source(rel: &Rel) -> Option<&ReadTable> {
     match &rel.op {
         Op::Scan { table, .. } => Some(table),
-        Op::Calc { .. } => source(&rel.inputs[0]),
+        Op::Calc { .. } | Op::Watermark { .. } | Op::DropUpdateBefore => source(&rel.inputs[0]),
         _ => None,
     }
 }
@@ -309,12 +461,18 @@ fn may_be_shared(rel: &Rel) -> bool {
             condition,
             projection,
         } => projection.iter().chain(condition).all(stable),
+        Op::Join(join) => join.condition.iter().all(stable),
+        Op::ChangelogNormalize { condition, .. } => condition.iter().all(stable),
         Op::Scan { .. }
+        | Op::DropUpdateBefore
         | Op::Watermark { .. }
         | Op::Union
         | Op::WindowTable(_)
+        | Op::WindowAggregate(_)
         | Op::Expand(_)
-        | Op::Aggregate { .. } => true,
+        | Op::Aggregate { .. }
+        | Op::Over(_)
+        | Op::Rank(_) => true,
         // Each reader ends with its own rows.
         Op::Values { .. } | Op::Table { .. } => false,
     };

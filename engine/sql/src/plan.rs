@@ -6,7 +6,10 @@ use std::sync::Arc;
 use millrace_connector_api::sink::SinkChangelog;
 use millrace_connector_api::source::SourceTraits;
 pub(crate) use millrace_dataflow::Expansion;
-use millrace_dataflow::{Changelog, SinkSpec, TableSpec, Window};
+use millrace_dataflow::{
+    Changelog, Frame, IntervalBounds, JoinKey, JoinKind, OverCall, SinkSpec, SortKey, TableSpec, TimeKind,
+    Window, Windowing,
+};
 use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{DataType, Expr, Field, RowType, TypeKind};
 
@@ -23,6 +26,16 @@ pub(crate) struct ReadTable {
     /// What the connector gives for each of `spec.metadata`: key and type.
     pub metadata: Vec<Field>,
     pub traits: SourceTraits,
+    /// Its rows are made a changelog by their key first.
+    pub normalizes: bool,
+}
+
+impl ReadTable {
+    /// The declared columns of the PRIMARY KEY, by index.
+    pub fn primary_key(&self) -> Vec<usize> {
+        let place = |name: &String| self.columns.iter().position(|c| c.name == *name);
+        self.spec.primary_key.iter().filter_map(place).collect()
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -80,6 +93,14 @@ pub(crate) enum Op {
         column: usize,
         expression: Expr,
     },
+    /// A changelog that may repeat itself, or has only the newest row of each key, made one of all
+    /// kinds, of the rows that pass the condition. `keys` are the columns of the key.
+    ChangelogNormalize {
+        keys: Vec<usize>,
+        condition: Option<Expr>,
+    },
+    /// An update's row as it was before goes, for nobody needs it.
+    DropUpdateBefore,
     /// UNION ALL of inputs of the same types.
     Union,
     Values {
@@ -87,6 +108,9 @@ pub(crate) enum Op {
     },
     /// Each row in each of its windows: its columns, then `window_start`, `window_end`, `window_time`.
     WindowTable(WindowTable),
+    /// GROUP BY with a window: the output is the keys, the calls' results, then `window_start`,
+    /// `window_end`, `window_time`.
+    WindowAggregate(WindowAggregate),
     /// Each row once for each of these: its columns, some of them null, then the number `$e`.
     Expand(Vec<Expansion>),
     /// GROUP BY: the output is the keys, which are columns of the input, then the calls' results.
@@ -94,6 +118,42 @@ pub(crate) enum Op {
         keys: Vec<usize>,
         calls: Vec<AggregateCall>,
     },
+    /// Functions over windows that end with each row: the input's columns, then the results.
+    Over(Over),
+    /// Rows by their number in a partition; made by `rules::rank`.
+    Rank(Rank),
+    /// The left columns, then the right ones, except for SEMI and ANTI.
+    Join(Join),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Over {
+    pub partition: Vec<usize>,
+    pub order: Vec<SortKey>,
+    pub frame: Frame,
+    pub calls: Vec<OverCall>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Rank {
+    pub partition: Vec<usize>,
+    pub order: Vec<SortKey>,
+    /// The first row number that passes, from 1, and the last.
+    pub start: u64,
+    pub end: u64,
+    /// The row number is the last column.
+    pub with_number: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Join {
+    pub kind: JoinKind,
+    /// Found by `rules::joins`.
+    pub keys: Vec<JoinKey>,
+    /// Over the left columns, then the right ones.
+    pub condition: Option<Expr>,
+    /// Of rows whose times are near to one another.
+    pub interval: Option<IntervalBounds>,
 }
 
 /// A window function over a table.
@@ -105,6 +165,94 @@ pub(crate) struct WindowTable {
     pub is_proctime: bool,
     /// Of sessions: the columns of which each has its own.
     pub partition: Vec<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WindowAggregate {
+    pub windowing: Windowing,
+    /// The type of the window's time.
+    pub time: TypeKind,
+    /// Columns of the input, by index, beside the window.
+    pub keys: Vec<usize>,
+    pub calls: Vec<AggregateCall>,
+}
+
+/// What a column says of the window that its row is in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WindowProperty {
+    pub bound: WindowBound,
+    pub window: Window,
+    pub is_proctime: bool,
+    /// The type of the window's time.
+    pub time: TypeKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WindowBound {
+    Start,
+    End,
+    Time,
+}
+
+impl WindowBound {
+    /// In the order of the columns.
+    const ALL: [WindowBound; 3] = [WindowBound::Start, WindowBound::End, WindowBound::Time];
+}
+
+impl WindowAggregate {
+    pub fn window(&self) -> Window {
+        match self.windowing {
+            Windowing::Laid { window, .. } | Windowing::Given { window, .. } => window,
+        }
+    }
+
+    pub fn is_proctime(&self) -> bool {
+        match self.windowing {
+            Windowing::Laid { time, .. } => time.is_none(),
+            Windowing::Given { is_proctime, .. } => is_proctime,
+        }
+    }
+
+    /// The columns that it reads.
+    pub fn columns(&self) -> impl Iterator<Item = usize> {
+        let windowing = match self.windowing {
+            Windowing::Laid { time, .. } => [time, None],
+            Windowing::Given { start, end, .. } => [Some(start), Some(end)],
+        };
+        let keys = self.keys.iter().copied();
+        keys.chain(windowing.into_iter().flatten())
+            .chain(self.calls.iter().flat_map(AggregateCall::columns))
+    }
+
+    /// The same where the input's columns are at other positions.
+    pub fn remapped(self, position: &impl Fn(usize) -> usize) -> Self {
+        WindowAggregate {
+            windowing: match self.windowing {
+                Windowing::Laid { window, time } => Windowing::Laid {
+                    window,
+                    time: time.map(position),
+                },
+                Windowing::Given {
+                    window,
+                    start,
+                    end,
+                    is_proctime,
+                } => Windowing::Given {
+                    window,
+                    start: position(start),
+                    end: position(end),
+                    is_proctime,
+                },
+            },
+            time: self.time,
+            keys: self.keys.into_iter().map(position).collect(),
+            calls: self
+                .calls
+                .into_iter()
+                .map(|call| call.remapped(position))
+                .collect(),
+        }
+    }
 }
 
 impl Rel {
@@ -173,6 +321,23 @@ impl Rel {
         Rel::new(Op::Watermark { column, expression }, vec![input], output)
     }
 
+    pub fn changelog_normalize(input: Rel, keys: Vec<usize>, condition: Option<Expr>) -> Rel {
+        let output = input.output.clone();
+        Rel::new(Op::ChangelogNormalize { keys, condition }, vec![input], output)
+    }
+
+    pub fn drop_update_before(input: Rel) -> Rel {
+        let output = input.output.clone();
+        let changelog = Changelog {
+            before: false,
+            ..input.changelog
+        };
+        Rel {
+            changelog,
+            ..Rel::new(Op::DropUpdateBefore, vec![input], output)
+        }
+    }
+
     pub fn union(inputs: Vec<Rel>, output: RowType) -> Rel {
         Rel::new(Op::Union, inputs, output)
     }
@@ -187,14 +352,9 @@ impl Rel {
     }
 
     pub fn window_table(input: Rel, spec: WindowTable) -> Rel {
-        let bound = DataType::not_null(TypeKind::Timestamp(3));
         let time = input.output.fields[spec.time].data_type.kind.clone();
         let mut output = input.output.clone();
-        output.fields.extend([
-            Field::new("window_start", bound.clone()),
-            Field::new("window_end", bound),
-            Field::new("window_time", DataType::not_null(time)),
-        ]);
+        output.fields.extend(window_fields(time));
         Rel::new(Op::WindowTable(spec), vec![input], output)
     }
 
@@ -210,6 +370,16 @@ impl Rel {
     }
 
     /// `names` are those of the calls' results.
+    pub fn window_aggregate(input: Rel, spec: WindowAggregate, names: Vec<String>) -> Rel {
+        let of_keys = spec.keys.iter().map(|k| input.output.fields[*k].clone());
+        let of_calls = spec.calls.iter().zip(names);
+        let of_calls = of_calls.map(|(call, name)| Field::new(name, call.data_type.clone()));
+        let fields = of_keys.chain(of_calls).chain(window_fields(spec.time.clone()));
+        let output = RowType::new(fields.collect());
+        Rel::new(Op::WindowAggregate(spec), vec![input], output)
+    }
+
+    /// `names` are those of the calls' results.
     pub fn aggregate(input: Rel, keys: Vec<usize>, calls: Vec<AggregateCall>, names: Vec<String>) -> Rel {
         let of_keys = keys.iter().map(|k| input.output.fields[*k].clone());
         let of_calls = calls
@@ -218,6 +388,39 @@ impl Rel {
             .map(|(call, name)| Field::new(name, call.data_type.clone()));
         let output = RowType::new(of_keys.chain(of_calls).collect());
         Rel::new(Op::Aggregate { keys, calls }, vec![input], output)
+    }
+
+    pub fn over(input: Rel, over: Over) -> Rel {
+        let mut output = input.output.clone();
+        let results = over.calls.iter().enumerate();
+        output
+            .fields
+            .extend(results.map(|(i, c)| Field::new(format!("w0$o{i}"), c.data_type.clone())));
+        Rel::new(Op::Over(over), vec![input], output)
+    }
+
+    pub fn rank(input: Rel, rank: Rank) -> Rel {
+        let mut output = input.output.clone();
+        if rank.with_number {
+            let number = DataType::not_null(TypeKind::BigInt);
+            output.fields.push(Field::new("w0$o0", number));
+        }
+        Rel::new(Op::Rank(rank), vec![input], output)
+    }
+
+    pub fn join(left: Rel, right: Rel, join: Join) -> Rel {
+        let side = |rel: &Rel, padded: bool| {
+            let field = |f: &Field| {
+                let nullable = f.data_type.nullable || padded;
+                Field::new(&f.name, f.data_type.clone().with_nullable(nullable))
+            };
+            rel.output.fields.iter().map(field).collect::<Vec<_>>()
+        };
+        let mut fields = side(&left, join.kind.keeps_right());
+        if !join.kind.is_left_only() {
+            fields.extend(side(&right, join.kind.keeps_left()));
+        }
+        Rel::new(Op::Join(join), vec![left, right], RowType::new(fields))
     }
 
     /// Whether a column still is the time attribute of a table that it was read as.
@@ -241,6 +444,7 @@ impl Rel {
                 Expr::Column { index, .. } => self.inputs[0].time_attribute(*index),
                 expr => TimeAttribute::of(expr),
             },
+            Op::ChangelogNormalize { .. } | Op::DropUpdateBefore => self.inputs[0].time_attribute(column),
             Op::Union => {
                 let first = self.inputs.first()?.time_attribute(column)?;
                 let same = self
@@ -259,11 +463,71 @@ impl Rel {
                     _ => None,
                 }
             }
+            Op::WindowAggregate(spec) => match column + 1 == self.output.fields.len() {
+                true if spec.is_proctime() => Some(TimeAttribute::Proctime),
+                true => Some(TimeAttribute::Rowtime),
+                false => None,
+            },
+            Op::Over(_) | Op::Rank(_) => {
+                let input = &self.inputs[0];
+                (column < input.output.fields.len()).then(|| input.time_attribute(column))?
+            }
+            Op::Join(join) => {
+                join.interval?;
+                match column.checked_sub(self.inputs[0].output.fields.len()) {
+                    None => self.inputs[0].time_attribute(column),
+                    Some(column) => self.inputs[1].time_attribute(column),
+                }
+            }
             // What an update changes is no clock.
             Op::Watermark { .. }
             | Op::Scan { .. }
             | Op::Values { .. }
             | Op::Expand(_)
+            | Op::Aggregate { .. } => None,
+        }
+    }
+
+    /// What a column says of its row's window, if it does.
+    pub fn window_property(&self, column: usize) -> Option<WindowProperty> {
+        let last_three = |column: usize| {
+            let first = self.output.fields.len() - WindowBound::ALL.len();
+            WindowBound::ALL.get(column.checked_sub(first)?).copied()
+        };
+        match &self.op {
+            Op::Calc { projection, .. } => match projection.get(column)? {
+                Expr::Column { index, .. } => self.inputs[0].window_property(*index),
+                _ => None,
+            },
+            Op::WindowTable(spec) => Some(WindowProperty {
+                bound: last_three(column)?,
+                window: spec.window,
+                is_proctime: spec.is_proctime,
+                time: self.inputs[0].output.fields[spec.time].data_type.kind.clone(),
+            }),
+            Op::WindowAggregate(spec) => Some(WindowProperty {
+                bound: last_three(column)?,
+                window: spec.window(),
+                is_proctime: spec.is_proctime(),
+                time: spec.time.clone(),
+            }),
+            Op::Expand(expansions) => match expansions.iter().any(|e| e.nulls.contains(&column)) {
+                true => None,
+                false if column < self.inputs[0].output.fields.len() => {
+                    self.inputs[0].window_property(column)
+                }
+                false => None,
+            },
+            Op::Table { .. }
+            | Op::Scan { .. }
+            | Op::Watermark { .. }
+            | Op::Union
+            | Op::Values { .. }
+            | Op::ChangelogNormalize { .. }
+            | Op::DropUpdateBefore
+            | Op::Join(_)
+            | Op::Over(_)
+            | Op::Rank(_)
             | Op::Aggregate { .. } => None,
         }
     }
@@ -289,6 +553,16 @@ impl Rel {
     }
 }
 
+/// What stands behind the columns of a window's rows or results.
+fn window_fields(time: TypeKind) -> [Field; 3] {
+    let bound = DataType::not_null(TypeKind::Timestamp(3));
+    [
+        Field::new("window_start", bound.clone()),
+        Field::new("window_end", bound),
+        Field::new("window_time", DataType::not_null(time)),
+    ]
+}
+
 /// What makes a column a clock of its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TimeAttribute {
@@ -297,6 +571,13 @@ pub(crate) enum TimeAttribute {
 }
 
 impl TimeAttribute {
+    pub fn kind(self) -> TimeKind {
+        match self {
+            TimeAttribute::Rowtime => TimeKind::Event,
+            TimeAttribute::Proctime => TimeKind::Processing,
+        }
+    }
+
     /// That of a computed column.
     pub fn of(expr: &Expr) -> Option<Self> {
         match expr {
@@ -304,6 +585,14 @@ impl TimeAttribute {
             _ => None,
         }
     }
+}
+
+/// `table.exec.sink.upsert-materialize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UpsertMaterialize {
+    None,
+    Auto,
+    Force,
 }
 
 /// A bound INSERT.
@@ -314,6 +603,10 @@ pub(crate) struct InsertPlan {
     pub sink: SinkSpec,
     /// The kinds of rows that the sink takes.
     pub accepts: SinkChangelog,
+    pub materialize: UpsertMaterialize,
+    /// Columns that are the upsert key of the query's rows, where rows of the same key of the sink
+    /// have to be held until the last of them is known.
+    pub materializer: Option<Vec<usize>>,
     pub parallelism: Option<usize>,
     /// Columns by index in which a null has to be caught, and whether its row is dropped.
     pub not_null: Vec<usize>,

@@ -209,7 +209,7 @@ fn plan(
     for insert in inserts {
         plans.push(binder.bind_insert(insert.borrow())?);
     }
-    let plans = rules::optimize(plans).map_err(SqlError::from)?;
+    let plans = rules::optimize(plans, binder.state_ttl()?).map_err(SqlError::from)?;
     let aggregation = Aggregation::of(config).map_err(SqlError::from)?;
     Ok(lower::lower(plans, aggregation))
 }

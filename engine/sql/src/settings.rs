@@ -36,9 +36,9 @@ const FIXED: &[(&str, &[&str], &str)] = &[
         "another way to write rowtime",
     ),
     (
-        "table.exec.source.cdc-events-duplicate",
-        &["false"],
-        "removal of repeated changes",
+        "table.optimizer.non-deterministic-update.strategy",
+        &["IGNORE"],
+        "a search for updates that depend on chance or on the clock",
     ),
     (
         "table.column-expansion-strategy",

@@ -1,5 +1,5 @@
-//! Real servers for tests and for the demo: Kafka brokers (one or several, plain or SASL_SSL) and
-//! an S3 server, and an independent reader that checks what an engine wrote.
+//! Real servers for tests and for the demo: Kafka brokers (one or several, plain or SASL_SSL),
+//! an S3 server, a schema registry, and an independent reader that checks what an engine wrote.
 //!
 //! It may depend on no other crate of the workspace: what checks the engine shares no code with
 //! it. Its Kafka client is librdkafka and the Java tools of the broker.
@@ -10,7 +10,7 @@
 //!
 //! Layout: `cache` where set-up put the servers, `process` children that die with us, `scratch`
 //! folders that go away, `files` what paths stand for, exchanged at once, `signals` Ctrl-C as a flag, `ports` free ports, `wait` waiting for a condition, `kafka` brokers,
-//! `s3` the S3 server, `engine` the millrace binary, `records` writing and reading records independently of the engine.
+//! `s3` the S3 server, `registry` a schema registry, `engine` the millrace binary, `records` writing and reading records independently of the engine.
 //!
 //! In a test:
 //!
@@ -35,6 +35,7 @@ pub mod kafka;
 pub mod ports;
 pub mod process;
 pub mod records;
+pub mod registry;
 pub mod s3;
 pub mod scratch;
 pub mod signals;

@@ -150,13 +150,24 @@ pub fn write<K: AsRef<[u8]>, V: AsRef<[u8]>>(
     topic: &str,
     records: impl IntoIterator<Item = (K, V)>,
 ) -> Result<()> {
+    let records = records.into_iter().map(|(key, value)| (key, Some(value)));
+    write_nullable(client, topic, records)
+}
+
+/// As `write`, where values may be null: tombstones.
+pub fn write_nullable<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+    client: &ClientConfig,
+    topic: &str,
+    records: impl IntoIterator<Item = (K, Option<V>)>,
+) -> Result<()> {
     let producer: BaseProducer = client
         .clone()
         .set("enable.idempotence", "true")
         .set("linger.ms", "5")
         .create()?;
     for (key, value) in records {
-        let mut record = BaseRecord::to(topic).key(key.as_ref()).payload(value.as_ref());
+        let mut record = BaseRecord::to(topic).key(key.as_ref());
+        record.payload = value.as_ref().map(AsRef::as_ref);
         while let Err((e, back)) = producer.send(record) {
             if e.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                 return Err(e.into());

@@ -254,6 +254,8 @@ impl Run {
 
 /// The engine's line for a checkpoint that failed.
 pub const CHECKPOINT_FAILED: &str = "checkpoint failed";
+/// The engine's line for an attempt whose subtasks have been started.
+pub const RUNNING: &str = " running attempt=";
 /// The engine's line for a sink that it has brought to where the run begins.
 pub const RECOVERED: &str = "recovered sink";
 

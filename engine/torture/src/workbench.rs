@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checker::{self, Received, Sent};
 use crate::input::{self, Input};
-use crate::job::{Job, Report, Run, RunOptions, Shape};
+use crate::job::{Job, RUNNING, Report, Run, RunOptions, Shape};
 
 const CATCH_UP: Duration = Duration::from_secs(120);
 
@@ -223,6 +223,8 @@ impl Workbench {
 
     /// Waits until more output than now is visible: the job makes progress.
     pub fn wait_for_progress(&self, run: &mut Run, limit: Duration) -> Result<()> {
+        // What a recovery commits is no progress of the run.
+        run.wait_for_log(RUNNING, limit)?;
         let before = wait::until("the output's end", limit, || self.visible().map(Some))?;
         wait::until("progress of the output", limit, || {
             // What ends the engine ends the waiting; what only the brokers do does not.

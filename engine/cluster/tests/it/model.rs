@@ -13,7 +13,7 @@ use millrace_connector_api::sink::{
     RecoverContext, Recovered, SinkChangelog, SinkContext, SinkFactory, SinkTraits, SinkWriter,
 };
 use millrace_connector_api::source::{
-    SourceBatch, SourceContext, SourceFactory, SourcePoll, SourceReader, SourceTraits,
+    SourceBatch, SourceChangelog, SourceContext, SourceFactory, SourcePoll, SourceReader, SourceTraits,
 };
 use millrace_connector_api::{ChangeBatch, Connector, OptionSpec, Registry};
 use millrace_core::{CheckpointId, Configuration, Error, ErrorKind, Result};
@@ -370,6 +370,7 @@ impl SourceFactory for Model {
         Ok(SourceTraits {
             bounded: false,
             parallelism: None,
+            changelog: SourceChangelog::Inserts,
         })
     }
     fn check(&self, _: &SourceSpec) -> Result<()> {

@@ -18,7 +18,7 @@ const MEMORY: usize = 64 << 20;
 pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::required("connector", "filesystem"),
     OptionSpec::required("path", "a file or a folder: a local path or file://"),
-    OptionSpec::required("format", "json, csv, raw or parquet"),
+    OptionSpec::required("format", "json, csv, raw, debezium-json or parquet"),
     OptionSpec::optional(
         "partition.default-name",
         Some("__DEFAULT_PARTITION__"),
@@ -251,11 +251,19 @@ fn check_keys(table: &TableSpec, options: &Options<'_>, formats: &Registry, form
         &[]
     } else {
         match formats.format(&table.name, format) {
+            // Records in a file would need lengths; Flink's `avro` files are containers.
+            Ok(_) if matches!(format, "avro" | "avro-confluent") => {
+                return Err(Error::unsupported(format!(
+                    "the format '{format}' of the filesystem table '{}'",
+                    table.name
+                ))
+                .with_hint("take 'parquet', 'json', 'csv', 'raw' or 'debezium-json'"));
+            }
             Ok(found) => found.options(),
             Err(e) => {
-                return Err(
-                    e.with_hint("a filesystem table has the format 'json', 'csv', 'raw' or 'parquet'")
-                );
+                return Err(e.with_hint(
+                    "a filesystem table has the format 'json', 'csv', 'raw', 'debezium-json' or 'parquet'",
+                ));
             }
         }
     };

@@ -279,6 +279,10 @@ impl Column {
         self.len() == 0
     }
 
+    pub fn is_null(&self, row: usize) -> bool {
+        self.nulls.0.binary_search(&(row as u32)).is_ok()
+    }
+
     /// Drops all rows from `rows` on.
     pub fn truncate(&mut self, rows: usize) {
         self.nulls.truncate(rows);

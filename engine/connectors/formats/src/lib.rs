@@ -1,4 +1,4 @@
-//! Record formats: `json`, `csv` and `raw`, with Flink's options and semantics.
+//! Record formats: `json`, `debezium-json`, `csv` and `raw`, with Flink's options and semantics.
 //!
 //! It may depend on `millrace-connector-api` and what stands below it; it does no I/O.
 //!
@@ -27,11 +27,13 @@ use millrace_connector_api::Registry;
 pub use column::check_type;
 pub use csv::Csv;
 pub use json::Json;
+pub use json::debezium::DebeziumJson;
 pub use raw::Raw;
 
 /// Adds every format of this crate.
 pub fn register(registry: &mut Registry) {
     registry.add_format(Arc::new(Csv));
+    registry.add_format(Arc::new(DebeziumJson));
     registry.add_format(Arc::new(Json));
     registry.add_format(Arc::new(Raw));
 }

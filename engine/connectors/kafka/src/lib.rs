@@ -1,4 +1,4 @@
-//! The `kafka` connector: Kafka topics as tables, read and written.
+//! The connectors `kafka` and `upsert-kafka`: Kafka topics as tables, read and written.
 //!
 //! It may depend on the engine's interface crates (`core`, `expr`, `dataflow`, `connector-api`) and
 //! on `kafka-wire`; it names no format: those come with `KafkaConnector::new`.
@@ -27,16 +27,28 @@ use millrace_connector_api::sink::SinkFactory;
 use millrace_connector_api::source::SourceFactory;
 use millrace_connector_api::{Connector, OptionSpec, Registry};
 
-/// The connector, for a registry.
+/// One of the two connectors, for a registry. What a table is follows from its own options.
 pub struct KafkaConnector {
+    identifier: &'static str,
     source: source::KafkaSource,
     sink: sink::Sink,
 }
 
 impl KafkaConnector {
-    /// A connector whose tables can have these formats; connectors of the registry do not matter.
+    /// The connector `kafka`, whose tables can have these formats; connectors of the registry do not
+    /// matter.
     pub fn new(formats: Registry) -> Self {
+        KafkaConnector::with_identifier(options::KAFKA, formats)
+    }
+
+    /// The connector `upsert-kafka`.
+    pub fn upsert(formats: Registry) -> Self {
+        KafkaConnector::with_identifier(options::UPSERT_KAFKA, formats)
+    }
+
+    fn with_identifier(identifier: &'static str, formats: Registry) -> Self {
         KafkaConnector {
+            identifier,
             source: source::KafkaSource::new(formats.clone()),
             sink: sink::Sink::new(formats),
         }
@@ -45,11 +57,14 @@ impl KafkaConnector {
 
 impl Connector for KafkaConnector {
     fn identifier(&self) -> &'static str {
-        "kafka"
+        self.identifier
     }
 
     fn options(&self) -> &'static [OptionSpec] {
-        options::OPTIONS
+        match self.identifier {
+            options::UPSERT_KAFKA => &options::UPSERT_OPTIONS,
+            _ => options::OPTIONS,
+        }
     }
 
     fn source(&self) -> Option<&dyn SourceFactory> {

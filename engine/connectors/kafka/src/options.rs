@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use millrace_connector_api::format::Format;
 use millrace_connector_api::{OptionSpec, Options, Registry};
@@ -13,6 +13,9 @@ use millrace_expr::{Field, RowType};
 
 use crate::properties::Properties;
 use crate::topics::Topics;
+
+pub const KAFKA: &str = "kafka";
+pub const UPSERT_KAFKA: &str = "upsert-kafka";
 
 /// All options but those of formats, as Flink 2.1's Kafka connector (4.0) declares them.
 pub const OPTIONS: &[OptionSpec] = &[
@@ -114,6 +117,55 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::optional("sink.parallelism", None, "parallelism of the sink"),
 ];
 
+/// Those of OPTIONS that an upsert-kafka table has, and its own.
+pub static UPSERT_OPTIONS: LazyLock<Vec<OptionSpec>> = LazyLock::new(|| {
+    const SHARED: &[&str] = &[
+        "connector",
+        "topic",
+        "topic-pattern",
+        "properties.bootstrap.servers",
+        "properties.*",
+        "key.fields-prefix",
+        "value.fields-include",
+        "scan.bounded.mode",
+        "scan.bounded.specific-offsets",
+        "scan.bounded.timestamp-millis",
+        "scan.parallelism",
+        "sink.delivery-guarantee",
+        "sink.transactional-id-prefix",
+        "sink.transaction-naming-strategy",
+        "sink.parallelism",
+    ];
+    let own = [
+        OptionSpec::required("key.format", "format of the keys"),
+        OptionSpec::required("value.format", "format of the values"),
+        OptionSpec::optional(
+            BUFFER_ROWS,
+            Some("0"),
+            "keys that are held back at most, so that of several changes of a key only the last is written; \
+             together with the interval",
+        ),
+        OptionSpec::optional(
+            BUFFER_INTERVAL,
+            Some("0 s"),
+            "how long changes are held back; together with the number of rows",
+        ),
+    ];
+    let shared = OPTIONS.iter().filter(|spec| SHARED.contains(&spec.key)).copied();
+    shared.chain(own).collect()
+});
+
+const BUFFER_ROWS: &str = "sink.buffer-flush.max-rows";
+const BUFFER_INTERVAL: &str = "sink.buffer-flush.interval";
+
+/// How long an upsert sink holds changes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buffering {
+    /// Different keys at most.
+    pub rows: usize,
+    pub interval: Duration,
+}
+
 /// Where a partition is read from at a fresh start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Startup {
@@ -187,6 +239,10 @@ pub struct TableOptions {
     pub guarantee: DeliveryGuarantee,
     pub transactional_id_prefix: Option<String>,
     pub sink_parallelism: Option<usize>,
+    /// Whether it is an upsert-kafka table: of records with the same key the last one counts, and one
+    /// without a value deletes.
+    pub upsert: bool,
+    pub buffering: Option<Buffering>,
 }
 
 impl TableOptions {
@@ -201,10 +257,28 @@ impl TableOptions {
                 )));
             }
         }
-        let (value, key) = payloads(table, &options, formats)?;
-        check_keys(&options, &value, key.as_ref())?;
+        let upsert = options.raw("connector") == Some(UPSERT_KAFKA);
+        let known: &[OptionSpec] = if upsert { &UPSERT_OPTIONS } else { OPTIONS };
+        if upsert && table.primary_key.is_empty() {
+            return Err(Error::user(format!(
+                "'{UPSERT_KAFKA}' tables require to define a PRIMARY KEY constraint: table '{}' has none",
+                table.name
+            ))
+            .with_detail("the PRIMARY KEY says which columns are in the key of a Kafka record, and which row a record changes or deletes")
+            .with_hint("add PRIMARY KEY (...) NOT ENFORCED to the table's columns"));
+        }
+        for required in known.iter().filter(|spec| spec.required) {
+            options.require::<String>(required.key)?;
+        }
+        let (value, key) = payloads(table, &options, formats, upsert)?;
+        check_keys(&options, known, &value, key.as_ref())?;
+        check_changelogs(table, &value, key.as_ref(), upsert)?;
         let topics = topics(&options)?;
-        let (startup, bounded) = (startup(&options, &topics)?, bounded(&options, &topics)?);
+        let startup = match upsert {
+            true => Startup::Earliest,
+            false => startup(&options, &topics)?,
+        };
+        let bounded = bounded(&options, &topics)?;
         let interval = options.get_or(
             "scan.topic-partition-discovery.interval",
             Duration::from_secs(300),
@@ -256,7 +330,64 @@ impl TableOptions {
             guarantee,
             transactional_id_prefix,
             sink_parallelism: parallelism(&options, "sink.parallelism")?,
+            upsert,
+            buffering: buffering(&options)?,
         })
+    }
+}
+
+/// Which formats can be where, as to the kinds of rows in them.
+fn check_changelogs(table: &TableSpec, value: &Payload, key: Option<&Payload>, upsert: bool) -> Result<()> {
+    if let Some(key) = key
+        && key.format.is_changelog()
+    {
+        let format = key.format.identifier();
+        let what = match upsert {
+            true => format!("'{UPSERT_KAFKA}' connector doesn't support '{format}' as key format"),
+            false => format!("a key format should only deal with insert-only records: '{format}'"),
+        };
+        return Err(Error::user(what)
+            .with_detail(format!(
+                "table '{}': '{format}' is not in insert-only mode",
+                table.name
+            ))
+            .with_hint("take a format for single rows, such as 'json'"));
+    }
+    if upsert && value.format.is_changelog() {
+        let format = value.format.identifier();
+        return Err(Error::user(format!(
+            "'{UPSERT_KAFKA}' connector doesn't support '{format}' as value format"
+        ))
+        .with_detail(format!(
+            "table '{}': '{format}' is not in insert-only mode",
+            table.name
+        ))
+        .with_hint("take a format for single rows, such as 'json', or the connector 'kafka'"));
+    }
+    if !upsert && !table.primary_key.is_empty() && !value.format.is_changelog() {
+        return Err(
+            Error::user(format!("table '{}' cannot have a PRIMARY KEY", table.name))
+                .with_detail(format!("format '{}' only inserts", value.format.identifier()))
+                .with_hint(
+                    "records of the same key follow one another in a topic: declare no key, or take the \
+                     connector 'upsert-kafka'",
+                ),
+        );
+    }
+    Ok(())
+}
+
+fn buffering(options: &Options) -> Result<Option<Buffering>> {
+    let rows = options.get_or::<usize>(BUFFER_ROWS, 0)?;
+    let interval = options.get_or(BUFFER_INTERVAL, Duration::ZERO)?;
+    match (rows > 0, !interval.is_zero()) {
+        (false, false) => Ok(None),
+        (true, true) => Ok(Some(Buffering { rows, interval })),
+        _ => Err(Error::user(format!(
+            "'{BUFFER_ROWS}' and '{BUFFER_INTERVAL}' must be set to be greater than zero together to enable \
+             sink buffer flushing"
+        ))
+        .with_detail(format!("table '{}'", options.table))),
     }
 }
 
@@ -423,7 +554,12 @@ fn specific_offsets(options: &Options, key: &str, topics: &Topics) -> Result<BTr
 }
 
 /// Who is in the key and who in the value.
-fn payloads(table: &TableSpec, options: &Options, formats: &Registry) -> Result<(Payload, Option<Payload>)> {
+fn payloads(
+    table: &TableSpec,
+    options: &Options,
+    formats: &Registry,
+    upsert: bool,
+) -> Result<(Payload, Option<Payload>)> {
     let (value_format, value_prefix) = match (options.raw("format"), options.raw("value.format")) {
         (Some(f), _) => (f, format!("{f}.")),
         (None, Some(f)) => (f, format!("value.{f}.")),
@@ -433,7 +569,10 @@ fn payloads(table: &TableSpec, options: &Options, formats: &Registry) -> Result<
         }
     };
     let value_format = formats.format(&table.name, value_format)?.clone();
-    let key_fields = options.raw("key.fields").map(list).unwrap_or_default();
+    let key_fields = match upsert {
+        true => table.primary_key.clone(),
+        false => options.raw("key.fields").map(list).unwrap_or_default(),
+    };
     let prefix = options.raw("key.fields-prefix").unwrap_or_default();
     let except_key = options
         .choice("value.fields-include", &[("ALL", false), ("EXCEPT_KEY", true)])?
@@ -531,10 +670,7 @@ fn payloads(table: &TableSpec, options: &Options, formats: &Registry) -> Result<
 }
 
 /// Every key of the WITH clause is one of ours or of a format that the table uses.
-fn check_keys(options: &Options, value: &Payload, key: Option<&Payload>) -> Result<()> {
-    for spec in OPTIONS.iter().filter(|s| s.required) {
-        options.require::<String>(spec.key)?;
-    }
+fn check_keys(options: &Options, specs: &[OptionSpec], value: &Payload, key: Option<&Payload>) -> Result<()> {
     let payloads: Vec<&Payload> = std::iter::once(value).chain(key).collect();
     let of_a_format = |given: &str| {
         payloads.iter().any(|p| {
@@ -544,10 +680,10 @@ fn check_keys(options: &Options, value: &Payload, key: Option<&Payload>) -> Resu
         })
     };
     for (given, _) in options.iter() {
-        if OPTIONS.iter().any(|s| s.covers(given)) || of_a_format(given) {
+        if specs.iter().any(|s| s.covers(given)) || of_a_format(given) {
             continue;
         }
-        let known: Vec<String> = OPTIONS
+        let known: Vec<String> = specs
             .iter()
             .map(|s| s.key.to_owned())
             .chain(payloads.iter().flat_map(|p| {

@@ -15,7 +15,9 @@ mod reader;
 mod tests;
 
 use millrace_connector_api::sink::SinkFactory;
-use millrace_connector_api::source::{SourceContext, SourceFactory, SourceReader, SourceTraits};
+use millrace_connector_api::source::{
+    SourceChangelog, SourceContext, SourceFactory, SourceReader, SourceTraits,
+};
 use millrace_connector_api::{Connector, OptionSpec, Options};
 use millrace_core::{Error, Result};
 use millrace_dataflow::{SourceSpec, TableSpec};
@@ -120,6 +122,7 @@ impl SourceFactory for Datagen {
         Ok(SourceTraits {
             bounded: plan.total.is_some(),
             parallelism: plan.parallelism,
+            changelog: SourceChangelog::Inserts,
         })
     }
 

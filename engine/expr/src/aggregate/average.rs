@@ -14,12 +14,16 @@ use super::unknown;
 use crate::text::decimal::power_of_ten;
 use crate::{DataType, Field, TypeKind};
 
+/// The average of a sum of so many values, above 0; none where the type does not hold it.
+type Divide<A, S> =
+    fn(&Average<A, S>, <S as ArrowPrimitiveType>::Native, i64) -> Option<<A as ArrowPrimitiveType>::Native>;
+
 pub fn accumulator(arg: &DataType, result: &DataType) -> Result<Box<dyn Accumulator>> {
     fn of<A, S>(
         sum_type: DataType,
         result: &DataType,
         widen: fn(A::Native) -> S::Native,
-        divide: fn(&Average<A, S>, S::Native, i64) -> Option<A::Native>,
+        divide: Divide<A, S>,
     ) -> Box<dyn Accumulator>
     where
         A: ArrowPrimitiveType,
@@ -84,7 +88,7 @@ struct Average<A: ArrowPrimitiveType, S: ArrowPrimitiveType> {
     /// From the sum's scale to the result's.
     scale_up: i128,
     widen: fn(A::Native) -> S::Native,
-    divide: fn(&Self, S::Native, i64) -> Option<A::Native>,
+    divide: Divide<A, S>,
 }
 
 impl<A, S> Step for Average<A, S>

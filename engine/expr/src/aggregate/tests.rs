@@ -480,11 +480,19 @@ fn texts_and_floats_have_an_order() {
     );
     let numbers: ArrayRef = Arc::new(Float64Array::from(vec![1.5, -2.0, 0.25]));
     assert_eq!(
-        one_group(AggregateFunction::Max, DataType::double(), &[numbers.clone()]),
+        one_group(
+            AggregateFunction::Max,
+            DataType::double(),
+            std::slice::from_ref(&numbers)
+        ),
         "1.5"
     );
     assert_eq!(
-        one_group(AggregateFunction::Sum, DataType::double(), &[numbers.clone()]),
+        one_group(
+            AggregateFunction::Sum,
+            DataType::double(),
+            std::slice::from_ref(&numbers)
+        ),
         "-0.25"
     );
     let twice = concat(&[&numbers, &numbers]).unwrap();

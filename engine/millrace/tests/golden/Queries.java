@@ -73,7 +73,10 @@ public class Queries {
         configuration.setString("restart-strategy.type", "none");
         TableEnvironment env = TableEnvironment.create(
                 EnvironmentSettings.newInstance().inStreamingMode().withConfiguration(configuration).build());
-        List<String> statements = statements(text.replace("${inputs}", folder.resolve("inputs").toAbsolutePath().toString()));
+        Path output = Files.createTempDirectory("golden").resolve("output");
+        List<String> statements = statements(text
+                .replace("${inputs}", folder.resolve("inputs").toAbsolutePath().toString())
+                .replace("${output}", output.toString()));
         String last = statements.remove(statements.size() - 1);
         Pattern set = Pattern.compile("(?is)SET\\s+'([^']*)'\\s*=\\s*'([^']*)'");
         for (String statement : statements) {
@@ -89,6 +92,18 @@ public class Queries {
             System.out.println(env.explainSql(last, ExplainDetail.CHANGELOG_MODE));
             return lines;
         }
+        if (last.startsWith("INSERT")) {
+            env.executeSql(last).await();
+            lines.add("");
+            try (var files = Files.list(output)) {
+                for (Path file : files.filter(f -> !f.getFileName().toString().startsWith(".")).sorted().collect(Collectors.toList())) {
+                    for (String line : Files.readAllLines(file)) {
+                        lines.add(row(line));
+                    }
+                }
+            }
+            return lines;
+        }
         TableResult result = env.executeSql(last);
         lines.add(result.getResolvedSchema().getColumns().stream()
                 .map(c -> c.getName() + " " + c.getDataType().getLogicalType().asSerializableString())
@@ -99,6 +114,15 @@ public class Queries {
             }
         }
         return lines;
+    }
+
+    /** A record of Debezium as a row: its kind, and its columns as they are written. */
+    static String row(String record) {
+        String created = "{\"before\":null,\"after\":";
+        String deleted = "{\"before\":";
+        return record.startsWith(created)
+                ? "+I" + record.substring(created.length(), record.length() - ",\"op\":\"c\"}".length())
+                : "-D" + record.substring(deleted.length(), record.length() - ",\"after\":null,\"op\":\"d\"}".length());
     }
 
     /** The statements of a script; each ends with a semicolon at the end of a line. */

@@ -7,6 +7,10 @@ pub enum Comparison {
     Rows,
     /// By the values of these columns, counted from 0.
     Changelog(Vec<usize>),
+    /// The same of rows that replace one another.
+    Upserts(Vec<usize>),
+    /// The last row that is left of each of these.
+    Last(Vec<usize>),
     Set,
     Table,
 }
@@ -18,9 +22,16 @@ impl Comparison {
             "set" => Comparison::Set,
             "table" => Comparison::Table,
             _ => {
-                let columns = text.strip_prefix("changelog by ")?.split(',');
-                let columns = columns.map(|c| c.trim().parse::<usize>().ok()?.checked_sub(1));
-                Comparison::Changelog(columns.collect::<Option<_>>()?)
+                let by = |of: fn(Vec<usize>) -> Comparison, columns: &str| {
+                    let columns = columns
+                        .split(',')
+                        .map(|c| c.trim().parse::<usize>().ok()?.checked_sub(1));
+                    Some(of(columns.collect::<Option<_>>()?))
+                };
+                match text.strip_prefix("upserts by ") {
+                    Some(columns) => by(Comparison::Upserts, columns)?,
+                    None => by(Comparison::Changelog, text.strip_prefix("changelog by ")?)?,
+                }
             }
         })
     }
@@ -63,14 +74,14 @@ impl Comparison {
                 rows.sort();
                 rows
             }
-            Comparison::Changelog(columns) => {
-                let mut keys: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
-                for row in &rows {
-                    let values = values(row);
-                    let key = columns.iter().map(|c| values[*c].clone()).collect();
-                    keys.entry(key).or_default().push(row.clone());
-                }
-                keys.into_values().flatten().collect()
+            Comparison::Changelog(columns) | Comparison::Upserts(columns) => {
+                by_key(&rows, columns).into_values().flatten().collect()
+            }
+            Comparison::Last(columns) => {
+                let last = by_key(&rows, columns)
+                    .into_values()
+                    .filter_map(|mut rows| rows.pop());
+                last.filter(|row| row.starts_with('+')).collect()
             }
             Comparison::Table => {
                 let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
@@ -86,6 +97,17 @@ impl Comparison {
             }
         }
     }
+}
+
+/// The rows of each value of these columns, in their order.
+fn by_key(rows: &[String], columns: &[usize]) -> BTreeMap<Vec<String>, Vec<String>> {
+    let mut keys: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
+    for row in rows {
+        let values = values(row);
+        let key = columns.iter().map(|c| values[*c].clone()).collect();
+        keys.entry(key).or_default().push(row.clone());
+    }
+    keys
 }
 
 fn count(rows: &[String], row: &String) -> usize {
@@ -125,10 +147,10 @@ fn with_sorted_maps(row: &str) -> String {
     text
 }
 
-/// The values of `+I[a, [b, c], {d=e}]`, as text.
+/// The values of `+I[a, [b, c], {d=e}]`, as text, or the members of `+I{"a":1,"b":2}`.
 fn values(row: &str) -> Vec<String> {
-    let inner = row[2..].trim_start_matches('[').trim_end();
-    let inner = inner.strip_suffix(']').unwrap_or(inner);
+    let inner = row[3..].trim_end();
+    let inner = &inner[..inner.len() - 1];
     let mut values = vec![String::new()];
     let mut depth = 0;
     for c in inner.chars() {

@@ -61,7 +61,14 @@ impl Operator for Expand {
             }
         };
         let rows = RecordBatch::try_new(self.schema.clone(), columns).map_err(kernel)?;
-        out.push(Element::Batch(ChangeBatch { rows, kinds }.into()));
+        let watermarks = batch.watermarks.map(|watermarks| {
+            let each = watermarks.iter().flat_map(|w| std::iter::repeat_n(*w, sets));
+            each.collect()
+        });
+        out.push(Element::Batch(Batch {
+            watermarks,
+            ..ChangeBatch { rows, kinds }.into()
+        }));
         Ok(())
     }
 }

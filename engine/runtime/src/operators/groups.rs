@@ -6,11 +6,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use millrace_connector_api::ChangeBatch;
 use millrace_core::row::{RowCodec, Rows};
 use millrace_core::{Result, key_group};
-use millrace_expr::aggregate::{AggregateCall, Calls, HeapMaps, Maps};
+use millrace_expr::aggregate::{AggregateCall, Calls, Grouped, HeapMaps, Maps};
 use millrace_state::keyed::{KeyedBackend, Table};
 
+use super::group_aggregate::retractions;
 use crate::keys::Keys;
 use crate::maps::StateMaps;
 
@@ -85,10 +87,7 @@ impl Groups {
 
     /// The accumulators with the maps that they need.
     pub fn with_maps<T>(&mut self, work: impl FnOnce(&mut State, &mut dyn Maps) -> Result<T>) -> Result<T> {
-        match self.table.maps() {
-            Some(maps) => work(&mut self.state, &mut StateMaps(maps)),
-            None => work(&mut self.state, &mut HeapMaps::default()),
-        }
+        with_maps(&mut self.table, &mut self.state, work)
     }
 
     /// The group has changed.
@@ -104,6 +103,18 @@ impl Groups {
     /// Writes all that has changed to the store.
     pub fn flush(&mut self) -> Result<()> {
         self.table.flush(|slots, out| self.state.encode(slots, out))
+    }
+}
+
+/// States with the maps beside the rows of their table.
+pub(super) fn with_maps<T>(
+    table: &mut Table,
+    state: &mut State,
+    work: impl FnOnce(&mut State, &mut dyn Maps) -> Result<T>,
+) -> Result<T> {
+    match table.maps() {
+        Some(maps) => work(state, &mut StateMaps(maps)),
+        None => work(state, &mut HeapMaps::default()),
     }
 }
 
@@ -137,22 +148,65 @@ impl State {
         self.calls.reset(slots);
     }
 
-    fn load(&mut self, slots: &[u32], values: &Rows) -> Result<()> {
+    pub fn load(&mut self, slots: &[u32], values: &Rows) -> Result<()> {
         if slots.is_empty() {
             return Ok(());
         }
-        let columns = self.codec.decode(values.iter())?;
-        let mut columns = columns.as_slice();
-        if let Some(rows) = &mut self.rows
-            && let Some((counts, others)) = columns.split_first()
-        {
-            let counts = counts.as_primitive_opt::<Int64Type>();
-            for (slot, count) in slots.iter().zip(counts.iter().flat_map(|c| c.values())) {
-                rows[*slot as usize] = *count;
-            }
-            columns = others;
+        if let Some(rows) = &mut self.rows {
+            slots.iter().for_each(|slot| rows[*slot as usize] = 0);
         }
-        self.calls.load(slots, columns)
+        let columns = self.decode(values)?;
+        let fields = self.count_stored(slots, &columns);
+        self.calls.load(slots, fields)
+    }
+
+    /// Stored states as columns.
+    pub fn decode(&self, values: &Rows) -> Result<Vec<ArrayRef>> {
+        self.codec.decode(values.iter())
+    }
+
+    /// Adds states, in columns, to those of slots; without their maps.
+    pub fn merge(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
+        let fields = self.count_stored(slots, columns);
+        self.calls.merge(slots, fields)
+    }
+
+    /// Adds the rows of stored states; the rest is the calls' fields.
+    fn count_stored<'a>(&mut self, slots: &[u32], columns: &'a [ArrayRef]) -> &'a [ArrayRef] {
+        match (&mut self.rows, columns.split_first()) {
+            (Some(rows), Some((counts, fields))) => {
+                let counts = counts.as_primitive_opt::<Int64Type>();
+                for (slot, count) in slots.iter().zip(counts.iter().flat_map(|c| c.values())) {
+                    rows[*slot as usize] += *count;
+                }
+                fields
+            }
+            _ => columns,
+        }
+    }
+
+    /// Takes the rows of a batch into the states of their slots.
+    pub fn update(&mut self, change: &ChangeBatch, slots: &[u32], maps: &mut dyn Maps) -> Result<()> {
+        let retract = retractions(change);
+        if let Some(rows) = &mut self.rows {
+            for (row, slot) in slots.iter().enumerate() {
+                let back = retract.as_ref().is_some_and(|retract| retract[row]);
+                rows[*slot as usize] += if back { -1 } else { 1 };
+            }
+        }
+        let grouped = Grouped {
+            columns: change.rows.columns(),
+            slots,
+            retract: retract.as_deref(),
+            first: None,
+            pass: None,
+        };
+        self.calls.update(&grouped, maps)
+    }
+
+    /// Whether a slot has rows left.
+    pub fn is_there(&self, slot: u32) -> bool {
+        self.rows.as_ref().is_none_or(|rows| rows[slot as usize] != 0)
     }
 
     /// The state of slots as columns: how many rows, where that is kept, then the calls' fields.
@@ -166,7 +220,7 @@ impl State {
         Ok(columns)
     }
 
-    fn encode(&self, slots: &[u32], out: &mut Rows) -> Result<()> {
+    pub fn encode(&self, slots: &[u32], out: &mut Rows) -> Result<()> {
         let columns = self.columns(slots)?;
         match columns.is_empty() {
             true => out.ends.resize(slots.len(), 0),

@@ -2,17 +2,32 @@
 
 pub mod bundle;
 pub mod bundled_group_aggregate;
+#[cfg(test)]
+mod by_key_tests;
 pub mod calc;
+pub mod changelog_normalize;
 pub mod constraint;
+pub mod deduplicate;
+pub mod drop_update_before;
 pub mod expand;
 pub mod group_aggregate;
 #[cfg(test)]
 mod group_tests;
 mod groups;
+#[cfg(test)]
+mod harness;
+pub mod interval_join;
+pub mod join;
 pub mod local_group_aggregate;
+pub mod outgoing;
+pub mod over;
+pub mod rank;
+pub mod session_aggregate;
+pub mod sink_materializer;
 pub mod union;
 pub mod values;
 pub mod watermark;
+pub mod window_aggregate;
 pub mod window_table;
 
 use millrace_core::{Error, Result};

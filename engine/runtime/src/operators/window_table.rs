@@ -1,19 +1,15 @@
 //! A window function over a table: each row once for each of its windows, with the window's bounds.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, PrimitiveArray, TimestampMillisecondArray, UInt32Array};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use millrace_core::{Error, Result};
 use millrace_dataflow::{Window, WindowTable as Plan};
 use millrace_expr::RowType;
-use millrace_expr::text::timestamp::Moment;
-use millrace_expr::text::zone::{self, Zone};
+use millrace_expr::text::zone::Zone;
 
 use super::{Operator, kernel, now_millis};
 use crate::element::{Batch, Element};
-use crate::time::millis;
+use crate::time::{instant_millis, local_millis, millis, timestamps};
 
 pub struct WindowTable {
     window: Window,
@@ -52,7 +48,12 @@ impl Operator for WindowTable {
         let (mut of_row, mut starts, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for (row, time) in times.into_iter().enumerate() {
             let local = self.zone.map_or(time, |zone| local_millis(zone, time));
-            for (start, end) in self.window.of_slice(self.window.slice_end(local)) {
+            let mut windows = self.window.of_slice(self.window.slice_end(local));
+            // Flink's order.
+            if matches!(self.window, Window::Hop { .. }) {
+                windows.reverse();
+            }
+            for (start, end) in windows {
                 of_row.push(row as u32);
                 starts.push(start);
                 ends.push(end);
@@ -70,16 +71,13 @@ impl Operator for WindowTable {
             Some(zone) => instant_millis(zone, end - 1),
         });
         let mut columns = batch.change.rows.columns().to_vec();
-        let time: PrimitiveArray<_> = TimestampMillisecondArray::from_iter_values(times);
-        let fields = self.schema.fields();
-        for array in [
-            TimestampMillisecondArray::from(starts),
-            TimestampMillisecondArray::from(ends),
-            time,
-        ] {
-            let array: ArrayRef = Arc::new(array);
-            columns.push(cast(&array, fields[columns.len()].data_type()).map_err(kernel)?);
-        }
+        let times = times.collect();
+        columns.extend(bounds_columns(
+            starts,
+            ends,
+            times,
+            &self.schema.fields()[columns.len()..],
+        )?);
         batch.splits = None;
         let batch = batch.with_columns(self.schema.clone(), columns).map_err(kernel)?;
         out.push(Element::Batch(batch));
@@ -87,15 +85,17 @@ impl Operator for WindowTable {
     }
 }
 
-/// What clocks show at an instant, as milliseconds without a zone.
-pub fn local_millis(zone: Zone, instant: i64) -> i64 {
-    instant + zone::offset_at(zone, instant.div_euclid(1000)) * 1000
-}
-
-/// The instant at which clocks show a time.
-pub fn instant_millis(zone: Zone, local: i64) -> i64 {
-    let local = Moment::from_unit(local, TimeUnit::Millisecond);
-    let instant = zone::to_instant(zone, local).to_unit(TimeUnit::Millisecond);
-    // Only beyond the years that anybody counts.
-    instant.unwrap_or(i64::MAX)
+/// A window's start, end and time in milliseconds, as columns of these fields.
+pub(super) fn bounds_columns(
+    starts: Vec<i64>,
+    ends: Vec<i64>,
+    times: Vec<i64>,
+    fields: &[FieldRef],
+) -> Result<Vec<ArrayRef>> {
+    let column = |(millis, field): (Vec<i64>, &FieldRef)| timestamps(millis, field.data_type());
+    [starts, ends, times]
+        .into_iter()
+        .zip(fields)
+        .map(column)
+        .collect()
 }

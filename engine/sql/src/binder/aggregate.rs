@@ -4,8 +4,9 @@
 
 use std::cell::RefCell;
 
+use millrace_dataflow::Windowing;
 use millrace_expr::aggregate::AggregateCall;
-use millrace_expr::{DataType, Expr, Scalar, TypeKind};
+use millrace_expr::{DataType, Expr, Field, Scalar, TypeKind};
 use sqlparser::ast::Expr as Ast;
 use sqlparser::tokenizer::Span;
 
@@ -13,7 +14,7 @@ use super::expr;
 use super::grouping_sets::Keys;
 use super::scope::Scope;
 use crate::error::{Result, SqlError};
-use crate::plan::{Expansion, Rel};
+use crate::plan::{Expansion, Rel, WindowAggregate, WindowBound, WindowProperty};
 
 /// The aggregation of one SELECT, while its expressions are bound.
 pub(super) struct Grouping {
@@ -195,9 +196,86 @@ impl Grouping {
             .into_iter()
             .map(|call| call.remapped(&|column| places[column]))
             .collect();
-        let names = (0..calls.len()).map(|i| format!("EXPR${i}")).collect();
-        Rel::aggregate(input, keys, calls, names)
+        let names: Vec<String> = (0..calls.len()).map(|i| format!("EXPR${i}")).collect();
+        match by_window(&input, &keys) {
+            Some(property) => window_aggregate(input, keys, calls, names, property),
+            None => Rel::aggregate(input, keys, calls, names),
+        }
     }
+}
+
+/// The window that rows are grouped by: both of its bounds are keys. As in Flink, half a window is none.
+fn by_window(input: &Rel, keys: &[usize]) -> Option<WindowProperty> {
+    let properties = || keys.iter().filter_map(|key| input.window_property(*key));
+    let has = |bound: WindowBound| properties().any(|p| p.bound == bound);
+    if has(WindowBound::Start) && has(WindowBound::End) {
+        return properties().next();
+    }
+    None
+}
+
+/// An aggregation by window with the output of one without.
+fn window_aggregate(
+    input: Rel,
+    keys: Vec<usize>,
+    calls: Vec<AggregateCall>,
+    names: Vec<String>,
+    property: WindowProperty,
+) -> Rel {
+    let bounds: Vec<Option<WindowBound>> = keys
+        .iter()
+        .map(|key| Some(input.window_property(*key)?.bound))
+        .collect();
+    let column = |bound| {
+        let at = bounds.iter().position(|b| *b == Some(bound));
+        at.map_or(0, |at| keys[at])
+    };
+    let windowing = Windowing::Given {
+        window: property.window,
+        start: column(WindowBound::Start),
+        end: column(WindowBound::End),
+        is_proctime: property.is_proctime,
+    };
+    let others = keys.iter().zip(&bounds).filter(|(_, bound)| bound.is_none());
+    let others: Vec<usize> = others.map(|(key, _)| *key).collect();
+    let of_results = others.len() + calls.len();
+    let mut next = 0;
+    // Where the keys, then the results, stand among what the aggregation gives.
+    let places: Vec<usize> = bounds
+        .iter()
+        .map(|bound| match bound {
+            Some(bound) => of_results + *bound as usize,
+            None => {
+                next += 1;
+                next - 1
+            }
+        })
+        .chain(others.len()..of_results)
+        .collect();
+    let of_keys = keys.iter().map(|key| input.output.fields[*key].clone());
+    let of_calls = calls
+        .iter()
+        .zip(&names)
+        .map(|(call, name)| Field::new(name, call.data_type.clone()));
+    let output: Vec<Field> = of_keys.chain(of_calls).collect();
+    let projection = places
+        .iter()
+        .zip(&output)
+        .map(|(place, field)| Expr::column(*place, field.data_type.clone()))
+        .collect();
+    let spec = WindowAggregate {
+        windowing,
+        time: property.time,
+        keys: others,
+        calls,
+    };
+    let aggregate = Rel::window_aggregate(input, spec, names);
+    Rel::calc(
+        aggregate,
+        None,
+        projection,
+        output.into_iter().map(|f| f.name).collect(),
+    )
 }
 
 /// Whether an expression calls an aggregate function, other than over a window of its own.

@@ -53,6 +53,7 @@ fn written(binder: &ExprBinder, f: &Function, at: Span) -> Result<Written> {
     let rows = ExprBinder {
         scope: binder.scope,
         grouping: None,
+        windows: None,
     };
     let FunctionArguments::List(list) = &f.args else {
         return Err(SqlError::new(format!("{name} needs an argument"), at));

@@ -9,6 +9,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::aggregate::{self, Grouping};
+use super::over::Windows;
 use super::scope::{Scope, check_name, row_fields};
 use super::{function as functions, literal};
 use crate::error::{Result, SqlError, nearest};
@@ -23,6 +24,7 @@ pub(super) fn bind(ast: &Ast, scope: &Scope) -> Result<Expr> {
     ExprBinder {
         scope,
         grouping: None,
+        windows: None,
     }
     .bind(ast, 0)
 }
@@ -31,6 +33,8 @@ pub(super) struct ExprBinder<'a> {
     pub scope: &'a Scope,
     /// Where it is over the result of an aggregation.
     pub grouping: Option<&'a Grouping>,
+    /// Where functions may be called OVER a window.
+    pub windows: Option<&'a Windows<'a>>,
 }
 
 /// Calls a function by its canonical name; an error gets its place.

@@ -1,6 +1,6 @@
 //! INSERT INTO: a query's columns to a sink's, by position.
 
-use millrace_core::options::{NOT_NULL_ENFORCER, PARALLELISM, TABLE_PARALLELISM};
+use millrace_core::options::{NOT_NULL_ENFORCER, UPSERT_MATERIALIZE};
 use millrace_core::{Configuration, Error};
 use millrace_dataflow::SinkSpec;
 use millrace_expr::{DataType, Expr, Field, RowType, cast};
@@ -12,7 +12,7 @@ use super::{Binder, literal};
 use crate::catalog::{CATALOG, DATABASE, Object, Table, TableColumnKind};
 use crate::error::{Result, SqlError, nearest};
 use crate::parser::statement::Insert;
-use crate::plan::{InsertPlan, Rel};
+use crate::plan::{InsertPlan, Rel, UpsertMaterialize};
 
 impl Binder<'_> {
     pub fn bind_insert(&mut self, insert: &Insert) -> Result<InsertPlan> {
@@ -41,7 +41,6 @@ impl Binder<'_> {
                 .map_err(|e| SqlError::from(e).or_at(at))?;
             sink.metadata.push(found.clone());
         }
-        check_key(&sink, traits.parallelism, self.config).map_err(|e| SqlError::from(e).or_at(at))?;
 
         let query = self.bind_query(&insert.query)?;
         let written = written(&table);
@@ -58,6 +57,8 @@ impl Binder<'_> {
             query,
             sink,
             accepts: traits.changelog,
+            materialize: materialize(self.config).map_err(SqlError::from)?,
+            materializer: None,
             parallelism: traits.parallelism,
             not_null,
             drop,
@@ -240,32 +241,16 @@ fn drops_nulls(config: &Configuration) -> millrace_core::Result<bool> {
     }
 }
 
-/// Where a sink with a key has another parallelism than its input, Flink spreads rows by key, so
-/// that rows of one key stay in order. There is no such exchange yet.
-fn check_key(
-    sink: &SinkSpec,
-    parallelism: Option<usize>,
-    config: &Configuration,
-) -> millrace_core::Result<()> {
-    let Some(parallelism) = parallelism else {
-        return Ok(());
-    };
-    if sink.table.primary_key.is_empty() || parallelism == 1 {
-        return Ok(());
+fn materialize(config: &Configuration) -> millrace_core::Result<UpsertMaterialize> {
+    let given = config.get(&UPSERT_MATERIALIZE)?;
+    match given.to_ascii_uppercase().as_str() {
+        "NONE" => Ok(UpsertMaterialize::None),
+        "AUTO" => Ok(UpsertMaterialize::Auto),
+        "FORCE" => Ok(UpsertMaterialize::Force),
+        _ => Err(
+            Error::user("a configuration value is none of those that there are")
+                .with_detail(format!("{}: '{given}'", UPSERT_MATERIALIZE.key))
+                .with_hint("it takes NONE, AUTO or FORCE"),
+        ),
     }
-    let default = match usize::try_from(config.get(&TABLE_PARALLELISM)?) {
-        Ok(n) if n > 0 => n,
-        _ => config.get(&PARALLELISM)?,
-    };
-    if parallelism == default {
-        return Ok(());
-    }
-    Err(
-        Error::unsupported("a sink with a PRIMARY KEY and another parallelism than its input")
-            .with_detail(format!(
-                "table '{}': 'sink.parallelism' = '{parallelism}', the job's is {default}",
-                sink.table.name
-            ))
-            .with_hint("leave out 'sink.parallelism'"),
-    )
 }

@@ -2,8 +2,9 @@
 //!
 //! Layout: `query` SELECT, VALUES, UNION ALL, WITH; `scope` names; `expr` expressions, `literal`
 //! literals, `function` calls; `aggregate` GROUP BY, `grouping_sets` what it names, `aggregate_call` its
-//! functions; `table` a table's declaration, `like` the LIKE clause, `read` a table in FROM; `insert` a
-//! query into a sink, `window` window table functions.
+//! functions, `over` OVER and its; `table` a table's declaration, `like` the LIKE clause, `read` a table
+//! in FROM; `insert` a query into a sink, `window` window table functions; `join` joins, `subquery` IN
+//! and EXISTS.
 
 mod aggregate;
 mod aggregate_call;
@@ -11,19 +12,24 @@ mod expr;
 mod function;
 mod grouping_sets;
 mod insert;
+mod join;
 mod like;
 mod literal;
+mod over;
 mod query;
 mod read;
 mod scope;
+mod subquery;
 mod table;
 mod window;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use millrace_connector_api::Registry;
 use millrace_core::Configuration;
+use millrace_core::options::STATE_TTL;
 use sqlparser::tokenizer::{Location, Span};
 
 pub(crate) use table::{bind_table, bind_view};
@@ -64,6 +70,11 @@ impl<'a> Binder<'a> {
             used_hints: BTreeSet::new(),
             tables: Vec::new(),
         }
+    }
+
+    /// How long state that nobody touches is kept; zero for ever.
+    pub fn state_ttl(&self) -> Result<Duration> {
+        Ok(self.config.get(&STATE_TTL)?)
     }
 
     /// The hints behind a token, which must be of the kinds that may stand there.

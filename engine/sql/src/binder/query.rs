@@ -7,18 +7,18 @@ use std::collections::HashMap;
 
 use millrace_expr::{DataType, Expr, Field, RowType, TypeKind, cast};
 use sqlparser::ast::{
-    Distinct, Expr as Ast, FunctionArg, FunctionArguments, GroupByExpr, Ident, Join, JoinOperator,
-    ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind,
-    SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, TableFactor, TableWithJoins, Values,
-    WildcardAdditionalOptions, With,
+    Distinct, Expr as Ast, FunctionArg, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart,
+    Query, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator,
+    SetQuantifier, Spanned, TableAlias, TableFactor, TableWithJoins, Values, WildcardAdditionalOptions, With,
 };
 use sqlparser::tokenizer::Span;
 
 use super::aggregate::{self, Grouping};
 use super::expr::{ExprBinder, is_untyped_null};
 use super::grouping_sets::Keys;
+use super::over::Windows;
 use super::scope::{Scope, check_name};
-use super::{Binder, expr, function, window};
+use super::{Binder, expr, function, join, window};
 use crate::catalog::{CATALOG, DATABASE};
 use crate::error::{Result, SqlError};
 use crate::parser::statement::Name;
@@ -32,7 +32,7 @@ impl Binder<'_> {
         self.query(query, 0)
     }
 
-    fn query(&mut self, query: &Query, depth: usize) -> Result<Rel> {
+    pub(super) fn query(&mut self, query: &Query, depth: usize) -> Result<Rel> {
         let Query {
             with,
             body,
@@ -281,9 +281,6 @@ impl Binder<'_> {
         if let Some(qualify) = qualify {
             return Err(SqlError::unsupported("QUALIFY", or(qualify.span(), at)));
         }
-        if !named_window.is_empty() {
-            return Err(SqlError::unsupported("WINDOW", at));
-        }
         if optimizer_hint.is_some()
             || select_modifiers.is_some()
             || top.is_some()
@@ -304,17 +301,7 @@ impl Binder<'_> {
             ));
         }
         let (input, scope) = self.from(from, at, depth)?;
-        let condition = match selection {
-            None => None,
-            Some(selection) => Some(boolean(
-                selection,
-                &ExprBinder {
-                    scope: &scope,
-                    grouping: None,
-                },
-                "WHERE",
-            )?),
-        };
+        let (input, condition) = self.filter(input, &scope, selection.as_ref(), depth)?;
         let is_grouped = !group_by.is_empty()
             || having.is_some()
             || projection.iter().any(|item| match item {
@@ -329,6 +316,7 @@ impl Binder<'_> {
             let binder = ExprBinder {
                 scope: &scope,
                 grouping: Some(&grouping),
+                windows: None,
             };
             for item in projection {
                 select_item(item, &binder, &mut exprs, &mut names)?;
@@ -339,14 +327,16 @@ impl Binder<'_> {
                 .transpose()?;
             Rel::calc(grouping.build(input, condition), having, exprs, names)
         } else {
+            let windows = Windows::new(named_window);
             let binder = ExprBinder {
                 scope: &scope,
                 grouping: None,
+                windows: Some(&windows),
             };
             for item in projection {
                 select_item(item, &binder, &mut exprs, &mut names)?;
             }
-            Rel::calc(input, condition, exprs, names)
+            windows.build(input, condition, exprs, names)?
         };
         Ok(match is_distinct {
             false => rel,
@@ -357,7 +347,12 @@ impl Binder<'_> {
         })
     }
 
-    fn from(&mut self, from: &[TableWithJoins], select: Span, depth: usize) -> Result<(Rel, Scope)> {
+    pub(super) fn from(
+        &mut self,
+        from: &[TableWithJoins],
+        select: Span,
+        depth: usize,
+    ) -> Result<(Rel, Scope)> {
         match from {
             // One row, as in Calcite: what is selected does not depend on it.
             [] => {
@@ -368,20 +363,17 @@ impl Binder<'_> {
                 let output = RowType::new(vec![Field::new("ZERO", zero.data_type().clone())]);
                 Ok((Rel::values(vec![vec![zero]], output), Scope::default()))
             }
-            [TableWithJoins { relation, joins }] => {
-                if let Some(join) = joins.first() {
-                    return Err(refuse_join(join, select));
+            [first, others @ ..] => {
+                let mut joined = self.table_with_joins(first, select, depth)?;
+                for other in others {
+                    joined = join::cross(joined, self.table_with_joins(other, select, depth)?);
                 }
-                self.table_factor(relation, depth)
+                Ok(joined)
             }
-            [_, second, ..] => Err(SqlError::unsupported(
-                "a join (more than one table in FROM)",
-                or(second.span(), select),
-            )),
         }
     }
 
-    fn table_factor(&mut self, factor: &TableFactor, depth: usize) -> Result<(Rel, Scope)> {
+    pub(super) fn table_factor(&mut self, factor: &TableFactor, depth: usize) -> Result<(Rel, Scope)> {
         let at = factor.span();
         match factor {
             TableFactor::Table {
@@ -401,7 +393,12 @@ impl Binder<'_> {
                     return aliased(rel, alias.as_ref(), &[]);
                 }
                 if version.is_some() {
-                    return Err(SqlError::unsupported("FOR SYSTEM_TIME AS OF", at));
+                    return Err(SqlError::unsupported("FOR SYSTEM_TIME AS OF (a temporal or lookup join)", at)
+                        .with_hint(
+                            "join the table itself: a regular join follows its changes, over the latest row of each \
+                             key if it is read through ROW_NUMBER() OVER (PARTITION BY key ORDER BY time DESC) = 1; \
+                             an interval join bounds both times",
+                        ));
                 }
                 if sample.is_some() {
                     return Err(SqlError::unsupported("TABLESAMPLE", at));
@@ -436,17 +433,13 @@ impl Binder<'_> {
                 table_with_joins,
                 alias,
             } => {
-                let TableWithJoins { relation, joins } = table_with_joins.as_ref();
-                if let Some(join) = joins.first() {
-                    return Err(refuse_join(join, at));
-                }
                 if alias.is_some() {
                     return Err(SqlError::new(
                         "an alias stands inside of the parentheses here",
                         at,
                     ));
                 }
-                self.table_factor(relation, depth + 1)
+                self.table_with_joins(table_with_joins, at, depth + 1)
             }
             TableFactor::TableFunction {
                 expr: Ast::Function(f),
@@ -544,7 +537,7 @@ impl Binder<'_> {
     }
 }
 
-fn or(span: Span, other: Span) -> Span {
+pub(super) fn or(span: Span, other: Span) -> Span {
     if span == Span::empty() { other } else { span }
 }
 
@@ -568,19 +561,7 @@ pub(super) fn object_name(name: &ObjectName) -> Result<Name> {
     Ok(Name { parts })
 }
 
-fn refuse_join(join: &Join, at: Span) -> SqlError {
-    let what = match &join.join_operator {
-        JoinOperator::CrossJoin(_) => "CROSS JOIN",
-        JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => "LEFT JOIN",
-        JoinOperator::Right(_) | JoinOperator::RightOuter(_) => "RIGHT JOIN",
-        JoinOperator::FullOuter(_) => "FULL JOIN",
-        JoinOperator::Join(_) | JoinOperator::Inner(_) => "JOIN",
-        _ => return SqlError::new("Flink SQL has no such join", or(join.relation.span(), at)),
-    };
-    SqlError::unsupported(what, or(join.relation.span(), at))
-}
-
-fn boolean(ast: &Ast, binder: &ExprBinder, clause: &str) -> Result<Expr> {
+pub(super) fn boolean(ast: &Ast, binder: &ExprBinder, clause: &str) -> Result<Expr> {
     let bound = binder.bind(ast, 0)?;
     match bound.data_type().kind {
         TypeKind::Boolean => Ok(bound),
@@ -624,7 +605,7 @@ fn select_item(
             if scope.columns.is_empty() {
                 return Err(SqlError::new("'*' needs a FROM", options.wildcard_token.0.span));
             }
-            for (i, named) in scope.columns.iter().enumerate() {
+            for (i, named) in scope.columns.iter().enumerate().filter(|(_, c)| !c.hidden) {
                 names.push(named.name.clone());
                 exprs.push(column(i, options.wildcard_token.0.span)?);
             }

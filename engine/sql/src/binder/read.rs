@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millrace_core::Error;
+use millrace_connector_api::source::SourceChangelog;
+use millrace_core::options::CDC_EVENTS_DUPLICATE;
+use millrace_core::{Configuration, Error};
 use millrace_dataflow::{MetadataField, TableSpec};
 use millrace_expr::{Expr, Field, cast};
 use sqlparser::tokenizer::Span;
@@ -113,6 +115,7 @@ impl Binder<'_> {
                 },
             })
             .collect();
+        let normalizes = normalizes(&spec, traits.changelog, self.config)?;
         let watermark = table.watermark.as_ref().map(|w| (w.column, w.expression.clone()));
         Ok(ReadTable {
             spec,
@@ -121,7 +124,35 @@ impl Binder<'_> {
             watermark,
             metadata,
             traits,
+            normalizes,
         })
+    }
+}
+
+/// Whether a table's rows become a changelog only by their key, which it then has to have.
+fn normalizes(
+    spec: &TableSpec,
+    changelog: SourceChangelog,
+    config: &Configuration,
+) -> millrace_core::Result<bool> {
+    let has_key = !spec.primary_key.is_empty();
+    match changelog {
+        SourceChangelog::Inserts => Ok(false),
+        SourceChangelog::Upsert if has_key => Ok(true),
+        SourceChangelog::Upsert => Err(Error::user(format!(
+            "table '{}' produces a changelog stream that contains UPDATE_AFTER but no UPDATE_BEFORE, and has no \
+             PRIMARY KEY",
+            spec.name
+        ))
+        .with_hint("add PRIMARY KEY (...) NOT ENFORCED to its columns")),
+        SourceChangelog::All if !config.get(&CDC_EVENTS_DUPLICATE)? => Ok(false),
+        SourceChangelog::All if has_key => Ok(true),
+        SourceChangelog::All => Err(Error::user(format!(
+            "'{}' is enabled, which requires the changelog sources to define a PRIMARY KEY",
+            CDC_EVENTS_DUPLICATE.key
+        ))
+        .with_detail(format!("table '{}' doesn't have a primary key", spec.name))
+        .with_hint("add PRIMARY KEY (...) NOT ENFORCED to its columns, or leave the option out")),
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct ScopeColumn {
     /// The parts by which its relation can be named, the last one first asked for:
     /// `[catalog, database, table]`, or an alias alone; none if it has no name.
     pub relation: Vec<String>,
+    /// One of a pair that USING makes one column of: it is there under its relation's name only.
+    pub hidden: bool,
 }
 
 impl Scope {
@@ -30,6 +32,7 @@ impl Scope {
                 name: f.name.clone(),
                 data_type: f.data_type.clone(),
                 relation: relation.to_vec(),
+                hidden: false,
             })
             .collect();
         Scope { columns }
@@ -42,6 +45,7 @@ impl Scope {
                 name: f.name.clone(),
                 data_type: f.data_type.clone(),
                 relation: Vec::new(),
+                hidden: false,
             })
             .collect();
         Scope { columns }
@@ -53,7 +57,7 @@ impl Scope {
 
     /// A column by its own name.
     pub fn by_name(&self, name: &Ident) -> Result<Option<usize>> {
-        self.only(name, |c| c.name == name.value)
+        self.only(name, |c| !c.hidden && c.name == name.value)
     }
 
     fn only(&self, at: &Ident, matches: impl Fn(&ScopeColumn) -> bool) -> Result<Option<usize>> {

@@ -240,7 +240,7 @@ fn descriptor(ast: &Ast, scope: &Scope) -> Option<Result<usize>> {
 }
 
 /// The milliseconds of an interval literal.
-fn interval(ast: &Ast) -> Result<i64> {
+pub(super) fn interval(ast: &Ast) -> Result<i64> {
     match expr::bind(ast, &Scope::default())? {
         Expr::Literal {
             value: Scalar::Millis(millis),

@@ -154,13 +154,14 @@ pub(super) fn anywhere(tokens: &[TokenWithSpan]) -> Result<()> {
         let takes_a_table = next(1) == Some(&Token::LParen)
             && !is_word(&token.token, "TABLE")
             && (of_a_table(2) || (next(3) == Some(&Token::RArrow) && of_a_table(4)));
-        if takes_a_table {
+        if takes_a_table && !is_window(&word.value) {
             return Err(SqlError::unsupported(table_function(&word.value), token.span));
         }
-        // `FROM TABLE(f(...))`: a window or process table function.
+        // `FROM TABLE(f(...))`: a process table function.
         if is_word(&token.token, "TABLE")
             && next(1) == Some(&Token::LParen)
             && let Some(Token::Word(function)) = next(2)
+            && !is_window(&function.value)
         {
             return Err(SqlError::unsupported(table_function(&function.value), token.span));
         }
@@ -168,12 +169,15 @@ pub(super) fn anywhere(tokens: &[TokenWithSpan]) -> Result<()> {
     Ok(())
 }
 
+/// Window functions over tables are parsed.
+fn is_window(name: &str) -> bool {
+    ["TUMBLE", "HOP", "CUMULATE", "SESSION"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
+}
+
 fn table_function(name: &str) -> String {
-    let name = name.to_uppercase();
-    match name.as_str() {
-        "TUMBLE" | "HOP" | "CUMULATE" | "SESSION" => format!("the window table function {name}"),
-        _ => format!("the table function {name}"),
-    }
+    format!("the table function {}", name.to_uppercase())
 }
 
 /// What stopped the parser, if it is a clause of Flink.

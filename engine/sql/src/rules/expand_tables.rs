@@ -4,6 +4,8 @@
 //! read: their plans are equal up to the Calc that picks each reader's columns, and equal plans
 //! become one when the graph is made.
 //!
+//! A source whose changelog is not whole by itself has a ChangelogNormalize behind it, over its key.
+//!
 //! The watermark stands directly behind the source if its column is one of the source's; its
 //! expression is then rewritten over the source's columns. If the column is computed, a Calc that
 //! adds it (and filters nothing) stands between.
@@ -70,6 +72,10 @@ impl Expanded {
             needed.insert(*column);
             add_columns(expression, &mut needed);
         }
+        let key: Vec<usize> = table.primary_key();
+        if table.normalizes {
+            needed.extend(&key);
+        }
         let mut scanned = BTreeSet::new();
         for &i in &needed {
             match &table.columns[i].origin {
@@ -97,6 +103,16 @@ impl Expanded {
         let stream = match &table.watermark {
             None => scan,
             Some((column, expression)) => watermark(scan, *column, expression, &table, &mut columns),
+        };
+        let stream = match table.normalizes {
+            false => stream,
+            true => {
+                let places = key.iter().filter_map(|&c| match columns[c] {
+                    Some(Expr::Column { index, .. }) => Some(index),
+                    _ => None,
+                });
+                Rel::changelog_normalize(stream, places.collect(), None)
+            }
         };
         Ok(Expanded {
             table,

@@ -13,6 +13,13 @@ pub(super) fn add_columns(expr: &Expr, columns: &mut BTreeSet<usize>) {
     });
 }
 
+/// The columns that an expression reads.
+pub(super) fn reads(expr: &Expr) -> BTreeSet<usize> {
+    let mut columns = BTreeSet::new();
+    add_columns(expr, &mut columns);
+    columns
+}
+
 /// Whether evaluating it twice for a row gives the same twice. What follows the clock does not.
 pub(super) fn is_deterministic(expr: &Expr) -> bool {
     let mut result = true;
@@ -62,7 +69,7 @@ pub(super) fn conjuncts(expr: Expr) -> Vec<Expr> {
 
 /// One `AND` of all parts, which looks at none behind a false one. However many they are, the
 /// tree is no deeper than the deepest of them.
-pub(super) fn all_of(parts: Vec<Expr>) -> Option<Expr> {
+pub(crate) fn all_of(parts: Vec<Expr>) -> Option<Expr> {
     if parts.len() < 2 {
         return parts.into_iter().next();
     }

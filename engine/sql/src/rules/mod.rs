@@ -1,18 +1,31 @@
 //! Rewrites of bound queries. One rule, one file; each keeps what a query means.
 //!
-//! Order: columns that nobody reads are pruned; tables become sources with what is computed and
-//! watermarked right behind them, one form for all that read the same table in a job; adjacent
-//! Calcs become one; constant filters go; Calcs that do nothing go.
+//! Order: conditions go into joins and filters on row numbers become top-Ns, while tables still say
+//! which columns are their clocks; columns that nobody reads are pruned; tables become sources with
+//! what is computed and watermarked right behind them, one form for all that read the same table in a
+//! job; adjacent Calcs become one; aggregations lay their windows themselves; filters go into the
+//! ChangelogNormalize below them; constant filters go; Calcs that do nothing go.
 //!
 //! Last, when the shape is final, the kinds of rows on each edge are inferred (`changelog`).
 
 mod changelog;
+mod changelog_normalize;
 mod constant_filters;
 mod expand_tables;
 mod expressions;
+mod interval;
+mod joins;
+mod lay_windows;
 mod merge_calcs;
 mod prune_columns;
+mod rank;
 mod remove_identities;
+mod state_ttl;
+
+pub(crate) use changelog::rank_strategy;
+pub(crate) use expressions::all_of;
+pub(crate) use interval::bounds as interval_bounds;
+use std::time::Duration;
 
 use millrace_core::Result;
 use millrace_expr::RowType;
@@ -20,13 +33,14 @@ use millrace_expr::RowType;
 use crate::plan::{InsertPlan, Rel};
 
 /// Optimizes the statements of one job together.
-pub(crate) fn optimize(mut inserts: Vec<InsertPlan>) -> Result<Vec<InsertPlan>> {
+pub(crate) fn optimize(mut inserts: Vec<InsertPlan>, state_ttl: Duration) -> Result<Vec<InsertPlan>> {
     let queries = inserts
         .iter_mut()
         .map(|i| std::mem::replace(&mut i.query, Rel::empty(RowType::default())))
         .collect();
     for (insert, query) in inserts.iter_mut().zip(all(queries)?) {
-        insert.query = changelog::for_sink(query, insert)?;
+        state_ttl::check(&query, state_ttl)?;
+        (insert.query, insert.materializer) = changelog::for_sink(query, insert)?;
     }
     Ok(inserts)
 }
@@ -34,11 +48,18 @@ pub(crate) fn optimize(mut inserts: Vec<InsertPlan>) -> Result<Vec<InsertPlan>> 
 /// Optimizes a query alone; whoever reads it takes rows of all kinds.
 pub(crate) fn optimize_query(query: Rel) -> Result<Rel> {
     let query = all(vec![query])?.pop();
-    Ok(query.map_or_else(|| Rel::empty(RowType::default()), changelog::for_reader))
+    query.map_or_else(|| Ok(Rel::empty(RowType::default())), changelog::for_reader)
 }
 
 fn all(queries: Vec<Rel>) -> Result<Vec<Rel>> {
-    let pruned = queries.into_iter().map(prune_columns::apply).collect();
-    let last = |q| remove_identities::apply(constant_filters::apply(merge_calcs::apply(q)));
-    Ok(expand_tables::apply(pruned)?.into_iter().map(last).collect())
+    let shaped = queries
+        .into_iter()
+        .map(|query| rank::apply(merge_calcs::apply(joins::apply(merge_calcs::apply(query)))))
+        .collect::<Result<Vec<_>>>()?;
+    let pruned = shaped.into_iter().map(prune_columns::apply).collect();
+    let merged = |q| merge_calcs::apply(lay_windows::apply(merge_calcs::apply(q)));
+    let merged = expand_tables::apply(pruned)?.into_iter().map(merged);
+    let pushed = changelog_normalize::apply(merged.collect());
+    let last = |q| remove_identities::apply(constant_filters::apply(q));
+    Ok(pushed.into_iter().map(last).collect())
 }

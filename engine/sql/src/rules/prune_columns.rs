@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use millrace_dataflow::{IntervalBounds, JoinKey, OverCall, SortKey};
 use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{Expr, RowType, TypeKind};
 
 use super::expressions::{add_columns, remap};
-use crate::plan::{Expansion, Op, Origin, ReadTable, Rel, WindowTable};
+use crate::plan::{Expansion, Join, Op, Origin, Over, Rank, ReadTable, Rel, WindowAggregate, WindowTable};
 
 pub(super) fn apply(rel: Rel) -> Rel {
     let all: BTreeSet<usize> = (0..rel.output.fields.len()).collect();
@@ -82,6 +83,34 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
                 }),
             );
         }
+        Op::WindowAggregate(spec) => {
+            let of_keys = spec.keys.len();
+            let of_results = of_keys + spec.calls.len();
+            let kept = |i: &usize| required.contains(&(of_keys + *i));
+            let calls = (0..spec.calls.len()).filter(kept).map(|i| spec.calls[i].clone());
+            let spec = WindowAggregate {
+                calls: calls.collect(),
+                ..spec.clone()
+            };
+            let mut used: BTreeSet<usize> = spec.columns().collect();
+            if used.is_empty() {
+                used.insert(cheapest(&rel.inputs[0]));
+            }
+            let spec = spec.remapped(&|i: usize| used.range(..i).count());
+            let results = required.range(of_keys..of_results);
+            let names = results.map(|&i| rel.output.fields[i].name.clone()).collect();
+            let calls = spec.calls.len();
+            let input = prune(rel.inputs.remove(0), &used);
+            let aggregate = Rel::window_aggregate(input, spec, names);
+            return some_columns(
+                aggregate,
+                required.iter().map(|&i| match i {
+                    i if i < of_keys => i,
+                    i if i < of_results => of_keys + required.range(of_keys..i).count(),
+                    i => i - of_results + of_keys + calls,
+                }),
+            );
+        }
         Op::WindowTable(spec) => {
             let of_input = rel.inputs[0].output.fields.len();
             let mut used: BTreeSet<usize> = required.range(..of_input).copied().collect();
@@ -131,11 +160,135 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
                 }),
             );
         }
+        Op::Over(over) => {
+            let of_input = rel.inputs[0].output.fields.len();
+            // A window without a result is none.
+            let calls: Vec<OverCall> = required
+                .range(of_input..)
+                .map(|&i| over.calls[i - of_input].clone())
+                .collect();
+            let mut used: BTreeSet<usize> = required.range(..of_input).copied().collect();
+            if !calls.is_empty() {
+                used.extend(&over.partition);
+                used.extend(over.order.iter().map(|key| key.column));
+                used.extend(calls.iter().filter_map(|call| call.arg));
+            }
+            let position = |i: usize| used.range(..i).count();
+            let over = Over {
+                partition: over.partition.iter().map(|i| position(*i)).collect(),
+                order: at(&over.order, &position),
+                frame: over.frame,
+                calls: calls.into_iter().map(|call| call.remapped(&position)).collect(),
+            };
+            let input = prune(rel.inputs.remove(0), &used);
+            let over = match over.calls.is_empty() {
+                true => input,
+                false => Rel::over(input, over),
+            };
+            let columns = required.iter().map(|&i| match i < of_input {
+                true => position(i),
+                false => used.len() + required.range(of_input..i).count(),
+            });
+            return some_columns(over, columns);
+        }
+        Op::Rank(rank) => {
+            let of_input = rel.inputs[0].output.fields.len();
+            let mut used: BTreeSet<usize> = required.range(..of_input).copied().collect();
+            used.extend(&rank.partition);
+            // A clock is no column: what it shows differs when a row is taken back.
+            used.extend(
+                rank.order
+                    .iter()
+                    .filter(|key| !key.is_clock())
+                    .map(|key| key.column),
+            );
+            if used.is_empty() {
+                used.insert(cheapest(&rel.inputs[0]));
+            }
+            let position = |i: usize| match used.contains(&i) {
+                true => used.range(..i).count(),
+                false => SortKey::UNREAD,
+            };
+            let rank = Rank {
+                partition: rank.partition.iter().map(|i| position(*i)).collect(),
+                order: at(&rank.order, &position),
+                with_number: required.contains(&of_input),
+                ..rank.clone()
+            };
+            let rank = Rel::rank(prune(rel.inputs.remove(0), &used), rank);
+            return some_columns(
+                rank,
+                required.iter().map(|&i| match i < of_input {
+                    true => position(i),
+                    false => used.len(),
+                }),
+            );
+        }
+        Op::Join(join) => {
+            let of_left = rel.inputs[0].output.fields.len();
+            let mut used: BTreeSet<usize> = required.clone();
+            join.condition.iter().for_each(|e| add_columns(e, &mut used));
+            used.extend(join.keys.iter().flat_map(|key| [key.left, of_left + key.right]));
+            used.extend(
+                join.interval
+                    .iter()
+                    .flat_map(|i| [i.left_time, of_left + i.right_time]),
+            );
+            let mut left: BTreeSet<usize> = used.range(..of_left).copied().collect();
+            let mut right: BTreeSet<usize> = used.range(of_left..).map(|i| i - of_left).collect();
+            if left.is_empty() {
+                left.insert(cheapest(&rel.inputs[0]));
+            }
+            if right.is_empty() {
+                right.insert(cheapest(&rel.inputs[1]));
+            }
+            let (on_left, on_right) = (
+                |i: usize| left.range(..i).count(),
+                |i: usize| right.range(..i).count(),
+            );
+            let position = |i: usize| match i.checked_sub(of_left) {
+                None => on_left(i),
+                Some(i) => left.len() + on_right(i),
+            };
+            let join = Join {
+                kind: join.kind,
+                keys: join
+                    .keys
+                    .iter()
+                    .map(|key| JoinKey {
+                        left: on_left(key.left),
+                        right: on_right(key.right),
+                        ..*key
+                    })
+                    .collect(),
+                condition: join.condition.as_ref().map(|c| remap(c, &position)),
+                interval: join.interval.map(|interval| IntervalBounds {
+                    left_time: on_left(interval.left_time),
+                    right_time: on_right(interval.right_time),
+                    ..interval
+                }),
+            };
+            let pruned_right = prune(rel.inputs.remove(1), &right);
+            let pruned_left = prune(rel.inputs.remove(0), &left);
+            let columns: Vec<usize> = required.iter().map(|&i| position(i)).collect();
+            let join = Rel::join(pruned_left, pruned_right, join);
+            return some_columns(join, columns.into_iter());
+        }
         // Made later, with what they need only.
-        Op::Scan { .. } | Op::Watermark { .. } => return rel,
+        Op::Scan { .. } | Op::Watermark { .. } | Op::ChangelogNormalize { .. } | Op::DropUpdateBefore => {
+            return rel;
+        }
     }
     rel.output = kept;
     rel
+}
+
+fn at(order: &[SortKey], position: &impl Fn(usize) -> usize) -> Vec<SortKey> {
+    let key = |key: &SortKey| SortKey {
+        column: position(key.column),
+        ..key.clone()
+    };
+    order.iter().map(key).collect()
 }
 
 /// A projection of columns as they are, where it is not all of them.

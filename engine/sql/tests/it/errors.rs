@@ -335,14 +335,6 @@ the metadata column 'offset' of table 'x' has a key that its connector does not 
     |                                                                                                          ^
   hint: declare it VIRTUAL to only read it; keys for writing are: timestamp
 "#);
-    assert_snapshot!(error("CREATE TABLE x (a INT PRIMARY KEY NOT ENFORCED) WITH ('connector' = 'test', 'topic' = 'x', 'sink.parallelism' = '4'); INSERT INTO x SELECT delay FROM flights"), @r#"
-a sink with a PRIMARY KEY and another parallelism than its input is not supported yet
-  table 'x': 'sink.parallelism' = '4', the job's is 1
-  line 1, column 131:
-  1 | CREATE TABLE x (a INT PRIMARY KEY NOT ENFORCED) WITH ('connector' = 'test', 'topic' = 'x', 'sink.parallelism' = '4'); INSERT INTO x SELECT delay FROM flights
-    |                                                                                                                                   ^
-  hint: leave out 'sink.parallelism'
-"#);
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use millrace_connector_api::sink::{
     RecoverContext, Recovered, SinkChangelog, SinkContext, SinkFactory, SinkTraits, SinkWriter,
 };
-use millrace_connector_api::source::{SourceContext, SourceFactory, SourceReader, SourceTraits};
+use millrace_connector_api::source::{
+    SourceChangelog, SourceContext, SourceFactory, SourceReader, SourceTraits,
+};
 use millrace_connector_api::{Connector, OptionSpec, Options, Registry};
 use millrace_core::{Configuration, Error, Result};
 use millrace_dataflow::{Graph, SinkSpec, SourceSpec, TableSpec};
@@ -15,7 +17,11 @@ use millrace_sql::{Job, Outcome, Session};
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec::required("connector", "which connector"),
     OptionSpec::required("topic", "what is read or written"),
-    OptionSpec::optional("mode", Some("all"), "anything"),
+    OptionSpec::optional(
+        "mode",
+        Some("all"),
+        "cdc and upsert: the kinds of rows; else anything",
+    ),
     OptionSpec::optional("json.*", None, "options of a format"),
     OptionSpec::optional("scan.parallelism", None, "subtasks of the source"),
     OptionSpec::optional("sink.parallelism", None, "subtasks of the sink"),
@@ -75,6 +81,11 @@ impl SourceFactory for Test {
         Ok(SourceTraits {
             bounded: false,
             parallelism: check(table)?.get("scan.parallelism")?,
+            changelog: match check(table)?.raw("mode") {
+                Some("cdc") => SourceChangelog::All,
+                Some("upsert") => SourceChangelog::Upsert,
+                _ => SourceChangelog::Inserts,
+            },
         })
     }
 
@@ -96,7 +107,11 @@ impl SinkFactory for Test {
         Ok(SinkTraits {
             needs_checkpoints: false,
             parallelism: check(table)?.get("sink.parallelism")?,
-            changelog: SinkChangelog::Inserts,
+            changelog: match check(table)?.raw("mode") {
+                Some("cdc") => SinkChangelog::All,
+                Some("upsert") => SinkChangelog::Upsert,
+                _ => SinkChangelog::Inserts,
+            },
         })
     }
 

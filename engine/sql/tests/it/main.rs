@@ -1,6 +1,7 @@
 //! The planner's tests: plans as EXPLAIN prints them, refusals, errors with their place.
 
 mod aggregates;
+mod changelogs;
 #[path = "../../../expr/tests/it/columns.rs"]
 mod columns;
 mod ddl;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use insta::assert_snapshot;
 use millrace_dataflow::Operator;
 
-use crate::fixtures::{graph, jobs, plan, session, with_tables};
+use crate::fixtures::{graph, jobs, plan, session, text, with_tables};
 
 #[test]
 fn filter_and_projection_are_one_calc_over_the_columns_that_are_used() {
@@ -534,4 +534,100 @@ fn a_script_gives_a_job_for_each_insert() {
             ),
         ]
     );
+}
+
+#[test]
+fn a_filter_on_row_numbers_is_a_top_n() {
+    assert_snapshot!(text(&mut with_tables(), "
+        EXPLAIN CHANGELOG_MODE SELECT carrier, delay FROM (
+          SELECT *, ROW_NUMBER() OVER (PARTITION BY carrier ORDER BY delay DESC) AS rn FROM flights)
+        WHERE rn <= 3 AND delay > 10"), @r#"
+== Optimized Execution Plan ==
+Calc(select=[carrier, delay], where=[(delay > 10)], changelogMode=[I,UB,UA,D])
++- Rank(strategy=[AppendFastStrategy], rankType=[ROW_NUMBER], rankRange=[rankStart=1, rankEnd=3], partitionBy=[carrier], orderBy=[delay DESC], select=[carrier, delay], changelogMode=[I,UB,UA,D])
+   +- Exchange(distribution=[hash[carrier]], changelogMode=[I])
+      +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, delay], metadata=[]]], fields=[carrier, delay], changelogMode=[I])
+"#);
+}
+
+#[test]
+fn the_latest_row_of_a_key_is_a_deduplication() {
+    assert_snapshot!(text(&mut with_tables(), "
+        EXPLAIN SELECT carrier, delay FROM (
+          SELECT *, ROW_NUMBER() OVER (PARTITION BY carrier ORDER BY PROCTIME() DESC) AS rn FROM flights)
+        WHERE rn = 1"), @r#"
+== Optimized Execution Plan ==
+Deduplicate(keep=[LastRow], key=[carrier], order=[PROCTIME], outputInsertOnly=[false])
++- Exchange(distribution=[hash[carrier]])
+   +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, delay], metadata=[]]], fields=[carrier, delay])
+"#);
+}
+
+#[test]
+fn functions_over_a_window_are_computed_before_the_select() {
+    assert_snapshot!(plan("
+        INSERT INTO late SELECT UPPER(carrier), SUM(delay + 1) OVER (PARTITION BY carrier ORDER BY p) + 5
+        FROM (SELECT *, PROCTIME() AS p FROM flights)"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[UPPER(carrier) AS carrier, (w0$o0 + 5) AS delay])
+   +- OverAggregate(partitionBy=[carrier], orderBy=[p ASC], window=[ RANG BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW], select=[carrier, p, $f10, SUM($f10) AS w0$o0])
+      +- Exchange(distribution=[hash[carrier]])
+         +- Calc(select=[carrier, PROCTIME() AS p, (delay + 1) AS $f10])
+            +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[carrier, delay], metadata=[]]], fields=[carrier, delay])
+"#);
+}
+
+#[test]
+fn conditions_go_to_the_side_that_they_are_about() {
+    assert_snapshot!(text(&mut with_tables(), "
+        EXPLAIN CHANGELOG_MODE SELECT a.carrier, b.delay FROM flights a LEFT JOIN flights b
+        ON a.id = b.id AND a.delay > 1 AND b.delay > 2 AND a.delay < b.delay
+        WHERE a.carrier = 'UA'"), @r#"
+== Optimized Execution Plan ==
+Calc(select=[carrier, delay0 AS delay], changelogMode=[I,UB,UA,D])
++- Join(joinType=[LeftOuterJoin], where=[((id = id0) AND (delay > 1) AND (delay < delay0))], select=[id, carrier, delay, id0, delay0], leftInputSpec=[NoUniqueKey], rightInputSpec=[NoUniqueKey], changelogMode=[I,UB,UA,D])
+   :- Exchange(distribution=[hash[id]], changelogMode=[I])
+   :  +- Calc(select=[id, carrier, delay], where=[(carrier = 'UA')], changelogMode=[I])
+   :     +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[id, carrier, delay], metadata=[]]], fields=[id, carrier, delay], changelogMode=[I])(reuse_id=[1])
+   +- Exchange(distribution=[hash[id]], changelogMode=[I])
+      +- Calc(select=[id, delay], where=[(delay > 2)], changelogMode=[I])
+         +- Reused(reference_id=[1])
+"#);
+}
+
+#[test]
+fn an_outer_join_whose_nulls_do_not_pass_is_an_inner_one() {
+    assert_snapshot!(plan("
+        INSERT INTO late SELECT a.carrier, b.delay FROM flights a FULL JOIN flights b ON a.id = b.id
+        WHERE a.delay > 1 AND b.delay > 2"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[carrier, delay])
+   +- Join(joinType=[InnerJoin], where=[(id = id0)], select=[id, carrier, id0, delay], leftInputSpec=[NoUniqueKey], rightInputSpec=[NoUniqueKey])
+      :- Exchange(distribution=[hash[id]])
+      :  +- Calc(select=[id, carrier], where=[(delay > 1)])
+      :     +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[id, carrier, delay], metadata=[]]], fields=[id, carrier, delay])(reuse_id=[1])
+      +- Exchange(distribution=[hash[id]])
+         +- Calc(select=[id, delay], where=[(delay > 2)])
+            +- Reused(reference_id=[1])
+"#);
+}
+
+#[test]
+fn in_with_a_query_is_a_semi_join() {
+    assert_snapshot!(plan("
+        INSERT INTO late SELECT carrier, delay FROM flights
+        WHERE id IN (SELECT id FROM flights WHERE delay > 9) AND delay > 3"), @r#"
+== Optimized Execution Plan ==
+Sink(table=[default_catalog.default_database.late], fields=[carrier, delay])
++- Calc(select=[carrier, delay])
+   +- Join(joinType=[LeftSemiJoin], where=[(id = id0)], select=[id, carrier, delay], leftInputSpec=[NoUniqueKey], rightInputSpec=[NoUniqueKey])
+      :- Exchange(distribution=[hash[id]])
+      :  +- Calc(select=[id, carrier, delay], where=[(delay > 3)])
+      :     +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[id, carrier, delay], metadata=[]]], fields=[id, carrier, delay])(reuse_id=[1])
+      +- Exchange(distribution=[hash[id]])
+         +- Calc(select=[id], where=[(delay > 9)])
+            +- Reused(reference_id=[1])
+"#);
 }

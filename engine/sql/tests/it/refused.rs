@@ -1,6 +1,6 @@
 //! Valid Flink SQL that is not built is refused by its name and place, never misread.
 
-use crate::fixtures::error;
+use crate::fixtures::with_tables;
 
 /// A statement and what its refusal must name.
 const REFUSED: &[(&str, &str)] = &[
@@ -140,30 +140,6 @@ const REFUSED: &[(&str, &str)] = &[
         "EXCEPT",
     ),
     (
-        "INSERT INTO late SELECT a.carrier, b.delay FROM flights a JOIN flights b ON a.id = b.id",
-        "JOIN",
-    ),
-    (
-        "INSERT INTO late SELECT a.carrier, b.delay FROM flights a LEFT JOIN flights b ON a.id = b.id",
-        "LEFT JOIN",
-    ),
-    (
-        "INSERT INTO late SELECT a.carrier, b.delay FROM flights a FULL OUTER JOIN flights b ON a.id = b.id",
-        "FULL JOIN",
-    ),
-    (
-        "INSERT INTO late SELECT a.carrier, b.delay FROM flights a CROSS JOIN flights b",
-        "CROSS JOIN",
-    ),
-    (
-        "INSERT INTO late SELECT a.carrier, b.delay FROM flights a NATURAL JOIN flights b",
-        "NATURAL JOIN",
-    ),
-    (
-        "INSERT INTO late SELECT a.carrier, b.delay FROM flights a, flights b",
-        "join",
-    ),
-    (
         "INSERT INTO late SELECT t, 1 FROM flights CROSS JOIN UNNEST(tags) AS x (t)",
         "UNNEST",
     ),
@@ -176,36 +152,28 @@ const REFUSED: &[(&str, &str)] = &[
         "FOR SYSTEM_TIME",
     ),
     (
-        "INSERT INTO late SELECT carrier, 1 FROM TABLE(TUMBLE(TABLE flights, DESCRIPTOR(at), INTERVAL '1' MINUTE))",
-        "TUMBLE",
-    ),
-    (
         "INSERT INTO late SELECT carrier, 1 FROM TABLE(my_function(1))",
         "MY_FUNCTION",
     ),
     (
-        "INSERT INTO late SELECT carrier, ROW_NUMBER() OVER (PARTITION BY carrier ORDER BY at) FROM flights",
-        "OVER",
+        "INSERT INTO late SELECT carrier, SUM(delay) OVER (ORDER BY delay) FROM flights",
+        "OVER with ORDER BY of a column that is no time attribute",
     ),
     (
-        "INSERT INTO late SELECT carrier, SUM(delay) OVER w FROM flights WINDOW w AS (ORDER BY at)",
-        "WINDOW",
+        "INSERT INTO late SELECT carrier, delay FROM flights WHERE delay > 1 OR id IN (SELECT id FROM flights)",
+        "IN with a subquery",
+    ),
+    (
+        "INSERT INTO late SELECT carrier, delay FROM flights WHERE delay > 1 OR EXISTS (SELECT 1 FROM flights)",
+        "EXISTS",
     ),
     (
         "INSERT INTO late SELECT * FROM flights MATCH_RECOGNIZE (ORDER BY at MEASURES A.id AS x PATTERN (A) DEFINE A AS TRUE)",
         "MATCH_RECOGNIZE",
     ),
     (
-        "INSERT INTO late SELECT carrier, delay FROM flights WHERE EXISTS (SELECT 1 FROM flights)",
-        "EXISTS",
-    ),
-    (
         "INSERT INTO late SELECT carrier, (SELECT 1) FROM flights",
         "scalar subquery",
-    ),
-    (
-        "INSERT INTO late SELECT carrier, delay FROM flights WHERE id IN (SELECT id FROM flights)",
-        "IN with a subquery",
     ),
     (
         "INSERT INTO late SELECT carrier, delay FROM flights WHERE id > ALL (SELECT id FROM flights)",
@@ -238,14 +206,6 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "EXPLAIN CREATE TABLE t WITH ('connector' = 'test') AS SELECT carrier FROM flights",
         "EXPLAIN CREATE TABLE ... AS",
-    ),
-    (
-        "INSERT INTO late SELECT carrier, 1 FROM TUMBLE(TABLE flights, DESCRIPTOR(at), INTERVAL '1' MINUTE)",
-        "the window table function TUMBLE",
-    ),
-    (
-        "INSERT INTO late SELECT carrier, 1 FROM HOP(DATA => TABLE flights, TIMECOL => DESCRIPTOR(at))",
-        "the window table function HOP",
     ),
     (
         "INSERT INTO late SELECT carrier, 1 FROM my_ptf(TABLE flights)",
@@ -284,7 +244,10 @@ fn by_name_and_place() {
     assert!(REFUSED.len() >= 60);
     let mut wrong = Vec::new();
     for (statement, name) in REFUSED {
-        let message = error(statement);
+        let message = match with_tables().execute(statement) {
+            Ok(_) => "not refused".to_owned(),
+            Err(e) => e.to_string(),
+        };
         let first = message.lines().next().unwrap_or_default();
         let placed = message.contains(" | ") && message.contains('^');
         if !first.contains(name) || !first.contains("is not supported yet") || !placed {

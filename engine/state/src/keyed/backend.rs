@@ -110,6 +110,11 @@ pub struct KeyedBackend {
 }
 
 impl KeyedBackend {
+    /// The key groups of the subtask.
+    pub fn groups(&self) -> Range<u16> {
+        self.groups.clone()
+    }
+
     /// A snapshot of what is in the store now. Nothing is written to the store until it is put away
     /// or dropped: who writes waits.
     pub fn snapshot(&self, checkpoint: CheckpointId) -> KeyedSnapshot {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use millrace_core::Result;
 use millrace_core::row::Rows;
+use millrace_core::{Result, key_group};
 
 use super::slots::Slots;
 use super::store::{Family, KeyedStore};
@@ -88,6 +88,22 @@ impl MapTable {
         Ok(())
     }
 
+    /// The slot of one key's map, as `resolve` gives it.
+    pub fn resolve_one(&mut self, key: &[u8], group: u16) -> Result<u32> {
+        let hash = key_group::hash(key);
+        if let Some(slot) = self.slots.find(key, hash) {
+            return Ok(slot);
+        }
+        let slot = self.slots.insert(key, hash, group);
+        if self.maps.len() < self.slots.width() {
+            self.maps.resize_with(self.slots.width(), Map::default);
+        }
+        if !self.complete {
+            self.load(slot)?;
+        }
+        Ok(slot)
+    }
+
     fn load(&mut self, slot: u32) -> Result<()> {
         let map = &mut self.maps[slot as usize];
         let (group, key) = (self.slots.group(slot), self.slots.key(slot));
@@ -120,7 +136,7 @@ impl MapTable {
         slot: u32,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-    ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a [u8])> {
+    ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let entries = &self.maps[slot as usize].entries;
         entries
             .range::<[u8], _>((from, to))

@@ -21,6 +21,8 @@ pub struct Slots {
     hashes: Vec<u64>,
     groups: Vec<u16>,
     states: Vec<State>,
+    /// Whether the store has a row of the key.
+    stored: Vec<bool>,
     /// Looked up since the clock's hand passed.
     used: Vec<bool>,
     free: Vec<u32>,
@@ -62,6 +64,7 @@ impl Slots {
                 self.hashes[i] = hash;
                 self.groups[i] = group;
                 self.states[i] = State::Clean;
+                self.stored[i] = false;
                 self.used[i] = true;
                 slot
             }
@@ -70,6 +73,7 @@ impl Slots {
                 self.hashes.push(hash);
                 self.groups.push(group);
                 self.states.push(State::Clean);
+                self.stored.push(false);
                 self.used.push(true);
                 (self.keys.len() - 1) as u32
             }
@@ -105,6 +109,15 @@ impl Slots {
 
     pub fn set_state(&mut self, slot: u32, state: State) {
         self.states[slot as usize] = state;
+    }
+
+    pub fn is_stored(&self, slot: u32) -> bool {
+        self.stored[slot as usize]
+    }
+
+    /// The store has a row of the slot's key.
+    pub fn set_stored(&mut self, slot: u32) {
+        self.stored[slot as usize] = true;
     }
 
     /// All slots in use.

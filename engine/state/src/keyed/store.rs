@@ -249,6 +249,22 @@ impl KeyedStore {
         Ok(())
     }
 
+    /// The smallest key of a group that is not below `from`.
+    pub fn first_key(&self, family: &Family, group: u16, from: &[u8]) -> Result<Option<Vec<u8>>> {
+        let handle = self.handle(family)?;
+        let mut reads = ReadOptions::default();
+        reads.set_iterate_range(PrefixRange(place(group, &[])));
+        let start = place(group, from);
+        let mode = IteratorMode::From(&start, Direction::Forward);
+        match self.db.iterator_cf_opt(&handle, reads, mode).next() {
+            None => Ok(None),
+            Some(found) => {
+                let (key, _) = found.map_err(|e| failed("reading keyed state", &self.folder, e))?;
+                Ok(Some(key[place(group, &[]).len()..].to_vec()))
+            }
+        }
+    }
+
     pub fn write<'a>(
         &self,
         family: &Family,

@@ -74,6 +74,11 @@ impl Table {
         self.slots.width()
     }
 
+    /// What a slot takes in the operator's columns now, where that differs from row to row: the mean.
+    pub fn set_value_bytes(&mut self, bytes: usize) {
+        self.value_bytes = bytes;
+    }
+
     pub fn bytes(&self) -> usize {
         let maps = self.maps.as_ref().map_or(0, Maps::bytes);
         self.slots.bytes() + self.slots.width() * self.value_bytes + maps
@@ -129,6 +134,7 @@ impl Table {
                 match value {
                     None => resolved.fresh.push(slot),
                     Some(value) => {
+                        self.slots.set_stored(slot);
                         if let Some(maps) = &mut self.maps {
                             maps.loaded(slot);
                         }
@@ -220,7 +226,8 @@ impl Table {
             let all = slots.iter().copied();
             all.filter(|slot| self.slots.state(*slot) == wanted).collect()
         };
-        let (dirty, removed) = (of(State::Dirty), of(State::Removed));
+        let (dirty, mut removed) = (of(State::Dirty), of(State::Removed));
+        removed.retain(|slot| self.slots.is_stored(*slot));
         if dirty.is_empty() && removed.is_empty() {
             return Ok(());
         }
@@ -237,6 +244,56 @@ impl Table {
             &self.family,
             dirty.iter().map(place).zip(rows.iter()),
             removed.iter().map(place),
-        )
+        )?;
+        dirty.into_iter().for_each(|slot| self.slots.set_stored(slot));
+        Ok(())
+    }
+
+    /// All keys that have state are in memory.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Whether a slot is that of a key with state.
+    pub fn is_live(&self, slot: u32) -> bool {
+        matches!(self.slots.state(slot), State::Clean | State::Dirty)
+    }
+
+    /// The keys of these slots have no state any more, and the slots are free at once.
+    pub fn release(&mut self, slots: &[u32]) -> Result<()> {
+        for slot in slots {
+            self.clear_map(*slot)?;
+        }
+        if let Some(maps) = &mut self.maps {
+            maps.write(slots, &self.slots, &self.store)?;
+        }
+        let stored = slots.iter().filter(|slot| self.slots.is_stored(**slot));
+        let places = stored.map(|slot| (self.slots.group(*slot), self.slots.key(*slot)));
+        self.store.write(&self.family, std::iter::empty(), places)?;
+        slots.iter().for_each(|slot| self.free(*slot));
+        Ok(())
+    }
+
+    /// The smallest key of a group in the store that is not below `from`.
+    pub fn stored_key(&self, group: u16, from: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.store.first_key(&self.family, group, from)
+    }
+
+    /// Rows of a group that are in the store and not in memory, whose key begins with `prefix`, until
+    /// `row` says that it wants no more. `hash` gives a key's hash as `resolve` was told it.
+    pub fn scan_stored(
+        &mut self,
+        group: u16,
+        prefix: &[u8],
+        hash: impl Fn(&[u8]) -> u64,
+        mut row: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        let mut key = prefix.to_vec();
+        let slots = &mut self.slots;
+        self.store.scan_while(&self.family, group, prefix, |rest, value| {
+            key.truncate(prefix.len());
+            key.extend_from_slice(rest);
+            slots.find(&key, hash(&key)).is_some() || row(&key, value)
+        })
     }
 }

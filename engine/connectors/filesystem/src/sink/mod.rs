@@ -81,10 +81,19 @@ impl SinkFactory for Sink {
 
     fn validate(&self, table: &TableSpec) -> Result<SinkTraits> {
         let settings = self.settings(table)?;
+        let mut changelog = SinkChangelog::Inserts;
+        if !settings.is_parquet() {
+            let format = self.formats.format(&table.name, &settings.format)?;
+            let fields = schema::row_type(table, &schema::in_files(table));
+            format.encoder(table, &settings.prefix(), &fields)?;
+            if format.is_changelog() {
+                changelog = SinkChangelog::All;
+            }
+        }
         Ok(SinkTraits {
             needs_checkpoints: false,
             parallelism: settings.parallelism,
-            changelog: SinkChangelog::Inserts,
+            changelog,
         })
     }
 

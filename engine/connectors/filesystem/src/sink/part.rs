@@ -5,7 +5,6 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use arrow::record_batch::RecordBatch;
 use millrace_connector_api::ChangeBatch;
 use millrace_connector_api::format::{Encoder, Payloads};
 use millrace_core::{Error, Result};
@@ -108,7 +107,7 @@ impl Part {
     /// Writes rows: of a text with a line feed behind each record.
     pub fn write(
         &mut self,
-        rows: RecordBatch,
+        change: ChangeBatch,
         encoder: Option<&mut (dyn Encoder + 'static)>,
         payloads: &mut Payloads,
         now: Instant,
@@ -118,7 +117,7 @@ impl Part {
         match (&mut self.content, encoder) {
             (Content::Text { out, bytes, .. }, Some(encoder)) => {
                 payloads.clear();
-                encoder.encode(&ChangeBatch::inserts(rows), payloads)?;
+                encoder.encode(&change, payloads)?;
                 for i in 0..payloads.len() {
                     let record = &payloads.data[payloads.range(i)];
                     out.write_all(record)
@@ -129,7 +128,7 @@ impl Part {
             }
             (Content::Parquet(file), None) => {
                 let located = |e: Error| locate(e, hidden);
-                file.write(rows).map_err(located)?;
+                file.write(change.rows).map_err(located)?;
                 if file.memory() > ROW_GROUP_BYTES {
                     file.flush().map_err(located)?;
                 }

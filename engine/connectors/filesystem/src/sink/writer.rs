@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::task::Poll;
 use std::time::Instant;
 
-use arrow::array::{ArrayRef, UInt32Array};
+use arrow::array::{ArrayRef, UInt8Array, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -38,6 +38,7 @@ pub struct Writer {
     partition_keys: Vec<usize>,
     schema: SchemaRef,
     /// None for Parquet.
+    takes_all_kinds: bool,
     encoder: Option<Box<dyn Encoder>>,
     payloads: Payloads,
     names: Names,
@@ -87,14 +88,13 @@ impl Writer {
         let table = &spec.table;
         let in_files = schema::in_files(table);
         let fields = schema::row_type(table, &in_files);
+        let mut takes_all_kinds = false;
         let encoder = if settings.is_parquet() {
             None
         } else {
-            Some(formats.format(&table.name, &settings.format)?.encoder(
-                table,
-                &settings.prefix(),
-                &fields,
-            )?)
+            let format = formats.format(&table.name, &settings.format)?;
+            takes_all_kinds = format.is_changelog();
+            Some(format.encoder(table, &settings.prefix(), &fields)?)
         };
         let partition_keys = table
             .partition_keys
@@ -112,9 +112,11 @@ impl Writer {
                 attempt: context.attempt,
                 next: 0,
             },
-            closes_at_checkpoint: !matches!(settings.format.as_str(), "json" | "raw"),
+            // Flink closes files of its bulk formats.
+            closes_at_checkpoint: matches!(settings.format.as_str(), "csv" | "parquet"),
             settings,
             in_files,
+            takes_all_kinds,
             partition_keys,
             encoder,
             payloads: Payloads::new(),
@@ -170,7 +172,7 @@ impl Writer {
             .collect()
     }
 
-    fn write_part(&mut self, partition: String, rows: RecordBatch) -> Result<()> {
+    fn write_part(&mut self, partition: String, rows: ChangeBatch) -> Result<()> {
         let now = Instant::now();
         if !self.open.contains_key(&partition) {
             if self.open.len() >= MAX_OPEN {
@@ -308,8 +310,9 @@ impl SinkWriter for Writer {
     }
 
     fn write(&mut self, batch: &ChangeBatch) -> Result<()> {
-        if let Some(row) =
-            (0..batch.len()).find(|&r| batch.kinds.is_some() && batch.kind(r) != RowKind::Insert)
+        if !self.takes_all_kinds
+            && let Some(row) =
+                (0..batch.len()).find(|&r| batch.kinds.is_some() && batch.kind(r) != RowKind::Insert)
         {
             return Err(Error::user(format!("table '{}' takes only new rows", self.table))
                 .with_detail(format!("a row of kind {} arrived", batch.kind(row))));
@@ -324,16 +327,20 @@ impl SinkWriter for Writer {
             .collect();
         let misfit = |e| Error::internal("rows do not fit the table that they are written to").with_source(e);
         for (partition, rows) in self.by_partition(batch) {
-            let columns = match rows {
-                None => columns.clone(),
-                Some(rows) => columns
-                    .iter()
-                    .map(|c| take(c, &rows, None))
-                    .collect::<std::result::Result<Vec<_>, _>>()
-                    .map_err(misfit)?,
+            let (columns, kinds) = match rows {
+                None => (columns.clone(), batch.kinds.clone()),
+                Some(rows) => {
+                    let columns = columns.iter().map(|c| take(c, &rows, None));
+                    let columns = columns
+                        .collect::<std::result::Result<Vec<_>, _>>()
+                        .map_err(misfit)?;
+                    let of_rows =
+                        |kinds: &UInt8Array| rows.values().iter().map(|r| kinds.value(*r as usize)).collect();
+                    (columns, batch.kinds.as_ref().map(of_rows))
+                }
             };
             let rows = RecordBatch::try_new(self.schema.clone(), columns).map_err(misfit)?;
-            self.write_part(partition, rows)?;
+            self.write_part(partition, ChangeBatch { rows, kinds })?;
         }
         self.roll_by_age()
     }

@@ -14,10 +14,10 @@ mod text;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, UInt8Array};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use millrace_connector_api::source::{
-    SourceBatch, SourceContext, SourceFactory, SourcePoll, SourceReader, SourceTraits,
+    SourceBatch, SourceChangelog, SourceContext, SourceFactory, SourcePoll, SourceReader, SourceTraits,
 };
 use millrace_connector_api::{ChangeBatch, Registry};
 use millrace_core::{CheckpointId, Error, Result};
@@ -84,10 +84,16 @@ impl SourceFactory for Source {
     }
 
     fn validate(&self, table: &TableSpec) -> Result<SourceTraits> {
-        self.settings(table)?;
+        let settings = self.settings(table)?;
+        let is_changelog =
+            !settings.is_parquet() && self.formats.format(&table.name, &settings.format)?.is_changelog();
         Ok(SourceTraits {
             bounded: true,
             parallelism: None,
+            changelog: match is_changelog {
+                true => SourceChangelog::All,
+                false => SourceChangelog::Inserts,
+            },
         })
     }
 
@@ -196,6 +202,7 @@ impl Columns {
 struct FileBatch {
     columns: Vec<ArrayRef>,
     rows: usize,
+    kinds: Option<UInt8Array>,
     skipped: u64,
 }
 
@@ -337,11 +344,12 @@ impl SourceReader for Reader {
                 Some((rows, position)) => {
                     self.skipped += rows.skipped;
                     let count = rows.rows;
+                    let kinds = rows.kinds.clone();
                     let batch = self.batch(&self.splits[self.present], rows)?;
                     self.splits[self.present].position = position;
                     if count > 0 {
                         return Ok(SourcePoll::Batch(SourceBatch {
-                            batch: ChangeBatch::inserts(batch),
+                            batch: ChangeBatch { rows: batch, kinds },
                             splits: vec![(self.present as u32, count)],
                         }));
                     }

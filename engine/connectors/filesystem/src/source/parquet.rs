@@ -161,6 +161,7 @@ impl FileReader for ParquetFile {
             FileBatch {
                 columns,
                 rows: batch.num_rows(),
+                kinds: None,
                 skipped: 0,
             },
             self.position,

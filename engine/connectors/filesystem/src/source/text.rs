@@ -98,6 +98,7 @@ impl FileReader for TextFile {
         let batch = FileBatch {
             columns: decoded.columns,
             rows: decoded.rows,
+            kinds: decoded.kinds,
             skipped: decoded.skipped,
         };
         Ok(Some((batch, self.begins + self.used as u64)))

@@ -104,6 +104,7 @@ impl Decoder for CsvDecoder {
         Ok(Decoded {
             columns,
             rows,
+            kinds: None,
             row_sources: sources,
             skipped,
         })

@@ -11,6 +11,7 @@ use super::compact;
 use super::cursor::{Cursor, Number, Raw};
 use super::fault::Fault;
 use super::keys::Keys;
+use super::order::Order;
 use crate::column::{Column, RowColumns, Values};
 use crate::number::{self, DecimalText};
 use crate::time::{self, Standard};
@@ -26,6 +27,9 @@ pub struct Settings {
     pub fail_on_missing_field: bool,
     pub ignore_parse_errors: bool,
     pub timestamps: Standard,
+    /// A record is read as Flink reads trees (`JsonToRowDataConverters`), not token by token: of a
+    /// repeated key the last value counts, and numbers lose their spelling where they become texts.
+    pub as_tree: bool,
 }
 
 pub struct JsonDecoder {
@@ -35,12 +39,7 @@ pub struct JsonDecoder {
 
 impl JsonDecoder {
     pub fn new(fields: &RowType, settings: Settings) -> Self {
-        let decimals = fields.fields.iter().any(|f| has_decimal(&f.data_type));
-        let reader = Reader {
-            settings,
-            decimals,
-            scratch: Vec::new(),
-        };
+        let reader = Reader::new(fields, settings);
         JsonDecoder {
             row: RowColumns::new(&fields.fields),
             reader,
@@ -88,7 +87,7 @@ impl Decoder for JsonDecoder {
                     self.row.fields.iter_mut().for_each(|c| c.truncate(0));
                     return Err(DecodeError {
                         payload,
-                        error: refused(&fault, &payloads.data[payloads.range(payload)]),
+                        error: refused("json", &fault, &payloads.data[payloads.range(payload)]),
                     });
                 }
             }
@@ -110,6 +109,7 @@ impl Decoder for JsonDecoder {
         Ok(Decoded {
             columns,
             rows,
+            kinds: None,
             row_sources: sources,
             skipped,
         })
@@ -117,7 +117,7 @@ impl Decoder for JsonDecoder {
 }
 
 #[cold]
-fn refused(fault: &Fault, record: &[u8]) -> Error {
+pub(super) fn refused(format: &str, fault: &Fault, record: &[u8]) -> Error {
     const SHOWN: usize = 256;
     let text = String::from_utf8_lossy(&record[..record.len().min(SHOWN)]).into_owned();
     let more = if record.len() > SHOWN { "..." } else { "" };
@@ -128,17 +128,40 @@ fn refused(fault: &Fault, record: &[u8]) -> Error {
     };
     Error::user(what)
         .with_detail(format!("{fault}\nrecord: {text}{more}"))
-        .with_hint("'json.ignore-parse-errors' = 'true' makes such fields NULL and skips such records")
+        .with_hint(format!(
+            "'{format}.ignore-parse-errors' = 'true' makes such fields NULL and skips such records"
+        ))
 }
 
-struct Reader {
-    settings: Settings,
+pub(super) struct Reader {
+    pub settings: Settings,
     /// Whether the table has a DECIMAL: then numbers within texts are decimals too.
     decimals: bool,
     scratch: Vec<u8>,
 }
 
+/// Whether a record is UTF-8, known of many at once: one check for all of a buffer, and none for a
+/// record within a valid whole that neither begins nor ends in the middle of a character.
+pub(super) fn check_utf8(data: &[u8], range: std::ops::Range<usize>, all_utf8: bool) -> Result<()> {
+    let within = |at: usize| data.get(at).is_some_and(|b| b & 0xc0 == 0x80);
+    if all_utf8 && !within(range.start) && !within(range.end) {
+        return Ok(());
+    }
+    match std::str::from_utf8(&data[range.clone()]) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(invalid_utf8(&data[range])),
+    }
+}
+
 impl Reader {
+    pub fn new(fields: &RowType, settings: Settings) -> Self {
+        Reader {
+            settings,
+            decimals: fields.fields.iter().any(|f| has_decimal(&f.data_type)),
+            scratch: Vec::new(),
+        }
+    }
+
     #[inline]
     fn record(
         &mut self,
@@ -148,15 +171,7 @@ impl Reader {
         all_utf8: bool,
     ) -> Result<()> {
         let first = payloads.data[range.start];
-        // In a valid whole a record is valid unless it begins in the middle of a character.
-        if (!all_utf8 || first & 0xc0 == 0x80) && std::str::from_utf8(&payloads.data[range.clone()]).is_err()
-        {
-            return Err(invalid_utf8(&payloads.data[range]));
-        }
-        let cut_short = all_utf8 && payloads.data.get(range.end).is_some_and(|b| b & 0xc0 == 0x80);
-        if cut_short && std::str::from_utf8(&payloads.data[range.clone()]).is_err() {
-            return Err(invalid_utf8(&payloads.data[range]));
-        }
+        check_utf8(&payloads.data, range.clone(), all_utf8)?;
         let mut cursor = Cursor::new(&payloads.data, range.start, range.end);
         if first != b'{' {
             cursor.skip_byte_order_mark();
@@ -197,7 +212,7 @@ impl Reader {
     ///
     /// Of a repeated key the last value counts, but once as many values were read as there are
     /// columns the rest is only passed over: Flink's parser counts so.
-    fn object(&mut self, row: &mut RowColumns, cursor: &mut Cursor<'_>) -> Result<()> {
+    pub fn object(&mut self, row: &mut RowColumns, cursor: &mut Cursor<'_>) -> Result<()> {
         let index = row.rows;
         let (mut set, mut read) = (0, 0);
         let mut nth = 0;
@@ -214,14 +229,14 @@ impl Reader {
                         cursor.at += 1;
                         break;
                     }
-                    match self.key(row, cursor, nth, between)? {
+                    match self.key(&mut row.order, cursor, nth, between)? {
                         Some(found) => found,
                         None => break,
                     }
                 }
             };
             match found {
-                Some(field) if read < row.fields.len() => {
+                Some(field) if read < row.fields.len() || self.settings.as_tree => {
                     let field = field as usize;
                     let column = &mut row.fields[field];
                     if column.len() > index {
@@ -248,9 +263,9 @@ impl Reader {
 
     /// Reads what is between two values and the next key; `None` at the object's end.
     #[cold]
-    fn key(
+    pub fn key(
         &mut self,
-        row: &mut RowColumns,
+        order: &mut Order,
         cursor: &mut Cursor<'_>,
         nth: usize,
         between: usize,
@@ -281,13 +296,13 @@ impl Reader {
         let found = if raw.escaped {
             self.scratch.clear();
             cursor.unescape(raw, &mut self.scratch)?;
-            row.order.lookup(&self.scratch)
+            order.lookup(&self.scratch)
         } else {
-            row.order.lookup(raw.bytes)
+            order.lookup(raw.bytes)
         };
         cursor.colon()?;
         cursor.skip_space();
-        row.order.learn(nth, cursor.slice(between, cursor.at), found);
+        order.learn(nth, cursor.slice(between, cursor.at), found);
         Ok(Some(found))
     }
 
@@ -314,7 +329,7 @@ impl Reader {
 
     /// Reads one value; with ignore-parse-errors one that does not fit becomes NULL.
     #[inline]
-    fn value(&mut self, column: &mut Column, cursor: &mut Cursor<'_>) -> Result<()> {
+    pub fn value(&mut self, column: &mut Column, cursor: &mut Cursor<'_>) -> Result<()> {
         let begin = cursor.at;
         // The three commonest kinds, in the commonest form.
         match &mut column.values {
@@ -420,6 +435,14 @@ impl Reader {
                 let value = self.integer(cursor, Some(LONG))?;
                 values.push(value.ok_or_else(|| wrong(cursor))?);
             }
+            Values::Float(values) if self.settings.as_tree && !self.decimals => {
+                // A tree holds a number with a fraction as a double.
+                let value = match self.scalar(cursor)? {
+                    Some(Scalar::Number(n)) if !n.whole => number::parse_double(n.text).map(|v| v as f32),
+                    text => text.and_then(|t| number::parse_float(t.bytes())),
+                };
+                values.push(value.ok_or_else(|| wrong(cursor))?);
+            }
             Values::Float(values) => {
                 let value = self.scalar(cursor)?.and_then(|t| number::parse_float(t.bytes()));
                 values.push(value.ok_or_else(|| wrong(cursor))?);
@@ -444,6 +467,10 @@ impl Reader {
                 b'"' => {
                     let raw = cursor.string()?;
                     cursor.unescape(raw, &mut values.data)?;
+                    values.close();
+                }
+                b'-' | b'0'..=b'9' if self.settings.as_tree => {
+                    compact::write(cursor, &mut values.data, self.decimals)?;
                     values.close();
                 }
                 b'{' | b'[' => {
@@ -510,6 +537,11 @@ impl Reader {
                     }
                 }
                 offsets.push(item.len() as i32);
+            }
+            // Of a tree's node that is no object the map has no entries.
+            Values::Map { offsets, key, .. } if self.settings.as_tree && cursor.peek() != b'{' => {
+                cursor.skip_value()?;
+                offsets.push(key.len() as i32);
             }
             Values::Map { offsets, key, value } => {
                 if cursor.peek() != b'{' {
@@ -617,7 +649,7 @@ impl Reader {
     /// The text of a string, a number or a word, as Jackson's `getText` gives it; `None`, with
     /// nothing read, for an object or an array.
     #[inline]
-    fn scalar<'s, 't: 's>(&'s mut self, cursor: &mut Cursor<'t>) -> Result<Option<Scalar<'s>>> {
+    pub fn scalar<'s, 't: 's>(&'s mut self, cursor: &mut Cursor<'t>) -> Result<Option<Scalar<'s>>> {
         Ok(Some(match cursor.peek() {
             b'"' => {
                 let raw = cursor.string()?;
@@ -648,13 +680,13 @@ impl Reader {
     }
 }
 
-enum Scalar<'a> {
+pub(super) enum Scalar<'a> {
     String(&'a [u8]),
     Number(Number<'a>),
 }
 
 impl<'a> Scalar<'a> {
-    fn bytes(&self) -> &'a [u8] {
+    pub fn bytes(&self) -> &'a [u8] {
         match self {
             Scalar::String(text) => text,
             Scalar::Number(number) => number.text,

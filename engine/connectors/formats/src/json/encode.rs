@@ -1,6 +1,7 @@
 //! Columns to records, as Flink's `JsonRowDataSerializationSchema` writes them.
 //!
-//! Row kinds are not written: a connector that takes a changelog decides what a deletion is.
+//! Row kinds are not written: a connector that takes a changelog decides what a deletion is, and
+//! formats of changelogs (`debezium`) write them around the object.
 
 use arrow::array::{
     Array, AsArray, BinaryArray, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int8Array,
@@ -56,39 +57,53 @@ impl JsonEncoder {
 
 impl Encoder for JsonEncoder {
     fn encode(&mut self, batch: &ChangeBatch, out: &mut Payloads) -> Result<()> {
-        if batch.rows.num_columns() < self.fields.len() {
-            return Err(Error::internal(
-                "a batch has fewer columns than its format writes",
-            ));
-        }
-        let columns = self
-            .fields
-            .iter()
-            .zip(batch.rows.columns())
-            .enumerate()
-            .map(|(i, (field, array))| {
-                check_type(array.as_ref(), field)?;
-                Member::new(field, array.as_ref(), i == 0)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let rows = batch.len();
-        out.offsets.reserve(rows);
-        out.data.reserve(rows * 16 * (columns.len() + 1));
-        for row in 0..rows {
-            let data = &mut out.data;
-            object(&columns, row, data, &self.settings)?;
-            if data.len() > u32::MAX as usize {
-                return Err(Error::user("a batch's payloads exceed 4 GiB")
-                    .with_hint("set millrace.batch.max-rows to a smaller number"));
-            }
-            out.offsets.push(data.len() as u32);
-        }
-        Ok(())
+        let columns = members(&self.fields, batch)?;
+        each_row(batch.len(), columns.len(), out, |row, data| {
+            object(&columns, row, data, &self.settings)
+        })
     }
 }
 
+/// A batch's columns as the members of an object.
+pub(super) fn members<'a>(fields: &[Field], batch: &'a ChangeBatch) -> Result<Vec<Member<'a>>> {
+    if batch.rows.num_columns() < fields.len() {
+        return Err(Error::internal(
+            "a batch has fewer columns than its format writes",
+        ));
+    }
+    fields
+        .iter()
+        .zip(batch.rows.columns())
+        .enumerate()
+        .map(|(i, (field, array))| {
+            check_type(array.as_ref(), field)?;
+            Member::new(field, array.as_ref(), i == 0)
+        })
+        .collect()
+}
+
+/// Appends a payload a row, each as `write` writes it.
+pub(super) fn each_row(
+    rows: usize,
+    columns: usize,
+    out: &mut Payloads,
+    mut write: impl FnMut(usize, &mut Vec<u8>) -> Result<()>,
+) -> Result<()> {
+    out.offsets.reserve(rows);
+    out.data.reserve(rows * 16 * (columns + 1));
+    for row in 0..rows {
+        write(row, &mut out.data)?;
+        if out.data.len() > u32::MAX as usize {
+            return Err(Error::user("a batch's payloads exceed 4 GiB")
+                .with_hint("set millrace.batch.max-rows to a smaller number"));
+        }
+        out.offsets.push(out.data.len() as u32);
+    }
+    Ok(())
+}
+
 /// One field of an object: its key as it is written, and its values.
-struct Member<'a> {
+pub(super) struct Member<'a> {
     /// `{"id":` for the first, `,"id":` for others.
     key: Vec<u8>,
     name: String,
@@ -228,7 +243,12 @@ fn is_null(nulls: Option<&NullBuffer>, row: usize) -> bool {
     nulls.is_some_and(|n| n.is_null(row))
 }
 
-fn object(members: &[Member<'_>], row: usize, out: &mut Vec<u8>, settings: &Settings) -> Result<()> {
+pub(super) fn object(
+    members: &[Member<'_>],
+    row: usize,
+    out: &mut Vec<u8>,
+    settings: &Settings,
+) -> Result<()> {
     let begin = out.len();
     for member in members {
         let null = is_null(member.nulls, row);

@@ -1,11 +1,12 @@
-//! The format `json`.
+//! The format `json`, and those that are built on it.
 //!
-//! Layout: `decode` records to columns, `order` the guess at the next key, `cursor` JSON's tokens,
+//! Layout: `debezium` the format `debezium-json`; `decode` records to columns, `order` the guess at the next key, `cursor` JSON's tokens,
 //! `compact` nested values as text, `keys` repeated keys, `fault` why a record is refused; `encode` columns to records,
 //! `escape` strings in quotes.
 
 mod compact;
 mod cursor;
+pub mod debezium;
 pub mod decode;
 pub mod encode;
 mod escape;
@@ -75,6 +76,7 @@ impl Json {
             fail_on_missing_field: options.get_or("fail-on-missing-field", false)?,
             ignore_parse_errors: options.get_or("ignore-parse-errors", false)?,
             timestamps: standard(&options)?,
+            as_tree: false,
         };
         options.get_or("decode.json-parser.enabled", true)?;
         if settings.fail_on_missing_field && settings.ignore_parse_errors {

@@ -192,6 +192,7 @@ impl Decoder for RawDecoder {
         Ok(Decoded {
             columns: vec![column],
             rows: payloads.len(),
+            kinds: None,
             row_sources: None,
             skipped: 0,
         })

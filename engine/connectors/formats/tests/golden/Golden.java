@@ -19,9 +19,11 @@ import org.apache.flink.core.fs.local.LocalDataOutputStream;
 import org.apache.flink.formats.csv.CsvFileFormatFactory;
 import org.apache.flink.formats.csv.CsvFormatFactory;
 import org.apache.flink.formats.json.JsonFormatFactory;
+import org.apache.flink.formats.json.debezium.DebeziumJsonFormatFactory;
 import org.apache.flink.formats.raw.RawFormatFactory;
 import org.apache.flink.metrics.MetricGroup;
 import org.apache.flink.metrics.groups.UnregisteredMetricsGroup;
+import org.apache.flink.table.api.DataTypes;
 import org.apache.flink.table.connector.Projection;
 import org.apache.flink.table.connector.format.DecodingFormat;
 import org.apache.flink.table.connector.format.ProjectableDecodingFormat;
@@ -83,11 +85,17 @@ public class Golden {
         String from;
         Map<String, String> fromOptions = new HashMap<>();
         String columns;
+        /** Keys of metadata that are read behind the columns. */
+        List<String> metadata = List.of();
 
         static Section parse(String line, Section before) {
             String[] words = line.split(" ", 2);
             if (words[0].equals("@columns")) {
                 before.columns = words[1];
+                return before;
+            }
+            if (words[0].equals("@metadata")) {
+                before.metadata = List.of(words[1].split(" "));
                 return before;
             }
             Section section = new Section();
@@ -112,20 +120,20 @@ public class Golden {
         }
 
         DataType type() {
-            return TypeConversions.fromLogicalToDataType(LogicalTypeParser.parse("ROW<" + columns + ">", LOADER));
+            return TypeConversions.fromLogicalToDataType(LogicalTypeParser.parse("ROW<" + columns + "> NOT NULL", LOADER));
         }
 
         String run(byte[] input) {
             try {
                 switch (kind) {
                     case "decode":
-                        return shown(decode(format, options, type(), input));
+                        return shown(decode(format, options, type(), metadata, input));
                     case "encode":
-                        return encode(format, options, type(), decode(from, fromOptions, type(), input));
+                        return encode(format, options, type(), decode(from, fromOptions, type(), List.of(), input));
                     case "decode-file":
                         return shown(decodeFile(options, type(), input));
                     case "encode-file":
-                        return encodeFile(options, type(), decode(from, fromOptions, type(), input));
+                        return encodeFile(options, type(), decode(from, fromOptions, type(), List.of(), input));
                     default:
                         throw new IllegalArgumentException(kind);
                 }
@@ -141,7 +149,15 @@ public class Golden {
             if (rows.isEmpty()) {
                 return "NONE";
             }
-            DataStructureConverter<Object, Object> converter = DataStructureConverters.getConverter(type());
+            DataType type = type();
+            for (String key : metadata) {
+                DataType of = new DebeziumJsonFormatFactory()
+                        .createDecodingFormat(null, new Configuration()).listReadableMetadata().get(key);
+                List<DataTypes.Field> fields = new ArrayList<>(DataType.getFields(type));
+                fields.add(DataTypes.FIELD(key, of));
+                type = DataTypes.ROW(fields);
+            }
+            DataStructureConverter<Object, Object> converter = DataStructureConverters.getConverter(type);
             converter.open(LOADER);
             StringBuilder text = new StringBuilder();
             for (RowData row : rows) {
@@ -151,10 +167,33 @@ public class Golden {
         }
     }
 
-    static List<RowData> decode(String name, Map<String, String> options, DataType type, byte[] input) throws Exception {
-        DeserializationFormatFactory factory =
-                name.equals("json") ? new JsonFormatFactory() : name.equals("csv") ? new CsvFormatFactory() : new RawFormatFactory();
+    static Object factory(String name) {
+        switch (name) {
+            case "json": return new JsonFormatFactory();
+            case "debezium-json": return new DebeziumJsonFormatFactory();
+            case "csv": return new CsvFormatFactory();
+            // In a jar of its own.
+            case "avro": return create("org.apache.flink.formats.avro.AvroFormatFactory");
+            default: return new RawFormatFactory();
+        }
+    }
+
+    static Object create(String name) {
+        try {
+            return Class.forName(name).getConstructor().newInstance();
+        } catch (ReflectiveOperationException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    static List<RowData> decode(
+            String name, Map<String, String> options, DataType type, List<String> metadata, byte[] input)
+            throws Exception {
+        DeserializationFormatFactory factory = (DeserializationFormatFactory) factory(name);
         DecodingFormat<DeserializationSchema<RowData>> format = factory.createDecodingFormat(null, Configuration.fromMap(options));
+        if (!metadata.isEmpty()) {
+            format.applyReadableMetadata(metadata);
+        }
         DynamicTableSource.Context context = ScanRuntimeProviderContext.INSTANCE;
         DeserializationSchema<RowData> schema =
                 format instanceof ProjectableDecodingFormat
@@ -180,14 +219,20 @@ public class Golden {
     }
 
     static String encode(String name, Map<String, String> options, DataType type, List<RowData> rows) throws Exception {
-        SerializationFormatFactory factory =
-                name.equals("json") ? new JsonFormatFactory() : name.equals("csv") ? new CsvFormatFactory() : new RawFormatFactory();
+        SerializationFormatFactory factory = (SerializationFormatFactory) factory(name);
         SerializationSchema<RowData> schema =
                 factory.createEncodingFormat(null, Configuration.fromMap(options))
                         .createRuntimeEncoder(new SinkRuntimeProviderContext(false), type);
         schema.open(new Opened());
-        byte[] bytes = schema.serialize(withNullKeys(rows.get(0)));
-        return bytes == null ? "NULL" : escape(bytes);
+        List<String> records = new ArrayList<>();
+        if (rows.isEmpty()) {
+            throw new IllegalArgumentException("no row");
+        }
+        for (RowData row : rows) {
+            byte[] bytes = schema.serialize(withNullKeys(row));
+            records.add(bytes == null ? "NULL" : escape(bytes));
+        }
+        return String.join(" ", records);
     }
 
     static List<RowData> decodeFile(Map<String, String> options, DataType type, byte[] input) throws Exception {

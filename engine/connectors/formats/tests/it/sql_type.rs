@@ -69,6 +69,12 @@ impl<'a> Parser<'a> {
     }
 
     fn data_type(&mut self) -> DataType {
+        let data_type = self.nullable_type();
+        let not_null = self.take("NOT NULL");
+        data_type.with_nullable(!not_null)
+    }
+
+    fn nullable_type(&mut self) -> DataType {
         let name = self.word();
         let numbers = self.numbers();
         let precision = |default: u8| numbers.first().map_or(default, |p| *p as u8);
@@ -85,6 +91,7 @@ impl<'a> Parser<'a> {
             "CHAR" => TypeKind::Char(numbers[0]),
             "VARCHAR" => TypeKind::Varchar(numbers[0]),
             "BINARY" => TypeKind::Binary(numbers[0]),
+            "VARBINARY" => TypeKind::Varbinary(numbers[0]),
             "DATE" => TypeKind::Date,
             "TIME" => TypeKind::Time(precision(0)),
             "TIMESTAMP" => TypeKind::Timestamp(precision(6)),

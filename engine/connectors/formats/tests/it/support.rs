@@ -14,6 +14,7 @@ use millrace_formats::row_text::RowText;
 pub fn format(name: &str) -> Arc<dyn Format> {
     let mut registry = Registry::default();
     millrace_formats::register(&mut registry);
+    millrace_avro::register(&mut registry);
     registry.format("t", name).unwrap().clone()
 }
 

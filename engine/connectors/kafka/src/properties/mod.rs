@@ -5,7 +5,6 @@
 
 mod jaas;
 mod security;
-mod stores;
 mod table;
 mod token;
 

@@ -9,8 +9,8 @@ use millrace_kafka_wire::{ClientCertificate, Roots, Sasl, ScramHash, Security, T
 
 use super::RdConfig;
 use super::jaas::{self, Login};
-use super::stores::{self, KeyMaterial};
 use super::token::{self, FileToken, UnsecuredToken};
+use millrace_stores::{self as stores, KeyMaterial};
 
 /// `security.protocol` and the login, checked; files of TLS are read by `load`.
 #[derive(Clone)]

@@ -1,6 +1,7 @@
 //! Rows to records: key, value, timestamp and headers, column by column.
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, MapArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, MapArray, StringArray};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMillisecondType;
 use arrow::record_batch::RecordBatch;
 use millrace_connector_api::ChangeBatch;
@@ -11,6 +12,7 @@ use millrace_expr::Field;
 
 use crate::metadata::Metadata;
 use crate::options::{Payload, TableOptions};
+use crate::topics::Topics;
 use crate::writer::{Block, Headers};
 
 /// Metadata that a table can write, with nulls where it has none.
@@ -49,7 +51,8 @@ impl Part {
                 Error::internal("a batch does not have the columns of the Kafka table").with_source(e)
             })?;
         out.clear();
-        self.encoder.encode(&ChangeBatch { rows, kinds: None }, out)?;
+        let kinds = batch.kinds.clone();
+        self.encoder.encode(&ChangeBatch { rows, kinds }, out)?;
         if out.len() != batch.len() {
             return Err(Error::internal(format!(
                 "a format made {} records of {} rows",
@@ -61,8 +64,41 @@ impl Part {
     }
 }
 
+/// A table whose formats know the topic: the subject that Confluent's clients register schemas under.
+fn with_subjects(table: &TableSpec, options: &TableOptions) -> TableSpec {
+    let mut table = table.clone();
+    let Topics::List(topics) = &options.topics else {
+        return table;
+    };
+    let parts = [(Some(&options.value), "value"), (options.key.as_ref(), "key")];
+    for (payload, part) in parts {
+        if let (Some(payload), [topic]) = (payload, topics.as_slice())
+            && payload.format.identifier() == "avro-confluent"
+        {
+            let key = format!("{}subject", payload.prefix);
+            table
+                .options
+                .entry(key)
+                .or_insert_with(|| format!("{topic}-{part}"));
+        }
+    }
+    table
+}
+
+/// What a record says of the kind of its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kinds {
+    /// Nothing: only new rows can be written.
+    Inserts,
+    /// That the value is there, or that the row is deleted.
+    Upsert,
+    /// The value says it.
+    All,
+}
+
 pub struct RecordEncoder {
     table: String,
+    kinds: Kinds,
     key: Option<Part>,
     value: Part,
     /// Columns of the stream.
@@ -72,7 +108,7 @@ pub struct RecordEncoder {
 
 impl RecordEncoder {
     pub fn new(spec: &SinkSpec, options: &TableOptions) -> Result<Self> {
-        let table = &spec.table;
+        let table = &with_subjects(&spec.table, options);
         let column = |metadata: Metadata| {
             spec.metadata
                 .iter()
@@ -92,6 +128,11 @@ impl RecordEncoder {
         }
         Ok(RecordEncoder {
             table: table.name.clone(),
+            kinds: match (options.upsert, options.value.format.is_changelog()) {
+                (true, _) => Kinds::Upsert,
+                (false, true) => Kinds::All,
+                (false, false) => Kinds::Inserts,
+            },
             key: options
                 .key
                 .as_ref()
@@ -103,19 +144,50 @@ impl RecordEncoder {
         })
     }
 
+    /// Values of rows that are there, and none of those that are not any more.
+    fn upserts(&mut self, batch: &ChangeBatch, out: &mut Payloads) -> Result<()> {
+        let goes = |kind: &u8| *kind == RowKind::Delete as u8 || *kind == RowKind::UpdateBefore as u8;
+        let kept = match &batch.kinds {
+            Some(kinds) if kinds.values().iter().any(goes) => {
+                BooleanArray::from_iter(kinds.values().iter().map(|kind| Some(!goes(kind))))
+            }
+            _ => return self.value.encode(batch, out),
+        };
+        let rows = filter_record_batch(&batch.rows, &kept)
+            .map_err(|e| Error::internal("rows of a Kafka sink do not fit together").with_source(e))?;
+        let mut values = Payloads::new();
+        self.value.encode(&ChangeBatch::inserts(rows), &mut values)?;
+        out.clear();
+        let mut next = 0;
+        for row in 0..batch.len() {
+            match kept.value(row) {
+                true => {
+                    out.push(values.get(next));
+                    next += 1;
+                }
+                false => out.push(None),
+            }
+        }
+        Ok(())
+    }
+
     /// Puts the batch's records into `out`, in place of what was there.
     pub fn encode(&mut self, batch: &ChangeBatch, out: &mut Block) -> Result<()> {
-        if batch
-            .kinds
-            .as_ref()
-            .is_some_and(|kinds| kinds.values().iter().any(|&k| k != RowKind::Insert as u8))
+        if self.kinds == Kinds::Inserts
+            && batch
+                .kinds
+                .as_ref()
+                .is_some_and(|kinds| kinds.values().iter().any(|&k| k != RowKind::Insert as u8))
         {
             return Err(Error::user(format!(
                 "table '{}' takes inserts only, and the query updates or deletes rows",
                 self.table
             )));
         }
-        self.value.encode(batch, &mut out.values)?;
+        match self.kinds {
+            Kinds::Upsert => self.upserts(batch, &mut out.values)?,
+            _ => self.value.encode(batch, &mut out.values)?,
+        }
         match &mut self.key {
             None => out.keys = None,
             Some(key) => key.encode(batch, out.keys.get_or_insert_with(Payloads::new))?,

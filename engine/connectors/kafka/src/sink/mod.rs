@@ -1,13 +1,14 @@
 //! Writing tables to Kafka.
 //!
 //! Layout: `options` what the table's options mean here, `encode` rows to records, `outbox` records
-//! that wait for room, `at_least_once` and `exactly_once` the two writers, `claim` ids that two
+//! that wait for room, `buffer` changes that are held back, `at_least_once` and `exactly_once` the two writers, `claim` ids that two
 //! sinks would share, `state` what writers put into checkpoints,
 //! `recovery` what is committed, aborted and fenced before a new attempt, `stragglers` what is fenced
 //! after it, `librdkafka` the client.
 //! The seam between the writers and the client is `crate::writer`.
 
 mod at_least_once;
+mod buffer;
 mod claim;
 mod encode;
 mod exactly_once;
@@ -31,6 +32,7 @@ use millrace_expr::Field;
 use millrace_kafka_wire::{Admin, ResponseError, Topic};
 
 use self::at_least_once::AtLeastOnce;
+use self::buffer::Buffered;
 use self::claim::Claim;
 use self::encode::RecordEncoder;
 use self::exactly_once::{ExactlyOnce, IDS, Ids};
@@ -77,7 +79,11 @@ impl SinkFactory for Sink {
         Ok(SinkTraits {
             needs_checkpoints: options.guarantee == DeliveryGuarantee::ExactlyOnce,
             parallelism: options.sink_parallelism,
-            changelog: SinkChangelog::Inserts,
+            changelog: match (options.upsert, options.value.format.is_changelog()) {
+                (true, _) => SinkChangelog::Upsert,
+                (false, true) => SinkChangelog::All,
+                (false, false) => SinkChangelog::Inserts,
+            },
         })
     }
 
@@ -163,10 +169,11 @@ impl SinkFactory for Sink {
             admin: admin.clone(),
             runtime: context.runtime.clone(),
         };
-        match prefix(&options) {
+        let (waker, runtime) = (context.waker.clone(), context.runtime.clone());
+        let writer: Box<dyn SinkWriter> = match prefix(&options) {
             None => {
                 let writer = client.plain(context.waker)?;
-                Ok(Box::new(AtLeastOnce::new(writer, encoder)))
+                Box::new(AtLeastOnce::new(writer, encoder))
             }
             Some(prefix) => {
                 let claim = Claim::new(
@@ -189,16 +196,27 @@ impl SinkFactory for Sink {
                         context.attempt,
                     )
                 });
-                Ok(Box::new(ExactlyOnce::open(
+                Box::new(ExactlyOnce::open(
                     Box::new(client),
                     encoder,
                     ids,
                     claim,
                     context.waker,
                     stragglers,
-                )?))
+                )?)
             }
-        }
+        };
+        Ok(match (options.buffering, &options.key) {
+            (Some(buffering), Some(key)) => Box::new(Buffered::new(
+                writer,
+                buffering,
+                &key.columns,
+                &spec.input().to_arrow(),
+                waker,
+                &runtime,
+            )?),
+            _ => writer,
+        })
     }
 }
 

@@ -15,7 +15,9 @@ pub mod split;
 
 use std::time::Duration;
 
-use millrace_connector_api::source::{SourceContext, SourceFactory, SourceReader, SourceTraits};
+use millrace_connector_api::source::{
+    SourceChangelog, SourceContext, SourceFactory, SourceReader, SourceTraits,
+};
 use millrace_connector_api::{Registry, Waker};
 use millrace_core::{Error, Result};
 use millrace_dataflow::{SourceSpec, TableSpec};
@@ -27,6 +29,9 @@ use crate::options::{Bounded, Startup, TableOptions};
 use crate::properties::Role;
 use crate::topics::Topics;
 use librdkafka::LibrdkafkaReader;
+
+/// What the keys of a value format's metadata begin with.
+const VALUE_METADATA: &str = "value.";
 
 /// How long a check before the start waits for brokers.
 const CHECK: Duration = Duration::from_secs(15);
@@ -61,8 +66,13 @@ impl KafkaSource {
 }
 
 impl SourceFactory for KafkaSource {
-    fn metadata(&self, _table: &TableSpec) -> Result<Vec<Field>> {
-        Ok(Metadata::ALL.iter().map(|m| m.field()).collect())
+    fn metadata(&self, table: &TableSpec) -> Result<Vec<Field>> {
+        let of_value = self.options(table)?.value.format.metadata();
+        Ok(of_value
+            .into_iter()
+            .map(|f| Field::new(format!("{VALUE_METADATA}{}", f.name), f.data_type))
+            .chain(Metadata::ALL.iter().map(|m| m.field()))
+            .collect())
     }
 
     fn validate(&self, table: &TableSpec) -> Result<SourceTraits> {
@@ -70,29 +80,14 @@ impl SourceFactory for KafkaSource {
         for payload in std::iter::once(&options.value).chain(&options.key) {
             payload.format.validate(table, &payload.prefix, &payload.fields)?;
         }
-        if !table.primary_key.is_empty() {
-            return Err(
-                Error::user(format!("table '{}' cannot have a PRIMARY KEY", table.name))
-                    .with_detail(format!(
-                        "format '{}' only inserts",
-                        options.value.format.identifier()
-                    ))
-                    .with_hint("records of the same key follow one another in a topic: declare no key"),
-            );
-        }
-        for metadata in &table.metadata {
-            if Metadata::of(&metadata.key).is_none() {
-                let known: Vec<_> = Metadata::ALL.iter().map(|m| m.key()).collect();
-                return Err(Error::user(format!(
-                    "table '{}' has no metadata '{}'",
-                    table.name, metadata.key
-                ))
-                .with_hint(format!("metadata of Kafka is: {}", known.join(", "))));
-            }
-        }
         Ok(SourceTraits {
             bounded: options.bounded != Bounded::Unbounded,
             parallelism: options.scan_parallelism,
+            changelog: match (options.upsert, options.value.format.is_changelog()) {
+                (true, _) => SourceChangelog::Upsert,
+                (false, true) => SourceChangelog::All,
+                (false, false) => SourceChangelog::Inserts,
+            },
         })
     }
 

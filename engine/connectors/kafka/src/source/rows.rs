@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Int32Array, Int64Array, MapArray, StringArray, StringBuilder, StructArray,
-    TimestampMillisecondArray, UInt32Array,
+    Array, ArrayData, ArrayRef, BinaryBuilder, BooleanArray, Int32Array, Int64Array, MapArray, StringArray,
+    StringBuilder, StructArray, TimestampMillisecondArray, UInt8Array, UInt32Array, make_array,
 };
 use arrow::buffer::OffsetBuffer;
+use arrow::compute::kernels::zip::zip;
 use arrow::compute::take;
 use arrow::datatypes::{DataType as ArrowType, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use millrace_connector_api::ChangeBatch;
 use millrace_connector_api::format::{DecodeError, Decoded, Decoder};
 use millrace_connector_api::source::SourceBatch;
-use millrace_core::{Error, Result};
+use millrace_core::{Error, Result, RowKind};
 use millrace_dataflow::SourceSpec;
 use millrace_expr::{Field, RowType};
 
+use super::VALUE_METADATA;
 use super::partition_reader::{Block, TimestampType, Wanted};
 use super::split::Split;
 use crate::metadata::Metadata;
@@ -27,7 +29,11 @@ use crate::options::{Payload, TableOptions};
 enum Column {
     Value(usize),
     Key(usize),
+    /// Of the value, and of the key where there is no value.
+    ValueOrKey(usize, usize),
     Metadata(Metadata),
+    /// Metadata of the value's format, by its place behind the value's columns.
+    ValueMetadata(usize),
 }
 
 pub struct Rows {
@@ -35,9 +41,13 @@ pub struct Rows {
     schema: SchemaRef,
     columns: Vec<Column>,
     value: Box<dyn Decoder>,
+    /// Columns of a decoded value before its metadata.
+    value_columns: usize,
     value_format: &'static str,
     key: Option<(Box<dyn Decoder>, &'static str)>,
     wanted: Wanted,
+    /// A record without a value deletes its key's row.
+    upsert: bool,
     /// Records left out because they did not parse.
     pub skipped: u64,
 }
@@ -54,7 +64,13 @@ impl Rows {
         let key = options.key.as_ref().map(|key| {
             (
                 key,
-                choose(key, spec.projection.iter().copied().filter(|&i| !in_value(i))),
+                choose(
+                    key,
+                    spec.projection
+                        .iter()
+                        .copied()
+                        .filter(|&i| !in_value(i) || options.upsert && key.columns.contains(&i)),
+                ),
             )
         });
         let mut columns = Vec::new();
@@ -65,7 +81,13 @@ impl Rows {
                     .and_then(|(_, c)| c.iter().position(|c| *c == i))
                     .map(Column::Key)
             };
-            let column = from_value.or_else(from_key).ok_or_else(|| {
+            let both = || match (value.iter().position(|c| *c == i), from_key()) {
+                (Some(value), Some(Column::Key(key))) if options.upsert => {
+                    Some(Column::ValueOrKey(value, key))
+                }
+                _ => None,
+            };
+            let column = both().or(from_value).or_else(from_key).ok_or_else(|| {
                 Error::internal(format!(
                     "column {i} of table '{}' is in neither key nor value",
                     table.name
@@ -73,7 +95,13 @@ impl Rows {
             })?;
             columns.push(column);
         }
+        let mut value_metadata = Vec::new();
         for field in &spec.metadata {
+            if let Some(key) = field.name.strip_prefix(VALUE_METADATA) {
+                columns.push(Column::ValueMetadata(value_metadata.len()));
+                value_metadata.push(key);
+                continue;
+            }
             let metadata = Metadata::of(&field.name).ok_or_else(|| {
                 Error::internal(format!("table '{}' has no metadata '{}'", table.name, field.name))
             })?;
@@ -86,19 +114,23 @@ impl Rows {
             headers: reads(Metadata::Headers),
             leader_epochs: reads(Metadata::LeaderEpoch),
         };
-        let decoder = |payload: &Payload, chosen: &[usize]| {
+        let decoder = |payload: &Payload, chosen: &[usize], metadata: &[&str]| {
             payload
                 .format
-                .decoder(table, &payload.prefix, &fields(payload, chosen))
+                .decoder_with_metadata(table, &payload.prefix, &fields(payload, chosen), metadata)
         };
         Ok(Rows {
             table: table.name.clone(),
             schema: spec.output().to_arrow(),
             columns,
-            value: decoder(&options.value, &value)?,
+            value_columns: value.len(),
+            upsert: options.upsert,
+            value: decoder(&options.value, &value, &value_metadata)?,
             value_format: options.value.format.identifier(),
             key: match &key {
-                Some((payload, chosen)) => Some((decoder(payload, chosen)?, payload.format.identifier())),
+                Some((payload, chosen)) => {
+                    Some((decoder(payload, chosen, &[])?, payload.format.identifier()))
+                }
                 None => None,
             },
             wanted,
@@ -125,7 +157,11 @@ impl Rows {
             None => None,
         };
         self.skipped += value.skipped + key.as_ref().map_or(0, |k| k.skipped);
-        let joined = Joined::of(block.records(), value, key)?;
+        let deleting: &[u32] = match self.upsert {
+            true => &block.values.nulls,
+            false => &[],
+        };
+        let joined = Joined::of(block.records(), value, key, deleting)?;
         if joined.rows == 0 {
             return Ok(None);
         }
@@ -134,7 +170,22 @@ impl Rows {
             .iter()
             .zip(self.schema.fields())
             .map(|(column, field)| match column {
+                // What a deletion has in a column that is never null does not matter.
+                Column::Value(i) if !deleting.is_empty() && !field.is_nullable() => {
+                    without_nulls(&joined.value[*i])
+                }
                 Column::Value(i) => Ok(joined.value[*i].clone()),
+                Column::ValueOrKey(value, _) if deleting.is_empty() => Ok(joined.value[*value].clone()),
+                Column::ValueOrKey(value, key) => {
+                    let deletes = RowKind::Delete as u8;
+                    let kinds = joined.kinds.iter().flat_map(|kinds| kinds.values().iter());
+                    let deleted: BooleanArray = kinds.map(|kind| Some(*kind == deletes)).collect();
+                    match deleted.len() == joined.rows {
+                        true => zip(&deleted, &joined.key[*key], &joined.value[*value]).map_err(arrow_error),
+                        false => Ok(joined.value[*value].clone()),
+                    }
+                }
+                Column::ValueMetadata(i) => Ok(joined.value[self.value_columns + i].clone()),
                 Column::Key(i) => Ok(joined.key[*i].clone()),
                 Column::Metadata(m) => {
                     let array = metadata(*m, field.data_type(), block, splits)?;
@@ -154,7 +205,10 @@ impl Rows {
             .with_source(e)
         })?;
         Ok(Some(SourceBatch {
-            batch: ChangeBatch::inserts(rows),
+            batch: ChangeBatch {
+                rows,
+                kinds: joined.kinds,
+            },
             splits: runs(block, joined.records.as_ref()),
         }))
     }
@@ -213,7 +267,7 @@ fn malformed(
     )
     .with_detail(format!("{place} (topic-partition-offset): {}", e.error));
     match format {
-        "json" | "csv" => error.with_hint(format!(
+        "json" | "csv" | "debezium-json" => error.with_hint(format!(
             "'{format}.ignore-parse-errors' = 'true' leaves such records out"
         )),
         _ => error,
@@ -232,16 +286,19 @@ struct Joined {
     key: Vec<ArrayRef>,
     /// For each row its record; `None` where row i is record i for all.
     records: Option<UInt32Array>,
+    kinds: Option<UInt8Array>,
 }
 
 impl Joined {
-    fn of(records: usize, value: Decoded, key: Option<Decoded>) -> Result<Self> {
+    /// `deleting` are records that have no value, and give a row that deletes.
+    fn of(records: usize, value: Decoded, key: Option<Decoded>, deleting: &[u32]) -> Result<Self> {
         let Some(key) = key else {
             return Ok(Joined {
                 rows: value.rows,
                 value: value.columns,
                 key: Vec::new(),
                 records: value.row_sources.map(UInt32Array::from),
+                kinds: value.kinds,
             });
         };
         if value.row_sources.is_none() && key.row_sources.is_none() {
@@ -250,20 +307,41 @@ impl Joined {
                 value: value.columns,
                 key: key.columns,
                 records: None,
+                kinds: value.kinds,
             });
         }
         let (values, keys) = (begins(records, &value), begins(records, &key));
-        let (mut of_value, mut of_key, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        let mut of_value: Vec<Option<u32>> = Vec::new();
+        let (mut of_key, mut kept) = (Vec::new(), Vec::new());
+        let mut deleting = deleting.iter().copied().peekable();
         for record in 0..records {
-            for v in values[record]..values[record + 1] {
+            // Whatever a format makes of no value.
+            let deletes = deleting.next_if_eq(&(record as u32)).is_some();
+            let end = if deletes {
+                values[record]
+            } else {
+                values[record + 1]
+            };
+            for v in (values[record]..end).map(Some).chain(deletes.then_some(None)) {
                 for k in keys[record]..keys[record + 1] {
                     of_value.push(v);
-                    of_key.push(k);
+                    of_key.push(Some(k));
                     kept.push(record as u32);
                 }
             }
         }
-        let pick = |columns: Vec<ArrayRef>, rows: Vec<u32>| -> Result<Vec<ArrayRef>> {
+        let kinds = match &value.kinds {
+            None if of_value.iter().all(Option::is_some) => None,
+            given => {
+                let kind = |row: &Option<u32>| match (row, given) {
+                    (None, _) => RowKind::Delete as u8,
+                    (Some(row), Some(kinds)) => kinds.value(*row as usize),
+                    (Some(_), None) => RowKind::Insert as u8,
+                };
+                Some(UInt8Array::from_iter_values(of_value.iter().map(kind)))
+            }
+        };
+        let pick = |columns: Vec<ArrayRef>, rows: Vec<Option<u32>>| -> Result<Vec<ArrayRef>> {
             let rows = UInt32Array::from(rows);
             columns
                 .iter()
@@ -275,8 +353,30 @@ impl Joined {
             value: pick(value.columns, of_value)?,
             key: pick(key.columns, of_key)?,
             records: Some(UInt32Array::from(kept)),
+            kinds,
         })
     }
+}
+
+/// The same values, with some value or other where there are nulls.
+fn without_nulls(array: &ArrayRef) -> Result<ArrayRef> {
+    fn strip(data: ArrayData) -> ArrayData {
+        let children = match data.data_type() {
+            ArrowType::Struct(fields) => {
+                let children = data.child_data().iter().cloned().zip(fields);
+                children
+                    .map(|(child, field)| match field.is_nullable() {
+                        true => child,
+                        false => strip(child),
+                    })
+                    .collect()
+            }
+            _ => data.child_data().to_vec(),
+        };
+        let builder = data.clone().into_builder().nulls(None).child_data(children);
+        builder.build().unwrap_or(data)
+    }
+    Ok(make_array(strip(array.to_data())))
 }
 
 /// Where each record's rows begin, and at the end how many there are.
@@ -403,12 +503,16 @@ fn headers(data_type: &ArrowType, block: &Block) -> Result<ArrayRef> {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::AsArray;
+    use arrow::datatypes::Int32Type;
+
     use super::*;
 
     fn decoded(values: &[i32], sources: Option<&[u32]>) -> Decoded {
         Decoded {
             columns: vec![Arc::new(Int32Array::from(values.to_vec()))],
             rows: values.len(),
+            kinds: None,
             row_sources: sources.map(<[u32]>::to_vec),
             skipped: 0,
         }
@@ -427,7 +531,7 @@ mod tests {
     fn rows_of_an_array_repeat_what_belongs_to_their_record() {
         // Records 0 to 4: values of 2, 0, 1, 1 and 3 rows.
         let value = decoded(&[10, 11, 20, 30, 40, 41, 42], Some(&[0, 0, 2, 3, 4, 4, 4]));
-        let joined = Joined::of(5, value, Some(decoded(&[0, 1, 2, 3, 4], None))).unwrap();
+        let joined = Joined::of(5, value, Some(decoded(&[0, 1, 2, 3, 4], None)), &[]).unwrap();
         assert_eq!(
             rows(&joined),
             [
@@ -449,10 +553,21 @@ mod tests {
     }
 
     #[test]
+    fn a_record_without_a_value_deletes() {
+        let value = decoded(&[10, 30], Some(&[0, 2]));
+        let joined = Joined::of(3, value, Some(decoded(&[1, 2, 3], None)), &[1]).unwrap();
+        assert_eq!(joined.key[0].as_primitive::<Int32Type>().values(), &[1, 2, 3]);
+        assert!(joined.value[0].is_null(1));
+        let delete = RowKind::Delete as u8;
+        assert_eq!(joined.kinds.as_ref().unwrap().values(), &[0, delete, 0]);
+        assert_eq!(without_nulls(&joined.value[0]).unwrap().null_count(), 0);
+    }
+
+    #[test]
     fn each_row_of_a_value_comes_with_each_of_its_key() {
         let value = decoded(&[10, 11, 20, 30], Some(&[0, 0, 1, 2]));
         let key = decoded(&[1, 2, 3], Some(&[0, 0, 2]));
-        let joined = Joined::of(3, value, Some(key)).unwrap();
+        let joined = Joined::of(3, value, Some(key), &[]).unwrap();
         assert_eq!(
             rows(&joined),
             [(10, 1, 0), (10, 2, 0), (11, 1, 0), (11, 2, 0), (30, 3, 2)]

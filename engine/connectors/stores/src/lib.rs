@@ -1,4 +1,6 @@
-//! Trust stores and key stores: JKS, PKCS12 and PEM, all turned into PEM.
+//! Java's trust stores and key stores: JKS, PKCS12 and PEM, all turned into PEM.
+//!
+//! It may depend on `millrace-core`; no error holds a secret.
 
 mod jks;
 

@@ -1,0 +1,3 @@
+//! Against a real schema registry.
+
+mod registry;

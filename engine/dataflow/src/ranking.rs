@@ -1,0 +1,165 @@
+//! Rows in an order within partitions: top-N and OVER windows.
+
+use millrace_expr::DataType;
+use millrace_expr::aggregate::{AggregateCall, AggregateFunction, Parameters};
+use serde::{Deserialize, Serialize};
+
+/// A column to sort by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SortKey {
+    /// Of the input; `UNREAD` for a clock that is not among its columns.
+    pub column: usize,
+    pub descending: bool,
+    /// Flink takes nulls as the lowest values: first where it ascends, unless it is written.
+    pub nulls_first: bool,
+    /// The column is a clock of the stream.
+    pub time: Option<TimeKind>,
+}
+
+impl SortKey {
+    /// Rows are in the order of the clock by their arrival: no column is needed for it.
+    pub const UNREAD: usize = usize::MAX;
+
+    pub fn is_clock(&self) -> bool {
+        self.time == Some(TimeKind::Processing)
+    }
+}
+
+/// What makes a column a clock of its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TimeKind {
+    Event,
+    Processing,
+}
+
+/// Rows whose ROW_NUMBER in their partition lies in a range: top-N, deduplication.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rank {
+    /// Columns of the input, by index.
+    pub partition: Vec<usize>,
+    pub order: Vec<SortKey>,
+    /// The first row number that passes, counted from 1.
+    pub start: u64,
+    /// The last one that does.
+    pub end: u64,
+    /// The row number is the output's last column.
+    pub with_number: bool,
+    pub strategy: RankStrategy,
+}
+
+/// What a rank has to keep, by the rows that its input sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RankStrategy {
+    /// Inserts only: what falls out of the range never comes back.
+    AppendFast,
+    /// Updates by these columns that only ever move a row up.
+    UpdateFast { keys: Vec<usize> },
+    /// Anything: all rows are kept.
+    Retract,
+}
+
+impl Rank {
+    pub fn is_top_1(&self) -> bool {
+        self.start == 1 && self.end == 1
+    }
+
+    /// The first or last row of each partition by time; which of them, and by which time.
+    pub fn deduplicates(&self) -> Option<Deduplicate> {
+        let [key] = self.order.as_slice() else {
+            return None;
+        };
+        let time = key.time?;
+        let is = !self.with_number && self.is_top_1() && self.strategy == RankStrategy::AppendFast;
+        is.then_some(Deduplicate {
+            keep_last: key.descending,
+            rowtime: (time == TimeKind::Event).then_some(key.column),
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deduplicate {
+    pub keep_last: bool,
+    /// The column of the event time; none goes by arrival.
+    pub rowtime: Option<usize>,
+}
+
+/// Aggregate functions over the rows up to each row: the input's columns, then the calls' results.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OverAggregate {
+    /// Columns of the input, by index.
+    pub partition: Vec<usize>,
+    /// The time attribute that orders the rows.
+    pub time: usize,
+    pub kind: TimeKind,
+    pub frame: Frame,
+    pub calls: Vec<OverCall>,
+}
+
+/// Where the window of a row begins; it ends with the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Frame {
+    /// With so many rows before it; none: with the first.
+    Rows(Option<u64>),
+    /// With rows so many milliseconds before it; none: with the first. Rows of the same time have
+    /// the same window.
+    Range(Option<i64>),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OverCall {
+    pub function: OverFunction,
+    /// The argument, by index; none for ROW_NUMBER() and COUNT(*).
+    pub arg: Option<usize>,
+    pub arg_type: Option<DataType>,
+    pub data_type: DataType,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OverFunction {
+    RowNumber,
+    /// The argument of so many rows before.
+    Lag {
+        offset: u64,
+    },
+    Aggregate(AggregateFunction),
+}
+
+impl OverFunction {
+    pub fn name(self) -> &'static str {
+        match self {
+            OverFunction::RowNumber => "ROW_NUMBER",
+            OverFunction::Lag { .. } => "LAG",
+            OverFunction::Aggregate(function) => function.name(),
+        }
+    }
+}
+
+impl OverCall {
+    /// The same call where columns are at other positions.
+    pub fn remapped(self, position: &impl Fn(usize) -> usize) -> Self {
+        OverCall {
+            arg: self.arg.map(position),
+            ..self
+        }
+    }
+
+    /// As a call over a group, if that is what it is: numbers of rows count them.
+    pub fn aggregate(&self) -> Option<AggregateCall> {
+        let function = match self.function {
+            OverFunction::RowNumber => AggregateFunction::Count,
+            OverFunction::Aggregate(function) => function,
+            OverFunction::Lag { .. } => return None,
+        };
+        Some(AggregateCall {
+            function,
+            arg: self.arg,
+            arg_type: self.arg_type.clone(),
+            distinct: false,
+            ignores_retractions: false,
+            filter: None,
+            parameters: Parameters::default(),
+            data_type: self.data_type.clone(),
+        })
+    }
+}

@@ -1,0 +1,10 @@
+-- compare: set
+CREATE TABLE events (
+  id BIGINT, k STRING, g STRING, v INT, d DOUBLE, ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '90' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/events.json', 'format' = 'json');
+CREATE TABLE notes (
+  nr BIGINT, k STRING, g STRING, w SMALLINT, `at` TIMESTAMP(3),
+  WATERMARK FOR `at` AS `at` - INTERVAL '90' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/notes.json', 'format' = 'json');
+SELECT id, nr, COUNT(*) OVER (PARTITION BY k ORDER BY ts) AS n FROM (SELECT id, nr, ts, e.k FROM events e JOIN notes n ON e.k = n.k AND ts BETWEEN `at` - INTERVAL '4' SECOND AND `at` + INTERVAL '2' SECOND);

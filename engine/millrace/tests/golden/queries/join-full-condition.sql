@@ -1,0 +1,10 @@
+-- compare: table
+CREATE TABLE events (
+  id BIGINT, k STRING, g STRING, v INT, d DOUBLE, ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '90' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/events.json', 'format' = 'json');
+CREATE TABLE notes (
+  nr BIGINT, k STRING, g STRING, w SMALLINT, `at` TIMESTAMP(3),
+  WATERMARK FOR `at` AS `at` - INTERVAL '90' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/notes.json', 'format' = 'json');
+SELECT id, e.k, v, nr, n.k, w FROM events e FULL JOIN notes n ON e.k = n.k AND v > w AND nr > 104 AND id < 70;

@@ -1,0 +1,10 @@
+-- compare: table
+CREATE TABLE events (
+  id BIGINT, k STRING, g STRING, v INT, d DOUBLE, ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '90' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/events.json', 'format' = 'json');
+CREATE TABLE notes (
+  nr BIGINT, k STRING, g STRING, w SMALLINT, `at` TIMESTAMP(3),
+  WATERMARK FOR `at` AS `at` - INTERVAL '90' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/notes.json', 'format' = 'json');
+SELECT e.k, COUNT(*), SUM(w) FROM events e LEFT JOIN notes n ON e.k = n.k AND e.v = n.w GROUP BY e.k;

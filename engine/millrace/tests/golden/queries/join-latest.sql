@@ -1,0 +1,10 @@
+-- compare: table
+CREATE TABLE events (
+  id BIGINT, k STRING, g STRING, v INT, d DOUBLE, ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '90' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/events.json', 'format' = 'json');
+CREATE TABLE notes (
+  nr BIGINT, k STRING, g STRING, w SMALLINT, `at` TIMESTAMP(3),
+  WATERMARK FOR `at` AS `at` - INTERVAL '90' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/notes.json', 'format' = 'json');
+SELECT id, e.k, v, n.nr, n.w FROM events e JOIN (SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY `at` DESC) AS rn FROM notes) WHERE rn = 1) n ON e.k = n.k;

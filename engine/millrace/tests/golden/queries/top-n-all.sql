@@ -1,0 +1,8 @@
+-- compare: rows
+CREATE TABLE events (
+  id BIGINT, k STRING, g STRING, v INT, d DOUBLE, ts TIMESTAMP(3), p AS PROCTIME(),
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/events.json', 'format' = 'json');
+SELECT id, v, rn
+FROM (SELECT *, ROW_NUMBER() OVER ( ORDER BY v DESC, d, id) AS rn FROM events)
+WHERE rn <= 5;

@@ -1,0 +1,7 @@
+-- compare: set
+SET 'table.local-time-zone' = 'Europe/Berlin';
+CREATE TABLE readings (
+  id BIGINT, sensor STRING, `value` INT, `at` TIMESTAMP_LTZ(3),
+  WATERMARK FOR `at` AS `at` - INTERVAL '1' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/readings.json', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT sensor, window_start, window_end, window_time, COUNT(*) AS c FROM TABLE(SESSION(TABLE readings PARTITION BY sensor, DESCRIPTOR(`at`), INTERVAL '40' MINUTE)) GROUP BY sensor, window_start, window_end, window_time;

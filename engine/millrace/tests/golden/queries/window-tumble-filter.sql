@@ -1,0 +1,6 @@
+-- compare: set
+CREATE TABLE bids (
+  id BIGINT, bidder STRING, item STRING, qty INT, price DECIMAL(10, 2), ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/bids.json', 'format' = 'json');
+SELECT item, window_start, COUNT(*) FILTER (WHERE qty > 2) AS c, SUM(qty) FILTER (WHERE price < 5) AS s FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '10' SECOND)) WHERE bidder IS NOT NULL GROUP BY window_start, window_end, item;

@@ -1,0 +1,154 @@
+//! Operators with keyed state, tested row by row: rows of numbers in, changes out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMillisecondArray, UInt8Array};
+use arrow::datatypes::{DataType as ArrowType, Int64Type, TimestampMillisecondType};
+use arrow::record_batch::RecordBatch;
+use millrace_connector_api::ChangeBatch;
+use millrace_core::RowKind;
+use millrace_expr::{DataType, Field, RowType, TypeKind};
+use millrace_state::keyed::{KeyedBackend, KeyedResources, Limits};
+
+use super::Operator;
+use crate::changes::kind_of;
+use crate::element::{Batch, Element};
+
+pub type Row = Vec<Option<i64>>;
+pub type Change = (RowKind, Row);
+
+/// A folder with an operator's state, which outlives the operator.
+pub struct State {
+    _folder: tempfile::TempDir,
+    pub backend: KeyedBackend,
+}
+
+pub fn state(cache_bytes: usize) -> State {
+    let folder = tempfile::tempdir().unwrap();
+    let resources = KeyedResources {
+        limits: Limits::new(8 << 20),
+        folder: folder.path().to_owned(),
+        cache_bytes,
+        checkpoints: None,
+        own: String::new(),
+    };
+    let backend = resources.open("operator", 0..16, 16, &[]).unwrap();
+    State {
+        _folder: folder,
+        backend,
+    }
+}
+
+/// Columns of numbers; those whose name begins with `t` are times.
+pub fn row_type(names: &[&str]) -> RowType {
+    let field = |name: &&str| {
+        let kind = match name.starts_with('t') {
+            true => TypeKind::Timestamp(3),
+            false => TypeKind::BigInt,
+        };
+        Field::new(*name, DataType { kind, nullable: true })
+    };
+    RowType::new(names.iter().map(field).collect())
+}
+
+pub fn batch(row_type: &RowType, changes: &[Change]) -> Batch {
+    let schema = row_type.to_arrow();
+    let column = |i: usize| -> ArrayRef {
+        let values = changes.iter().map(|(_, row)| row[i]);
+        match schema.field(i).data_type() {
+            ArrowType::Int64 => Arc::new(Int64Array::from_iter(values)),
+            _ => Arc::new(TimestampMillisecondArray::from_iter(values)),
+        }
+    };
+    let columns = (0..schema.fields().len()).map(column).collect();
+    let rows = RecordBatch::try_new(schema.clone(), columns).unwrap();
+    let kinds = changes
+        .iter()
+        .any(|(kind, _)| *kind != RowKind::Insert)
+        .then(|| UInt8Array::from_iter_values(changes.iter().map(|(kind, _)| *kind as u8)));
+    ChangeBatch { rows, kinds }.into()
+}
+
+/// The changes among elements.
+pub fn changes(elements: Vec<Element>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for element in elements {
+        let Element::Batch(batch) = element else { continue };
+        for row in 0..batch.change.len() {
+            let value = |column: &ArrayRef| match column.data_type() {
+                _ if column.is_null(row) => None,
+                ArrowType::Int64 => Some(column.as_primitive::<Int64Type>().value(row)),
+                _ => Some(column.as_primitive::<TimestampMillisecondType>().value(row)),
+            };
+            let values = batch.change.rows.columns().iter().map(value).collect();
+            changes.push((kind_of(&batch.change, row), values));
+        }
+    }
+    changes
+}
+
+/// What comes out of an operator for some rows.
+pub fn feed(operator: &mut dyn Operator, input: usize, row_type: &RowType, given: &[Change]) -> Vec<Change> {
+    let mut out = Vec::new();
+    operator.batch(input, batch(row_type, given), &mut out).unwrap();
+    changes(out)
+}
+
+/// What comes out of an operator for a watermark.
+pub fn watermark(operator: &mut dyn Operator, time: i64) -> Vec<Change> {
+    let mut out = Vec::new();
+    operator.other(Element::Watermark(time), &mut out).unwrap();
+    changes(out)
+}
+
+/// A change as text: `+I 1 2 -`.
+pub fn shown(changes: &[Change]) -> Vec<String> {
+    let value = |value: &Option<i64>| value.map_or("-".to_owned(), |v| v.to_string());
+    let row = |(kind, row): &Change| {
+        let values: Vec<String> = row.iter().map(value).collect();
+        format!("{} {}", kind.short(), values.join(" "))
+    };
+    changes.iter().map(row).collect()
+}
+
+pub fn insert(row: &[i64]) -> Change {
+    change(RowKind::Insert, row)
+}
+
+pub fn change(kind: RowKind, row: &[i64]) -> Change {
+    (kind, row.iter().map(|v| (*v >= 0).then_some(*v)).collect())
+}
+
+/// A table as a changelog builds it: each row and how often it is there, which is never below zero.
+#[derive(Default, PartialEq, Eq, Debug)]
+pub struct Table(pub BTreeMap<Row, i64>);
+
+impl Table {
+    pub fn apply(&mut self, changes: &[Change]) {
+        for (kind, row) in changes {
+            let count = self.0.entry(row.clone()).or_default();
+            *count += match kind {
+                RowKind::Insert | RowKind::UpdateAfter => 1,
+                RowKind::UpdateBefore | RowKind::Delete => -1,
+            };
+            assert!(*count >= 0, "{row:?} is taken back and is not there");
+            if *count == 0 {
+                self.0.remove(row);
+            }
+        }
+    }
+
+    pub fn of(rows: impl IntoIterator<Item = Row>) -> Table {
+        let mut table = Table::default();
+        let rows: Vec<Change> = rows.into_iter().map(|row| (RowKind::Insert, row)).collect();
+        table.apply(&rows);
+        table
+    }
+
+    /// All rows, as often as they are there.
+    pub fn rows(&self) -> Vec<&Row> {
+        let times = |(row, count): (_, &i64)| std::iter::repeat_n(row, *count as usize);
+        self.0.iter().flat_map(times).collect()
+    }
+}

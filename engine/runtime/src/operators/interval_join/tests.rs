@@ -1,0 +1,124 @@
+//! Random rows and watermarks against the join of whole tables; what is late; what is kept.
+
+use millrace_dataflow::{IntervalBounds, JoinKey, JoinKind};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::operators::harness::{Row, State, Table, feed, insert, row_type, shown, state, watermark};
+
+const LEFT: [&str; 3] = ["k", "t", "a"];
+const RIGHT: [&str; 3] = ["k", "t", "b"];
+
+/// left time - right time in [-5, 3].
+fn plan(kind: JoinKind) -> Plan {
+    Plan {
+        kind,
+        keys: vec![JoinKey {
+            left: 0,
+            right: 0,
+            null_safe: false,
+        }],
+        condition: None,
+        bounds: IntervalBounds {
+            lower: -5,
+            upper: 3,
+            is_rowtime: true,
+            left_time: 1,
+            right_time: 1,
+        },
+    }
+}
+
+fn join(kind: JoinKind, state: &State) -> IntervalJoin {
+    let output = row_type(&["k", "t", "a", "k0", "t0", "b"]);
+    let inputs = [&row_type(&LEFT), &row_type(&RIGHT)];
+    IntervalJoin::new(&plan(kind), inputs, &output, &Session::default(), &state.backend).unwrap()
+}
+
+fn whole(kind: JoinKind, left: &[Row], right: &[Row]) -> Table {
+    let near = |l: &Row, r: &Row| {
+        let apart = l[1].unwrap() - r[1].unwrap();
+        l[0].is_some() && l[0] == r[0] && (-5..=3).contains(&apart)
+    };
+    let nulls = || vec![None, None, None];
+    let mut rows = Vec::new();
+    for l in left {
+        let met: Vec<&Row> = right.iter().filter(|r| near(l, r)).collect();
+        if met.is_empty() && kind.keeps_left() {
+            rows.push([l.clone(), nulls()].concat());
+        }
+        rows.extend(met.into_iter().map(|r| [l.clone(), r.clone()].concat()));
+    }
+    if kind.keeps_right() {
+        let alone = right.iter().filter(|r| !left.iter().any(|l| near(l, r)));
+        rows.extend(alone.map(|r| [nulls(), r.clone()].concat()));
+    }
+    Table::of(rows)
+}
+
+#[test]
+fn rows_add_up_to_the_join_of_the_tables_and_none_is_kept() {
+    for kind in [JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full] {
+        let mut random = StdRng::seed_from_u64(7);
+        let state = state(400);
+        let mut join = join(kind, &state);
+        let of = [row_type(&LEFT), row_type(&RIGHT)];
+        let mut tables: [Vec<Row>; 2] = Default::default();
+        let (mut result, mut now) = (Table::default(), 100);
+        for step in 0..300 {
+            let side = random.random_range(0..2);
+            let given: Vec<_> = (0..random.random_range(1..4))
+                // None is before the watermark.
+                .map(|_| insert(&[random.random_range(-1..3), now + random.random_range(1..12), step]))
+                .collect();
+            tables[side].extend(given.iter().map(|(_, row)| row.clone()));
+            result.apply(&feed(&mut join, side, &of[side], &given));
+            if random.random_bool(0.3) {
+                now += random.random_range(0..6);
+                result.apply(&watermark(&mut join, now));
+            }
+            if step % 100 == 99 {
+                join.snapshot().unwrap();
+                join = self::join(kind, &state);
+                join.watermark = now;
+            }
+        }
+        result.apply(&watermark(&mut join, i64::MAX));
+        assert_eq!(result, whole(kind, &tables[0], &tables[1]), "{kind:?}");
+        join.snapshot().unwrap();
+        for (side, name) in [(&join.left, "left"), (&join.right, "right")] {
+            let kept = side.table.bytes();
+            assert!(kept < 1000, "{name} still keeps {kept} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_late_row_meets_what_is_kept_and_is_not_kept_itself() {
+    let state = state(1 << 20);
+    let mut join = join(JoinKind::Left, &state);
+    let (left, right) = (row_type(&LEFT), row_type(&RIGHT));
+    assert!(feed(&mut join, 1, &right, &[insert(&[1, 100, 7])]).is_empty());
+    assert!(watermark(&mut join, 102).is_empty());
+    // Its bound reaches to 95 + 5: a right row may still be there, none will come.
+    let late = feed(&mut join, 0, &left, &[insert(&[1, 97, 1]), insert(&[1, 90, 2])]);
+    assert_eq!(shown(&late), ["+I 1 97 1 1 100 7", "+I 1 90 2 - - -"]);
+}
+
+#[test]
+fn the_watermark_waits_for_what_may_still_be_given() {
+    let state = state(1 << 20);
+    let mut join = join(JoinKind::Inner, &state);
+    let mut out = Vec::new();
+    join.other(Element::Watermark(100), &mut out).unwrap();
+    join.other(Element::Watermark(i64::MAX), &mut out).unwrap();
+    let times: Vec<i64> = out
+        .iter()
+        .filter_map(|element| match element {
+            Element::Watermark(time) => Some(*time),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(times, [95, i64::MAX]);
+}

@@ -1,0 +1,93 @@
+//! LAG: the value of so many rows before. A key keeps its last values.
+
+use std::collections::VecDeque;
+
+use arrow::array::{ArrayRef, new_null_array};
+use millrace_core::row::{RowCodec, Rows};
+use millrace_core::{Error, Result};
+use millrace_dataflow::OverCall;
+
+pub(super) struct Lag {
+    arg: usize,
+    /// Values that are kept: the row's own, and those before it.
+    kept: usize,
+    codec: RowCodec,
+    /// A NULL, encoded.
+    null: Box<[u8]>,
+    /// Of each slot, the oldest first.
+    values: Vec<VecDeque<Box<[u8]>>>,
+}
+
+impl Lag {
+    pub fn new(offset: u64, call: &OverCall) -> Result<Self> {
+        let data_type = call.data_type.to_arrow();
+        let codec = RowCodec::new([data_type.clone()])?;
+        let mut null = Rows::default();
+        codec.encode(&[new_null_array(&data_type, 1)], &mut null)?;
+        Ok(Lag {
+            arg: call.arg.ok_or_else(|| Error::internal("LAG has no argument"))?,
+            kept: (offset as usize).saturating_add(1),
+            codec,
+            null: null.get(0).into(),
+            values: Vec::new(),
+        })
+    }
+
+    pub fn slot_bytes(&self) -> usize {
+        size_of::<VecDeque<Box<[u8]>>>() + self.kept.min(64) * (size_of::<Box<[u8]>>() + 16)
+    }
+
+    pub fn resize(&mut self, width: usize) {
+        self.values.resize_with(width, VecDeque::new);
+    }
+
+    pub fn reset(&mut self, slots: &[u32]) {
+        slots.iter().for_each(|slot| self.values[*slot as usize].clear());
+    }
+
+    /// Appends the values of a slot: their number, and each with its length before it.
+    pub fn store(&self, slot: u32, out: &mut Vec<u8>) {
+        let values = &self.values[slot as usize];
+        out.extend_from_slice(&(values.len() as u32).to_be_bytes());
+        for value in values {
+            out.extend_from_slice(&(value.len() as u32).to_be_bytes());
+            out.extend_from_slice(value);
+        }
+    }
+
+    /// Sets the values of a slot from the beginning of stored bytes; the rest of them.
+    pub fn load<'a>(&mut self, slot: u32, stored: &'a [u8]) -> Option<&'a [u8]> {
+        let values = &mut self.values[slot as usize];
+        values.clear();
+        let (count, mut rest) = stored.split_first_chunk()?;
+        for _ in 0..u32::from_be_bytes(*count) {
+            let (length, behind) = rest.split_first_chunk()?;
+            let (value, behind) = behind.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+            values.push_back(value.into());
+            rest = behind;
+        }
+        Some(rest)
+    }
+
+    /// Takes the rows in; the result at each of them.
+    pub fn results(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<ArrayRef> {
+        let (mut given, mut results) = (Rows::default(), Rows::default());
+        self.codec
+            .encode(std::slice::from_ref(&columns[self.arg]), &mut given)?;
+        for (value, slot) in given.iter().zip(slots) {
+            let values = &mut self.values[*slot as usize];
+            values.push_back(value.into());
+            if values.len() > self.kept {
+                values.pop_front();
+            }
+            let result = match values.front() {
+                Some(oldest) if values.len() == self.kept => oldest,
+                _ => &self.null,
+            };
+            results.data.extend_from_slice(result);
+            results.ends.push(results.data.len());
+        }
+        let mut decoded = self.codec.decode(results.iter())?;
+        decoded.pop().ok_or_else(|| Error::internal("LAG has no result"))
+    }
+}

@@ -1,0 +1,168 @@
+//! Random rows and watermarks against windows that are computed from the whole table.
+
+use std::collections::BTreeMap;
+
+use millrace_dataflow::{OverCall, OverFunction};
+use millrace_expr::aggregate::AggregateFunction;
+use millrace_expr::{DataType, TypeKind};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::operators::harness::{Change, Row, State, feed, insert, row_type, shown, state, watermark};
+
+const COLUMNS: [&str; 3] = ["k", "t", "v"];
+
+fn call(function: AggregateFunction) -> OverCall {
+    let data_type = match function {
+        AggregateFunction::Count => DataType::not_null(TypeKind::BigInt),
+        _ => DataType::bigint(),
+    };
+    OverCall {
+        function: OverFunction::Aggregate(function),
+        arg: Some(2),
+        arg_type: Some(DataType::bigint()),
+        data_type,
+    }
+}
+
+fn over(kind: TimeKind, frame: Frame, calls: &[AggregateFunction], state: &State) -> Box<dyn Operator> {
+    let plan = OverAggregate {
+        partition: vec![0],
+        time: 1,
+        kind,
+        frame,
+        calls: calls.iter().map(|function| call(*function)).collect(),
+    };
+    let names = ["k", "t", "v", "x", "y"];
+    let output = row_type(&names[..3 + calls.len()]);
+    let metrics = TaskMetrics::new(["over".to_owned()]);
+    operator(&plan, &row_type(&COLUMNS), &output, &state.backend, metrics).unwrap()
+}
+
+/// Count and sum, or least and greatest, of each row's window, by key in the order of the rows.
+fn whole(kind: TimeKind, frame: Frame, extremes: bool, rows: &[Row]) -> BTreeMap<Option<i64>, Vec<Row>> {
+    let mut keys: BTreeMap<Option<i64>, Vec<Row>> = BTreeMap::new();
+    for row in rows {
+        keys.entry(row[0]).or_default().push(row.clone());
+    }
+    for rows in keys.values_mut() {
+        if kind == TimeKind::Event {
+            rows.sort_by_key(|row| row[1]);
+        }
+        let sorted = rows.clone();
+        for (i, row) in rows.iter_mut().enumerate() {
+            let window: Vec<&Row> = match frame {
+                Frame::Rows(None) => sorted[..=i].iter().collect(),
+                Frame::Rows(Some(n)) => sorted[i.saturating_sub(n as usize)..=i].iter().collect(),
+                Frame::Range(length) => {
+                    let from = length.map_or(i64::MIN, |length| row[1].unwrap() - length);
+                    let within = sorted.iter().filter(|r| r[1] <= row[1] && r[1] >= Some(from));
+                    within.collect()
+                }
+            };
+            let values: Vec<i64> = window.iter().filter_map(|row| row[2]).collect();
+            match extremes {
+                true => row.extend([values.iter().min().copied(), values.iter().max().copied()]),
+                false => {
+                    let sum = (!values.is_empty()).then(|| values.iter().sum());
+                    row.extend([Some(values.len() as i64), sum]);
+                }
+            }
+        }
+    }
+    keys
+}
+
+#[test]
+fn results_are_those_of_the_windows() {
+    let frames = [
+        Frame::Rows(None),
+        Frame::Range(None),
+        Frame::Rows(Some(0)),
+        Frame::Rows(Some(2)),
+        Frame::Range(Some(0)),
+        Frame::Range(Some(7)),
+    ];
+    for kind in [TimeKind::Event, TimeKind::Processing] {
+        for frame in frames {
+            for extremes in [false, true] {
+                // By arrival RANGE goes by the clock, which no test has in its hand.
+                if kind == TimeKind::Processing && matches!(frame, Frame::Range(_)) {
+                    continue;
+                }
+                let calls = match extremes {
+                    true => [AggregateFunction::Min, AggregateFunction::Max],
+                    false => [AggregateFunction::Count, AggregateFunction::Sum],
+                };
+                let mut random = StdRng::seed_from_u64(3);
+                let state = state(400);
+                let mut operator = over(kind, frame, &calls, &state);
+                let (mut rows, mut out, mut now) = (Vec::new(), Vec::new(), 1000);
+                for step in 0..200 {
+                    let given: Vec<Change> = (0..random.random_range(1..5))
+                        .map(|_| {
+                            let key = random.random_range(-1..3);
+                            insert(&[key, now + random.random_range(1..9), random.random_range(-1..9)])
+                        })
+                        .collect();
+                    rows.extend(given.iter().map(|(_, row)| row.clone()));
+                    out.extend(feed(operator.as_mut(), 0, &row_type(&COLUMNS), &given));
+                    if random.random_bool(0.4) {
+                        now += random.random_range(0..6);
+                        out.extend(watermark(operator.as_mut(), now));
+                    }
+                    if step % 70 == 69 {
+                        operator.snapshot().unwrap();
+                        operator = over(kind, frame, &calls, &state);
+                        watermark(operator.as_mut(), now);
+                    }
+                }
+                out.extend(watermark(operator.as_mut(), i64::MAX));
+                let mut by_key: BTreeMap<Option<i64>, Vec<Row>> = BTreeMap::new();
+                for (_, row) in out {
+                    by_key.entry(row[0]).or_default().push(row);
+                }
+                assert_eq!(
+                    by_key,
+                    whole(kind, frame, extremes, &rows),
+                    "{kind:?} {frame:?} {extremes}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn late_rows_are_dropped_and_counted() {
+    let state = state(1 << 20);
+    let mut operator = over(
+        TimeKind::Event,
+        Frame::Range(None),
+        &[AggregateFunction::Count],
+        &state,
+    );
+    let input = row_type(&COLUMNS);
+    assert!(feed(operator.as_mut(), 0, &input, &[insert(&[1, 10, 5])]).is_empty());
+    assert_eq!(shown(&watermark(operator.as_mut(), 10)), ["+I 1 10 5 1"]);
+    // At the watermark is late; so is a key that was never there.
+    let late = [insert(&[1, 10, 6]), insert(&[2, 9, 6]), insert(&[1, 11, 7])];
+    assert!(feed(operator.as_mut(), 0, &input, &late).is_empty());
+    assert_eq!(shown(&watermark(operator.as_mut(), 20)), ["+I 1 11 7 2"]);
+}
+
+#[test]
+fn a_bounded_window_forgets_what_no_row_can_reach() {
+    let state = state(1 << 20);
+    let frame = Frame::Range(Some(10));
+    let mut operator = over(TimeKind::Event, frame, &[AggregateFunction::Sum], &state);
+    let input = row_type(&COLUMNS);
+    feed(operator.as_mut(), 0, &input, &[insert(&[1, 100, 5])]);
+    assert_eq!(shown(&watermark(operator.as_mut(), 100)), ["+I 1 100 5 5"]);
+    // A row of a key that went out already, and not behind it, is late.
+    assert!(feed(operator.as_mut(), 0, &input, &[insert(&[1, 99, 5])]).is_empty());
+    assert!(watermark(operator.as_mut(), 200).is_empty());
+    // As in Flink, the key is new after its rows are forgotten.
+    feed(operator.as_mut(), 0, &input, &[insert(&[1, 99, 6])]);
+    assert_eq!(shown(&watermark(operator.as_mut(), 201)), ["+I 1 99 6 6"]);
+}

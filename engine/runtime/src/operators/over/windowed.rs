@@ -1,0 +1,401 @@
+//! Windows that wait for their time, or that rows leave again, as Flink's OVER functions have them.
+//!
+//! By event time a row waits until the watermark has reached it; a row that comes later than one of
+//! its key's rows that went out is dropped (from the first row on: later than the watermark). RANGE
+//! gives rows of the same time together. By arrival, RANGE waits until the millisecond is over.
+//!
+//! A key has its rows in a map by time and arrival: those that wait, and those in the window.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use millrace_core::row::Rows;
+use millrace_core::{Error, Result, key_group};
+use millrace_dataflow::{Frame, OverAggregate, TimeKind};
+use millrace_expr::RowType;
+use millrace_state::keyed::{KeyedBackend, MapTable};
+
+use super::accumulators::Accumulators;
+use super::steps::Steps;
+use crate::changes::WholeRows;
+use crate::element::{Batch, Element};
+use crate::keys::Keys;
+use crate::metrics::TaskMetrics;
+use crate::operators::{Operator, now_millis};
+use crate::time::millis;
+use crate::timers::{Timers, sorted};
+
+pub(super) struct Windowed {
+    keys: Keys,
+    time: usize,
+    kind: TimeKind,
+    frame: Frame,
+    rows: WholeRows,
+    /// Of each key its `Notes`, and its rows by time and arrival.
+    table: MapTable,
+    timers: Timers,
+    accumulators: Accumulators,
+    steps: Steps,
+    watermark: i64,
+    max_parallelism: u16,
+    schema: SchemaRef,
+    metrics: Arc<TaskMetrics>,
+}
+
+/// What is known of a key beside its rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Notes {
+    /// The time up to which rows went out.
+    triggered: i64,
+    /// Rows in a window of so many rows.
+    count: u64,
+    /// When nothing of the key is needed any more, if nothing more comes; 0: not known.
+    cleanup: i64,
+}
+
+const NOTES: &[u8] = b"n";
+const ROW: u8 = b'r';
+
+impl Notes {
+    fn read(stored: Option<&[u8]>) -> Result<Notes> {
+        let Some(bytes) = stored else {
+            return Ok(Notes::default());
+        };
+        let number = |at: usize| bytes.get(at..at + 8)?.try_into().ok().map(i64::from_be_bytes);
+        let notes = || {
+            Some(Notes {
+                triggered: number(0)?,
+                count: number(8)? as u64,
+                cleanup: number(16)?,
+            })
+        };
+        notes().ok_or_else(|| Error::data_loss("the stored rows of an OVER have another form"))
+    }
+
+    fn write(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&self.triggered.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.count.to_be_bytes());
+        bytes[16..].copy_from_slice(&self.cleanup.to_be_bytes());
+        bytes
+    }
+}
+
+/// A key at work.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    key: &'a [u8],
+    group: u16,
+    slot: u32,
+}
+
+impl Windowed {
+    pub fn new(
+        plan: &OverAggregate,
+        input: &RowType,
+        output: &RowType,
+        backend: &KeyedBackend,
+        metrics: Arc<TaskMetrics>,
+    ) -> Result<Self> {
+        let schema = input.to_arrow();
+        let is_bounded = !matches!(plan.frame, Frame::Rows(None) | Frame::Range(None));
+        Ok(Windowed {
+            keys: Keys::new(&plan.partition, &schema)?,
+            time: plan.time,
+            kind: plan.kind,
+            frame: plan.frame,
+            rows: WholeRows::new(&schema)?,
+            table: MapTable::open(&backend.store, "rows", backend.cache_bytes)?,
+            timers: Timers::open(backend, "timers")?,
+            accumulators: Accumulators::new(&plan.calls, is_bounded, backend)?,
+            steps: Steps::default(),
+            watermark: i64::MIN,
+            max_parallelism: backend.max_parallelism,
+            schema: output.to_arrow(),
+            metrics,
+        })
+    }
+
+    fn notes(&self, slot: u32) -> Result<Notes> {
+        Notes::read(self.table.get(slot, NOTES))
+    }
+
+    /// The slot of a key's accumulators.
+    fn accumulators_of(&mut self, at: At) -> Result<u32> {
+        let keys = Rows {
+            data: at.key.to_vec(),
+            ends: vec![at.key.len()],
+        };
+        let slots = self
+            .accumulators
+            .resolve(&keys, &[key_group::hash(at.key)], &[at.group])?;
+        slots
+            .first()
+            .copied()
+            .ok_or_else(|| Error::internal("a key has no accumulators"))
+    }
+
+    /// Adds a row behind those of its time.
+    fn keep(&mut self, slot: u32, time: i64, row: &[u8]) {
+        let last = self.at_time(slot, time).next_back().and_then(|(entry, _)| {
+            let arrived: [u8; 8] = entry[9..].try_into().ok()?;
+            Some(u64::from_be_bytes(arrived) + 1)
+        });
+        let entry = [&place(time)[..], &last.unwrap_or(0).to_be_bytes()].concat();
+        self.table.put(slot, &entry, row);
+    }
+
+    fn at_time(&self, slot: u32, time: i64) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
+        let first = [&place(time)[..], &[0; 8]].concat();
+        let last = [&place(time)[..], &[u8::MAX; 8]].concat();
+        self.table
+            .range(slot, Bound::Included(&first), Bound::Included(&last))
+    }
+
+    /// Copies of the rows of a time, with their entries.
+    fn taken_at(&self, slot: u32, time: i64) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let rows = self.at_time(slot, time);
+        rows.map(|(entry, row)| (entry.to_vec(), row.to_vec())).collect()
+    }
+
+    /// A row by event time, or one of RANGE by arrival.
+    fn wait(&mut self, at: At, time: i64, row: &[u8]) -> Result<()> {
+        let mut notes = self.notes(at.slot)?;
+        let is_late = match (self.kind, self.frame) {
+            (TimeKind::Processing, _) => false,
+            (_, Frame::Rows(None) | Frame::Range(None)) => time <= self.watermark,
+            _ => time <= notes.triggered,
+        };
+        if is_late {
+            self.metrics.late_records.add(1);
+            return Ok(());
+        }
+        self.timers.register(time, at.key, at.group);
+        self.keep(at.slot, time, row);
+        if let Frame::Range(Some(length)) = self.frame {
+            let earliest = time.saturating_add(length).saturating_add(1);
+            if notes.cleanup < earliest {
+                notes.cleanup = time.saturating_add(length + length / 2).saturating_add(1);
+                self.timers.register(notes.cleanup, at.key, at.group);
+                self.table.put(at.slot, NOTES, &notes.write());
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, until: i64, out: &mut Vec<Element>) -> Result<()> {
+        while let Some(timer) = self.timers.pop(until) {
+            let slot = self.table.resolve_one(&timer.key, timer.group)?;
+            let at = At {
+                key: &timer.key,
+                group: timer.group,
+                slot,
+            };
+            match self.frame {
+                Frame::Rows(None) => self.since_the_first(at, timer.time, false)?,
+                Frame::Range(None) => self.since_the_first(at, timer.time, true)?,
+                Frame::Rows(Some(before)) => self.so_many_rows(at, timer.time, before)?,
+                Frame::Range(Some(length)) => self.so_long(at, timer.time, length, out)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of a time, over all before them; none has to stay.
+    fn since_the_first(&mut self, at: At, time: i64, together: bool) -> Result<()> {
+        let rows = self.taken_at(at.slot, time);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let slot = self.accumulators_of(at)?;
+        let mut steps = Vec::with_capacity(rows.len());
+        for (entry, row) in rows {
+            steps.push(self.steps.enter(slot, &row));
+            self.table.remove(at.slot, &entry);
+        }
+        let last = steps.last().copied();
+        for step in steps {
+            let results = if together { last.unwrap_or(step) } else { step };
+            self.steps.give(step, results);
+        }
+        Ok(())
+    }
+
+    fn so_many_rows(&mut self, at: At, time: i64, before: u64) -> Result<()> {
+        let rows = self.taken_at(at.slot, time);
+        if !rows.is_empty() {
+            let slot = self.accumulators_of(at)?;
+            for (_, row) in rows {
+                self.next_row(at.slot, slot, &row, before)?;
+            }
+        }
+        let mut notes = self.notes(at.slot)?;
+        notes.triggered = time;
+        self.table.put(at.slot, NOTES, &notes.write());
+        Ok(())
+    }
+
+    /// A row, which is kept already, enters a window of so many rows before it.
+    fn next_row(&mut self, key: u32, slot: u32, row: &[u8], before: u64) -> Result<()> {
+        let mut notes = self.notes(key)?;
+        let oldest = self.window(key).next();
+        let leaving = (notes.count > before)
+            .then(|| oldest.map(|(entry, row)| (entry.to_vec(), row.to_vec())))
+            .flatten();
+        match leaving {
+            Some((oldest, left)) => {
+                self.steps.leave(slot, &left);
+                self.table.remove(key, &oldest);
+            }
+            None => {
+                notes.count += 1;
+                self.table.put(key, NOTES, &notes.write());
+            }
+        }
+        let step = self.steps.enter(slot, row);
+        self.steps.give(step, step);
+        Ok(())
+    }
+
+    /// All rows of a key, those that wait behind those in the window.
+    fn window(&self, key: u32) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
+        self.table
+            .range(key, Bound::Included(&[ROW]), Bound::Excluded(&[ROW + 1]))
+    }
+
+    fn so_long(&mut self, at: At, time: i64, length: i64, out: &mut Vec<Element>) -> Result<()> {
+        let mut notes = self.notes(at.slot)?;
+        if notes.cleanup != 0 && notes.cleanup <= time {
+            return self.clear(at, out);
+        }
+        let rows = self.taken_at(at.slot, time);
+        if !rows.is_empty() {
+            let slot = self.accumulators_of(at)?;
+            let from = place(time.saturating_sub(length));
+            let range = (Bound::Included(&[ROW][..]), Bound::Excluded(&from[..]));
+            let left = self.table.range(at.slot, range.0, range.1);
+            let left: Vec<(Vec<u8>, Vec<u8>)> = left.map(|(e, r)| (e.to_vec(), r.to_vec())).collect();
+            for (entry, row) in left {
+                self.steps.leave(slot, &row);
+                self.table.remove(at.slot, &entry);
+            }
+            let count = rows.len() as u32;
+            let steps = rows.iter().map(|(_, row)| self.steps.enter(slot, row));
+            let last = steps.last().unwrap_or_default();
+            // The rows of this time are the last ones that came in.
+            for step in last + 1 - count..=last {
+                self.steps.give(step, last);
+            }
+        }
+        notes.triggered = time;
+        self.table.put(at.slot, NOTES, &notes.write());
+        Ok(())
+    }
+
+    /// Nothing of a key's rows can be in a window any more.
+    fn clear(&mut self, at: At, out: &mut Vec<Element>) -> Result<()> {
+        let entries: Vec<Vec<u8>> = self
+            .table
+            .iter(at.slot)
+            .map(|(entry, _)| entry.to_vec())
+            .collect();
+        for entry in entries {
+            self.table.remove(at.slot, &entry);
+        }
+        // What is still to be computed comes first.
+        self.settle(out)?;
+        let slot = self.accumulators_of(at)?;
+        self.accumulators.remove(slot);
+        Ok(())
+    }
+
+    fn settle(&mut self, out: &mut Vec<Element>) -> Result<()> {
+        self.steps
+            .settle(&mut self.accumulators, &self.rows, &self.schema, out)
+    }
+}
+
+/// Where the rows of a time begin.
+fn place(time: i64) -> [u8; 9] {
+    let mut place = [ROW; 9];
+    place[1..].copy_from_slice(&sorted(time).to_be_bytes());
+    place
+}
+
+impl Operator for Windowed {
+    fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
+        let rows = &batch.change.rows;
+        let count = rows.num_rows();
+        self.table.make_room()?;
+        self.accumulators.make_room(count)?;
+        self.keys.encode(rows)?;
+        let groups = self.keys.groups(self.max_parallelism);
+        let mut slots = Vec::with_capacity(count);
+        self.table
+            .resolve(&self.keys.rows, &self.keys.hashes, &groups, &mut slots)?;
+        let bytes = self.rows.encode(rows)?;
+        let times = match self.kind {
+            TimeKind::Event => millis(rows.column(self.time))?,
+            TimeKind::Processing => vec![now_millis(); count],
+        };
+        let keys = std::mem::take(&mut self.keys.rows);
+        for (row, slot) in slots.into_iter().enumerate() {
+            if let (TimeKind::Event, Some(watermarks)) = (self.kind, &batch.watermarks)
+                && watermarks[row] > self.watermark
+            {
+                self.watermark = watermarks[row];
+                self.advance(self.watermark, out)?;
+            }
+            let at = At {
+                key: keys.get(row),
+                group: groups[row],
+                slot,
+            };
+            match (self.kind, self.frame) {
+                (TimeKind::Processing, Frame::Rows(Some(before))) => {
+                    // Arrival alone counts.
+                    self.keep(slot, 0, bytes.get(row));
+                    let of_key = self.accumulators_of(at)?;
+                    self.next_row(slot, of_key, bytes.get(row), before)?;
+                }
+                _ => self.wait(at, times[row], bytes.get(row))?,
+            }
+        }
+        self.keys.rows = keys;
+        self.settle(out)
+    }
+
+    fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
+        match (self.kind, &element) {
+            (TimeKind::Event, Element::Watermark(watermark)) => {
+                self.watermark = self.watermark.max(*watermark);
+                self.advance(self.watermark, out)?;
+                self.settle(out)?;
+            }
+            // No row joins the last millisecond any more.
+            (TimeKind::Processing, Element::EndOfInput) => {
+                self.advance(i64::MAX, out)?;
+                self.settle(out)?;
+            }
+            _ => {}
+        }
+        out.push(element);
+        Ok(())
+    }
+
+    fn tick(&mut self, now_millis: i64, out: &mut Vec<Element>) -> Result<()> {
+        if self.kind == TimeKind::Processing {
+            self.advance(now_millis - 1, out)?;
+            self.settle(out)?;
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
+        self.table.flush()?;
+        self.accumulators.flush()?;
+        self.timers.flush()?;
+        Ok(Vec::new())
+    }
+}

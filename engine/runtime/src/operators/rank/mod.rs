@@ -1,0 +1,184 @@
+//! Top-N: the rows whose number in their partition lies in a range, as Flink's rank functions give
+//! them, one change after another.
+//!
+//! A partition's candidates are a sorted map: the sort key, and a number that keeps rows with equal
+//! sort keys in the order in which they came.
+//!
+//! Layout: `append` over inserts, `update` over updates that only raise rows, `retract` over any
+//! changes, `partition` a partition's candidates, `order` sort keys as bytes.
+
+mod append;
+mod order;
+mod partition;
+mod retract;
+#[cfg(test)]
+mod tests;
+mod update;
+
+use arrow::datatypes::SchemaRef;
+use millrace_core::{Error, Result, RowKind};
+use millrace_dataflow::{Changelog, Rank as Plan, RankStrategy, SortKey};
+use millrace_expr::RowType;
+use millrace_state::keyed::{KeyedBackend, MapTable};
+
+use self::order::Order;
+use self::partition::Partition;
+use super::Operator;
+use crate::changes::{Changes, WholeRows, accumulates, kind_of};
+use crate::element::{Batch, Element};
+use crate::keys::Keys;
+
+pub struct Rank {
+    keys: Keys,
+    order: Order,
+    rows: WholeRows,
+    candidates: MapTable,
+    algorithm: Algorithm,
+    output: Output,
+    max_parallelism: u16,
+    schema: SchemaRef,
+}
+
+enum Algorithm {
+    /// The first ones by arrival.
+    FirstN,
+    Top1,
+    Append,
+    /// Rows are known by a key.
+    Update(Keys),
+    Retract,
+}
+
+/// What goes on, of the numbers that are wanted.
+struct Output {
+    changes: Changes,
+    start: u64,
+    end: u64,
+    /// The number is a column.
+    with_number: bool,
+    update_before: bool,
+}
+
+impl Rank {
+    pub fn new(
+        plan: &Plan,
+        changelog: Changelog,
+        input: &RowType,
+        output: &RowType,
+        backend: &KeyedBackend,
+    ) -> Result<Self> {
+        let schema = input.to_arrow();
+        let first_n = matches!(plan.order.as_slice(), [key] if key.is_clock() && !key.descending);
+        let algorithm = match &plan.strategy {
+            RankStrategy::AppendFast if first_n => Algorithm::FirstN,
+            RankStrategy::AppendFast | RankStrategy::UpdateFast { .. } if plan.is_top_1() => Algorithm::Top1,
+            RankStrategy::AppendFast => Algorithm::Append,
+            RankStrategy::UpdateFast { keys } => Algorithm::Update(Keys::new(keys, &schema)?),
+            RankStrategy::Retract => Algorithm::Retract,
+        };
+        // To Flink the clock has no value before it is read further down: all rows are equal by it.
+        let order: Vec<&SortKey> = plan.order.iter().filter(|key| !key.is_clock()).collect();
+        Ok(Rank {
+            keys: Keys::new(&plan.partition, &schema)?,
+            order: Order::new(&order, &schema)?,
+            rows: WholeRows::new(&schema)?,
+            candidates: MapTable::open(&backend.store, "candidates", backend.cache_bytes)?,
+            algorithm,
+            output: Output {
+                changes: Changes::default(),
+                start: plan.start,
+                end: plan.end,
+                with_number: plan.with_number,
+                update_before: changelog.before,
+            },
+            max_parallelism: backend.max_parallelism,
+            schema: output.to_arrow(),
+        })
+    }
+}
+
+impl Output {
+    /// Whether a row's number decides what happens to it, beyond whether it is in at all.
+    fn is_numbered(&self) -> bool {
+        self.with_number || self.start > 1
+    }
+
+    /// A row at its number, if that is in the range.
+    fn at(&mut self, kind: RowKind, row: &[u8], number: u64) {
+        if number < self.start || number > self.end {
+            return;
+        }
+        if kind == RowKind::UpdateBefore && !self.update_before {
+            return;
+        }
+        match self.with_number {
+            true => self.changes.push_numbered(kind, row, number),
+            false => self.changes.push(kind, row),
+        }
+    }
+
+    /// A row that is in, wherever.
+    fn plain(&mut self, kind: RowKind, row: &[u8]) {
+        if kind != RowKind::UpdateBefore || self.update_before {
+            self.changes.push(kind, row);
+        }
+    }
+
+    /// One row takes a number from another.
+    fn replaced(&mut self, before: &[u8], after: &[u8], number: u64) {
+        self.at(RowKind::UpdateBefore, before, number);
+        self.at(RowKind::UpdateAfter, after, number);
+    }
+}
+
+impl Operator for Rank {
+    fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
+        let Batch {
+            change, watermarks, ..
+        } = batch;
+        self.candidates.make_room()?;
+        self.keys.encode(&change.rows)?;
+        let groups = self.keys.groups(self.max_parallelism);
+        let mut slots = Vec::with_capacity(change.len());
+        self.candidates
+            .resolve(&self.keys.rows, &self.keys.hashes, &groups, &mut slots)?;
+        let order = self.order.encode(&change.rows)?;
+        let rows = self.rows.encode(&change.rows)?;
+        if let Algorithm::Update(keys) = &mut self.algorithm {
+            keys.encode(&change.rows)?;
+        }
+        for (row, slot) in slots.into_iter().enumerate() {
+            let kind = kind_of(&change, row);
+            self.output.changes.caused_by(watermarks.as_deref(), row);
+            let mut partition = Partition {
+                table: &mut self.candidates,
+                slot,
+            };
+            let (order, bytes) = (order.get(row), rows.get(row));
+            let output = &mut self.output;
+            match &self.algorithm {
+                Algorithm::Retract => match accumulates(kind) {
+                    true => retract::add(&mut partition, order, bytes, output),
+                    false => retract::take_back(&mut partition, order, bytes, output),
+                },
+                _ if !accumulates(kind) => {
+                    return Err(Error::internal(
+                        "a rank that was planned over inserts or updates meets other rows",
+                    ));
+                }
+                Algorithm::FirstN => append::first_n(&mut partition, bytes, output),
+                Algorithm::Top1 => append::top_1(&mut partition, order, bytes, output),
+                Algorithm::Append => append::row(&mut partition, order, bytes, output),
+                Algorithm::Update(keys) => {
+                    update::row(&mut partition, order, keys.rows.get(row), bytes, output)?
+                }
+            }
+        }
+        self.output.changes.take(&self.rows, &self.schema, out)
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
+        self.candidates.flush()?;
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,162 @@
+//! How rows get their windows: laid over a time of theirs or over the clock, or given by columns.
+//!
+//! A window is known by what clocks show at its start and its end, in milliseconds. Where the time is
+//! an instant, that is what they show in the session's time zone.
+
+use arrow::array::Array;
+use arrow::datatypes::DataType;
+use arrow::record_batch::RecordBatch;
+use millrace_core::{Error, Result};
+use millrace_dataflow::{Window, Windowing};
+use millrace_expr::text::zone::Zone;
+
+use crate::operators::now_millis;
+use crate::time::{instant_millis, last_instant_millis, local_millis, millis};
+
+/// A part of time that is wholly in a window or not at all. Rows are aggregated by slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Slice {
+    pub end: i64,
+    pub start: i64,
+}
+
+impl Slice {
+    /// No row is in it.
+    pub const NONE: Slice = Slice {
+        end: i64::MAX,
+        start: i64::MAX,
+    };
+}
+
+/// From `start` to before `end`.
+pub type Bounds = Slice;
+
+pub struct Windows {
+    windowing: Windowing,
+    /// Where the time is an instant.
+    zone: Option<Zone>,
+}
+
+impl Windows {
+    /// `time` is the type of the time column; none goes by the clock.
+    pub fn new(windowing: &Windowing, time: Option<&DataType>, zone: Zone) -> Windows {
+        let is_instant = time.is_none_or(|t| matches!(t, DataType::Timestamp(_, Some(_))));
+        Windows {
+            windowing: windowing.clone(),
+            zone: is_instant.then_some(zone),
+        }
+    }
+
+    pub fn zone(&self) -> Option<Zone> {
+        self.zone
+    }
+
+    /// Windows go by the clock.
+    pub fn is_proctime(&self) -> bool {
+        match &self.windowing {
+            Windowing::Laid { time, .. } => time.is_none(),
+            Windowing::Given { is_proctime, .. } => *is_proctime,
+        }
+    }
+
+    /// The slice of each row.
+    pub fn slices(&self, rows: &RecordBatch) -> Result<Vec<Slice>> {
+        match &self.windowing {
+            Windowing::Given { start, end, .. } => {
+                let starts = millis(rows.column(*start))?;
+                let ends = millis(rows.column(*end))?;
+                let both = starts.into_iter().zip(ends);
+                Ok(both.map(|(start, end)| Slice { end, start }).collect())
+            }
+            Windowing::Laid { window, time: None } => {
+                let now = now_millis();
+                Ok(vec![self.slice(window, now); rows.num_rows()])
+            }
+            Windowing::Laid {
+                window,
+                time: Some(column),
+            } => {
+                let column = rows.column(*column);
+                if column.null_count() > 0 {
+                    return Err(Error::user("the time of a row to be windowed is null")
+                        .with_hint("filter rows without a time out before the window function"));
+                }
+                let mut last = (i64::MAX, Slice::default());
+                let mut slices = Vec::with_capacity(rows.num_rows());
+                for time in millis(column)? {
+                    // Neighbours are in one slice, mostly.
+                    let is_in_last = last.1.start <= time && time < last.1.end;
+                    if is_in_last && self.zone.is_none() && window.slice().is_some() {
+                        slices.push(last.1);
+                        continue;
+                    }
+                    if time != last.0 {
+                        last = (time, self.slice(window, time));
+                    }
+                    slices.push(last.1);
+                }
+                Ok(slices)
+            }
+        }
+    }
+
+    fn slice(&self, window: &Window, time: i64) -> Slice {
+        let local = self.zone.map_or(time, |zone| local_millis(zone, time));
+        match *window {
+            // A session of its own, until it meets others.
+            Window::Session { gap } => Slice {
+                end: local + gap,
+                start: local,
+            },
+            _ => self.slice_of_end(window, window.slice_end(local)),
+        }
+    }
+
+    fn slice_of_end(&self, window: &Window, end: i64) -> Slice {
+        Slice {
+            end,
+            start: end - window.slice().unwrap_or_default(),
+        }
+    }
+
+    /// The windows that hold a slice, ascending by their end.
+    pub fn of(&self, slice: Slice) -> Vec<Bounds> {
+        match &self.windowing {
+            Windowing::Given { .. } => vec![slice],
+            Windowing::Laid { window, .. } => {
+                let windows = window.of_slice(slice.end).into_iter();
+                windows.map(|(start, end)| Bounds { end, start }).collect()
+            }
+        }
+    }
+
+    /// The slice that holds all of its windows' rows up to now: windows that grow have one.
+    pub fn grown(&self, slice: Slice) -> Option<Slice> {
+        match &self.windowing {
+            Windowing::Laid {
+                window: window @ Window::Cumulate { step, .. },
+                ..
+            } => {
+                let (start, _) = *window.of_slice(slice.end).first()?;
+                Some(self.slice_of_end(window, start + step))
+            }
+            _ => None,
+        }
+    }
+
+    /// The watermark, or the time by the clock, with which a window that ends there is over.
+    pub fn over_at(&self, end: i64) -> i64 {
+        match self.zone {
+            None => end - 1,
+            Some(zone) => last_instant_millis(zone, end - 1),
+        }
+    }
+
+    /// The time of a window's results.
+    pub fn time(&self, end: i64) -> i64 {
+        match self.zone {
+            None => end - 1,
+            Some(zone) => instant_millis(zone, end - 1),
+        }
+    }
+}

@@ -54,15 +54,17 @@ pub(crate) fn of(rel: &Rel) -> Option<Vec<Monotonicity>> {
     }
 }
 
-fn of_aggregate(input: &Rel, keys: &[usize], calls: &[AggregateCall]) -> Option<Vec<Monotonicity>> {
-    let input = of(input)?;
+fn of_aggregate(rel: &Rel, keys: &[usize], calls: &[AggregateCall]) -> Option<Vec<Monotonicity>> {
+    let input = of(rel)?;
     if keys.iter().any(|key| input[*key] != Constant) {
         return None;
     }
     let updated = input.iter().any(|column| *column != Constant);
     // Where what is counted may stop to count, nothing is sure. Flink does not look at that, and is wrong
     // there.
-    let stays = |column: Option<usize>| column.is_none_or(|column| input[column] == Constant);
+    let stays = |column: Option<usize>| {
+        column.is_none_or(|column| input[column] == Constant || is_of_constants(rel, column))
+    };
     let of_call = |call: &AggregateCall| {
         let own = match call.function {
             _ if !stays(call.filter) => Monotonicity::None,
@@ -86,6 +88,16 @@ fn of_expr(expr: &Expr, input: &[Monotonicity]) -> Monotonicity {
         Expr::Column { index, .. } => input[*index],
         Expr::Cast { expr, .. } => of_expr(expr, input),
         Expr::Literal { .. } | Expr::Call { .. } => Monotonicity::None,
+    }
+}
+
+/// Whether a column is computed from what no update changes.
+fn is_of_constants(rel: &Rel, column: usize) -> bool {
+    match &rel.op {
+        Op::Calc { projection, .. } => {
+            of(&rel.inputs[0]).is_some_and(|input| !reads_updated(&projection[column], &input))
+        }
+        _ => false,
     }
 }
 

@@ -208,6 +208,10 @@ fn what_only_gets_better_is_not_kept() {
         outer("MAX(n)", &format!("{inner} HAVING SUM(delay) > 2")),
         "MAX_RETRACT(n) AS EXPR$0"
     );
+    assert_eq!(
+        outer("MAX(n) FILTER (WHERE origin = 'x')", inner),
+        "MAX(n) FILTER $f2 AS EXPR$0"
+    );
     // Rows that go over to another group go without being replaced.
     let moving = "SELECT MAX(carrier) AS carrier, origin, COUNT(*) AS n FROM flights GROUP BY origin";
     assert_eq!(outer("MAX(n)", moving), "MAX_RETRACT(n) AS EXPR$0");

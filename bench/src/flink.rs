@@ -148,7 +148,9 @@ impl Session {
             &options,
             "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
         );
-        for (key, value) in TASKMANAGER_MEMORY {
+        for (key, default) in TASKMANAGER_MEMORY {
+            let own = settings.memory.iter().find(|(own, _)| own == key);
+            let value = own.map_or(default, |(_, value)| value);
             command.arg("-D").arg(format!("{key}={value}"));
         }
         let taskmanager = Process::start(command, &folder.join("taskmanager.log"))?;

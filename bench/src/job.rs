@@ -52,9 +52,14 @@ pub fn sql(template: &str, blanks: &Blanks<'_>) -> Result<String> {
         ("${input}", blanks.input),
         ("${output}", blanks.output),
         ("${checkpoints}", blanks.checkpoints),
-        ("${source_options}", &source_options),
-        ("${sink_options}", &sink_options),
+        ("${source_options}", source_options.as_str()),
+        ("${sink_options}", sink_options.as_str()),
     ];
+    fill(template, &values)
+}
+
+/// A text with its blanks filled in.
+pub fn fill(template: &str, values: &[(&str, &str)]) -> Result<String> {
     let mut text = String::new();
     for line in template.lines() {
         // A comment may speak of blanks.

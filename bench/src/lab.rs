@@ -37,7 +37,8 @@ impl Engine {
 
 /// Broker, folder and binaries of one benchmark.
 pub struct Lab {
-    pub kafka: Kafka,
+    /// None where nothing goes through one.
+    kafka: Option<Kafka>,
     pub machine: Machine,
     scratch: Scratch,
     millrace: PathBuf,
@@ -61,15 +62,8 @@ impl Run {
 impl Lab {
     /// Starts a broker as it runs in production: both compiler tiers, G1, 1 GiB of heap.
     pub fn open(millrace: Option<&Path>) -> Result<Lab> {
-        let millrace = match millrace {
-            Some(path) => path.to_owned(),
-            None => std::env::current_exe()?.with_file_name("millrace"),
-        };
-        // Another working folder must not change what is meant.
-        let millrace = fs::canonicalize(&millrace)
-            .with_context(|| format!("{} is missing: build it, or give --millrace", millrace.display()))?;
-        // Before the broker and all else are a load themselves.
-        let machine = Machine::look(&millrace, VERSION.number(), flink::VERSION);
+        // The machine is looked at before the broker and all else are a load themselves.
+        let lab = Lab::without_broker(millrace)?;
         let options = Options {
             heap_mib: 1024,
             jvm: [
@@ -84,37 +78,60 @@ impl Lab {
             properties: vec![("log.segment.delete.delay.ms".to_owned(), "1000".to_owned())],
             ..Options::default()
         };
-        let kafka = Kafka::start(VERSION, options)?;
         Ok(Lab {
-            kafka,
-            machine,
+            kafka: Some(Kafka::start(VERSION, options)?),
+            ..lab
+        })
+    }
+
+    pub fn without_broker(millrace: Option<&Path>) -> Result<Lab> {
+        let millrace = match millrace {
+            Some(path) => path.to_owned(),
+            None => std::env::current_exe()?.with_file_name("millrace"),
+        };
+        // Another working folder must not change what is meant.
+        let millrace = fs::canonicalize(&millrace)
+            .with_context(|| format!("{} is missing: build it, or give --millrace", millrace.display()))?;
+        Ok(Lab {
+            kafka: None,
+            machine: Machine::look(&millrace, VERSION.number(), flink::VERSION),
             scratch: Scratch::new("bench")?,
             millrace,
             runs: 0,
         })
     }
 
-    pub fn bootstrap(&self) -> String {
-        self.kafka.bootstrap()
+    pub fn kafka(&self) -> Result<&Kafka> {
+        self.kafka.as_ref().context("this benchmark has no broker")
+    }
+
+    pub fn bootstrap(&self) -> Result<String> {
+        Ok(self.kafka()?.bootstrap())
     }
 
     pub fn create_topic(&self, name: &str) -> Result<()> {
-        self.kafka.create_topic(name, PARTITIONS)
+        self.kafka()?.create_topic(name, PARTITIONS)
     }
 
     /// A new run, with an output topic by its name.
     pub fn run(&mut self, what: &str) -> Result<Run> {
+        let run = self.folder(what)?;
+        self.create_topic(&run.name)?;
+        Ok(run)
+    }
+
+    /// A new run that writes to no topic.
+    pub fn folder(&mut self, what: &str) -> Result<Run> {
         self.runs += 1;
         let name = format!("bench-{what}-{}", self.runs);
         let folder = self.scratch.join(&name);
         fs::create_dir_all(&folder)?;
-        self.create_topic(&name)?;
         Ok(Run { name, folder })
     }
 
     /// Removes what a run left behind.
     pub fn clear(&self, run: &Run) -> Result<()> {
-        self.kafka.delete_topic(&run.name)?;
+        self.kafka()?.delete_topic(&run.name)?;
         fs::remove_dir_all(&run.folder)?;
         Ok(())
     }
@@ -135,7 +152,7 @@ impl Lab {
             template,
             &Blanks {
                 name: &run.name,
-                bootstrap: &self.bootstrap(),
+                bootstrap: &self.bootstrap()?,
                 input,
                 output: &run.name,
                 checkpoints: &format!("file://{}", run.folder.join("checkpoints").display()),
@@ -161,7 +178,7 @@ impl Lab {
         command.args([
             "copy",
             "--bootstrap",
-            &self.bootstrap(),
+            &self.bootstrap()?,
             "--input",
             input,
             "--output",

@@ -104,7 +104,7 @@ fn topics(lab: &mut Lab, what: &str) -> Result<(Run, String)> {
 }
 
 fn clear(lab: &Lab, run: &Run, input: &str) -> Result<()> {
-    lab.kafka.delete_topic(input)?;
+    lab.kafka()?.delete_topic(input)?;
     lab.clear(run)
 }
 
@@ -164,7 +164,7 @@ fn micros_now() -> Result<u64> {
 
 /// Sends into one topic and reads the same records from the other.
 fn measure(lab: &Lab, options: &Options, input: &str, output: &str) -> Result<Percentiles> {
-    let bootstrap = lab.bootstrap();
+    let bootstrap = lab.bootstrap()?;
     let from: Vec<(i32, i64)> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
     let mut reader = Consumer::new(
         &bootstrap,

@@ -19,6 +19,7 @@ pub mod copy;
 pub mod flink;
 pub mod http;
 pub mod job;
+pub mod keyed;
 pub mod lab;
 pub mod latency;
 pub mod machine;

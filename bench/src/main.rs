@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use millrace_bench::results::Folder;
-use millrace_bench::{copy, latency, passthrough, report, startup};
+use millrace_bench::{copy, keyed, latency, passthrough, report, startup};
 
 /// Measures Millrace beside Apache Flink and a bare copy loop, and writes bench/RESULTS.md.
 #[derive(Debug, Parser)]
@@ -30,6 +30,8 @@ enum Command {
     Passthrough(passthrough::Options),
     /// From sending to reading, at a set rate
     Latency(latency::Options),
+    /// Keyed jobs from a generator into nothing
+    Keyed(keyed::Options),
     /// From the start of the process to the first record
     Startup(startup::Options),
     /// Finds the fastest of Apache Flink's settings; `passthrough` uses it from then on
@@ -64,9 +66,11 @@ fn main() -> Result<()> {
             passthrough::run(&options, &results)?;
             latency::run(&defaults(), &results)?;
             startup::run(&defaults(), &results)?;
+            keyed::run(&defaults(), &results)?;
         }
         Command::Passthrough(options) => passthrough::run(&options, &results)?,
         Command::Latency(options) => latency::run(&options, &results)?,
+        Command::Keyed(options) => keyed::run(&options, &results)?,
         Command::Startup(options) => startup::run(&options, &results)?,
         Command::FlinkSettings(options) => passthrough::tune(&options, &results)?,
         Command::Report => {}

@@ -193,7 +193,7 @@ fn record(settings: &Settings) -> FlinkSettings {
 fn fill(lab: &Lab, messages: u64) -> Result<()> {
     lab.create_topic(INPUT)?;
     println!("writing {messages} messages");
-    topic::load(&lab.bootstrap(), INPUT, messages)
+    topic::load(&lab.bootstrap()?, INPUT, messages)
 }
 
 struct Bench<'a> {
@@ -261,7 +261,7 @@ impl Bench<'_> {
 }
 
 fn offsets(lab: &Lab, run: &lab::Run) -> Result<Offsets> {
-    Offsets::new(&lab.bootstrap(), &run.name, PARTITIONS)
+    Offsets::new(&lab.bootstrap()?, &run.name, PARTITIONS)
 }
 
 fn flink_pass(
@@ -302,7 +302,7 @@ fn flink_pass(
 
 /// Checks that the output is complete, and works out the figures.
 fn finish(lab: &Lab, run: &lab::Run, messages: u64, trace: &Trace, job_seconds: f64) -> Result<Pass> {
-    let committed = topic::committed(&lab.bootstrap(), &run.name, messages)?;
+    let committed = topic::committed(&lab.bootstrap()?, &run.name, messages)?;
     if committed != messages {
         bail!("the input has {messages} records, {committed} were committed to the output");
     }

@@ -155,6 +155,7 @@ pub const PASSTHROUGH_JSON: &str = "passthrough-json";
 pub const PASSTHROUGH_RAW: &str = "passthrough-raw";
 pub const LATENCY: &str = "latency";
 pub const STARTUP: &str = "startup";
+pub const KEYED: &str = "keyed";
 
 /// Where the tuning of Flink's settings for a format is saved.
 pub fn flink_settings(format: &str) -> String {

@@ -32,7 +32,7 @@ pub struct Options {
 pub fn run(options: &Options, folder: &Folder) -> Result<()> {
     let mut lab = Lab::open(options.millrace.as_deref())?;
     lab.create_topic(INPUT)?;
-    topic::load(&lab.bootstrap(), INPUT, MESSAGES)?;
+    topic::load(&lab.bootstrap()?, INPUT, MESSAGES)?;
     let mut milliseconds = Vec::new();
     for number in 0..=options.tries {
         let taken = once(&mut lab)?.as_secs_f64() * 1000.0;
@@ -57,7 +57,7 @@ fn once(lab: &mut Lab) -> Result<Duration> {
     let from: Vec<(i32, i64)> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
     // A small batch: the reader is to see the first record, not to wait for more.
     let settings = [("isolation.level", "read_uncommitted")];
-    let mut reader = Consumer::new(&lab.bootstrap(), &run.name, &from, 1, &settings)?;
+    let mut reader = Consumer::new(&lab.bootstrap()?, &run.name, &from, 1, &settings)?;
     // The reader must be connected and waiting at the broker before the clock starts: one fetch
     // of an empty topic.
     if !reader.poll(Duration::from_millis(700))?.is_empty() {

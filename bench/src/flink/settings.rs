@@ -10,6 +10,8 @@ pub struct Settings {
     pub jvm: &'static [&'static str],
     /// Lines of the cluster's config.yaml.
     pub cluster: &'static [(&'static str, &'static str)],
+    /// Sizes that take the place of those of a cluster without state.
+    pub memory: &'static [(&'static str, &'static str)],
     /// Options of the source table.
     pub source: &'static [(&'static str, &'static str)],
     /// Options of the sink table.
@@ -34,6 +36,7 @@ pub const ALL: &[Settings] = &[
         name: "defaults",
         jvm: &[],
         cluster: &[],
+        memory: &[],
         source: &[],
         sink: &[],
     },
@@ -41,6 +44,7 @@ pub const ALL: &[Settings] = &[
         name: "large-batches",
         jvm: &[],
         cluster: &[],
+        memory: &[],
         source: LARGE_READS,
         sink: LARGE_WRITES,
     },
@@ -48,6 +52,7 @@ pub const ALL: &[Settings] = &[
         name: "large-batches-parallel-gc",
         jvm: &["-XX:+UseParallelGC"],
         cluster: &[],
+        memory: &[],
         source: LARGE_READS,
         sink: LARGE_WRITES,
     },
@@ -55,6 +60,17 @@ pub const ALL: &[Settings] = &[
 
 impl Settings {
     pub const DEFAULTS: &'static Settings = &ALL[0];
+
+    /// For keyed state on RocksDB: Flink's default of managed memory beside the larger heap, objects
+    /// reused.
+    pub const STATEFUL: &'static Settings = &Settings {
+        name: "stateful",
+        jvm: &[],
+        cluster: &[],
+        memory: &[("taskmanager.memory.managed.size", "512m")],
+        source: &[],
+        sink: &[],
+    };
 
     pub fn named(name: &str) -> Result<&'static Settings> {
         ALL.iter()

@@ -29,6 +29,8 @@ pub mod values;
 pub mod watermark;
 pub mod window_aggregate;
 pub mod window_table;
+#[cfg(test)]
+mod window_tests;
 
 use millrace_core::{Error, Result};
 

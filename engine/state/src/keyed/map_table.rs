@@ -11,10 +11,12 @@ use millrace_core::{Result, key_group};
 use super::slots::Slots;
 use super::store::{Family, KeyedStore};
 
-/// One entry's value, and whether the store has it as it is.
 struct Value {
     bytes: Box<[u8]>,
+    /// The store has it as it is.
     is_written: bool,
+    /// The store has a value of the entry, maybe another one.
+    is_stored: bool,
 }
 
 #[derive(Default)]
@@ -115,6 +117,7 @@ impl MapTable {
             let value = Value {
                 bytes: value.into(),
                 is_written: true,
+                is_stored: true,
             };
             map.entries.insert(entry.into(), value);
         })?;
@@ -156,21 +159,23 @@ impl MapTable {
     pub fn put(&mut self, slot: u32, entry: &[u8], value: &[u8]) {
         let map = &mut self.maps[slot as usize];
         map.changed = true;
-        let new = Value {
-            bytes: value.into(),
-            is_written: false,
-        };
         self.bytes += value.len();
         match map.entries.get_mut(entry) {
             Some(there) => {
                 self.bytes -= there.bytes.len();
-                *there = new;
+                there.bytes = value.into();
+                there.is_written = false;
             }
             None => {
                 if map.entries.is_empty() {
                     self.bytes += NODE;
                 }
                 self.bytes += OVERHEAD + entry.len();
+                let new = Value {
+                    bytes: value.into(),
+                    is_written: false,
+                    is_stored: false,
+                };
                 map.entries.insert(entry.into(), new);
             }
         }
@@ -184,7 +189,10 @@ impl MapTable {
             if map.entries.is_empty() {
                 self.bytes -= NODE;
             }
-            map.removed.push(entry);
+            // What the store has of an entry that came back is on the list already.
+            if value.is_stored {
+                map.removed.push(entry);
+            }
         }
     }
 
@@ -260,7 +268,9 @@ impl MapTable {
             let map = &mut self.maps[*slot as usize];
             map.changed = false;
             map.removed.clear();
-            map.entries.values_mut().for_each(|value| value.is_written = true);
+            for value in map.entries.values_mut() {
+                (value.is_written, value.is_stored) = (true, true);
+            }
         }
         Ok(())
     }

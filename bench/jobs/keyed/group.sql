@@ -1,0 +1,3 @@
+CREATE TABLE nothing (k INT, n BIGINT, total BIGINT) WITH ('connector' = 'blackhole');
+
+INSERT INTO nothing SELECT k, COUNT(*), SUM(v) FROM source GROUP BY k;

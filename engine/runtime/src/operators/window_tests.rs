@@ -66,12 +66,14 @@ fn operator(
     }
 }
 
-/// Windows one by one, with the rows in each.
+/// Key, start and end of a window.
+type Key = (Option<i64>, i64, i64);
+
+/// Windows one by one, with the rows in each, put in or taken out.
 struct Model {
     window: Window,
     watermark: i64,
-    /// By key, start and end.
-    open: BTreeMap<(Option<i64>, i64, i64), Vec<(bool, Option<i64>)>>,
+    open: BTreeMap<Key, Vec<(bool, Option<i64>)>>,
     out: Vec<Row>,
 }
 
@@ -81,7 +83,7 @@ impl Model {
         let value = (kind == RowKind::Insert, row[2]);
         if let Window::Session { gap } = self.window {
             let (mut start, mut end, mut rows) = (time, time + gap, Vec::new());
-            let touches = |k: &(Option<i64>, i64, i64)| k.0 == key && k.1 <= time + gap && time <= k.2;
+            let touches = |k: &Key| k.0 == key && k.1 <= time + gap && time <= k.2;
             let touched: Vec<_> = self.open.keys().filter(|k| touches(k)).copied().collect();
             for k in &touched {
                 (start, end) = (start.min(k.1), end.max(k.2));

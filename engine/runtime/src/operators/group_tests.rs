@@ -135,7 +135,7 @@ struct Storage {
 
 impl Storage {
     fn new(cache_bytes: usize) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = super::harness::folder();
         let store = Arc::new(LocalStore::new(directory.path()));
         let job = JobStore::new(store.clone(), "job");
         Storage {

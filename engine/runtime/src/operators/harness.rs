@@ -24,8 +24,16 @@ pub struct State {
     pub backend: KeyedBackend,
 }
 
+/// A folder in memory where there is such a place: stores wait for the disk each time they are opened.
+pub fn folder() -> tempfile::TempDir {
+    match std::path::Path::new("/dev/shm") {
+        memory if memory.is_dir() => tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap(),
+        _ => tempfile::tempdir().unwrap(),
+    }
+}
+
 pub fn state(cache_bytes: usize) -> State {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let resources = KeyedResources {
         limits: Limits::new(8 << 20),
         folder: folder.path().to_owned(),

@@ -27,7 +27,9 @@ pub struct State {
 /// A folder in memory where there is such a place: stores wait for the disk each time they are opened.
 pub fn folder() -> tempfile::TempDir {
     match std::path::Path::new("/dev/shm") {
-        memory if memory.is_dir() => tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap(),
+        memory if memory.is_dir() => tempfile::tempdir_in(memory)
+            .or_else(|_| tempfile::tempdir())
+            .unwrap(),
         _ => tempfile::tempdir().unwrap(),
     }
 }

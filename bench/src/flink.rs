@@ -211,6 +211,19 @@ impl Session {
         Ok(JobState { status, seconds })
     }
 
+    /// How long a client's job took, when it has finished; an error if it failed.
+    pub fn finished(&self, client: &mut Client) -> Result<Option<f64>> {
+        let Some(id) = client.job()? else { return Ok(None) };
+        let job = self.job(id)?;
+        match job.status.as_str() {
+            "FINISHED" => Ok(Some(job.seconds)),
+            "FAILED" | "CANCELED" | "SUSPENDED" => {
+                bail!("Flink's job is {}:\n{}", job.status, self.failure(id))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Why a job failed, as far as Flink tells.
     pub fn failure(&self, id: &str) -> String {
         match http::request(

@@ -229,16 +229,9 @@ fn flink(lab: &mut Lab, session: &mut Session, name: &str, text: &str, rows: u64
         if !looks.is_multiple_of(4) {
             return Ok(false);
         }
-        let Some(id) = client.job()? else { return Ok(false) };
-        let job = session.job(id)?;
-        seconds = job.seconds;
-        match job.status.as_str() {
-            "FINISHED" => Ok(true),
-            "FAILED" | "CANCELED" | "SUSPENDED" => {
-                bail!("Flink's job is {}:\n{}", job.status, session.failure(id))
-            }
-            _ => Ok(false),
-        }
+        let finished = session.finished(&mut client)?;
+        seconds = finished.unwrap_or(seconds);
+        Ok(finished.is_some())
     })?;
     fs::remove_dir_all(&run.folder)?;
     Ok(pass(rows, seconds, before, last))

@@ -286,16 +286,9 @@ fn flink_pass(
         if records < messages && !looks.is_multiple_of(10) {
             return Ok(false);
         }
-        let Some(id) = client.job()? else { return Ok(false) };
-        let job = session.job(id)?;
-        seconds = job.seconds;
-        match job.status.as_str() {
-            "FINISHED" => Ok(true),
-            "FAILED" | "CANCELED" | "SUSPENDED" => {
-                bail!("Flink's job is {}:\n{}", job.status, session.failure(id))
-            }
-            _ => Ok(false),
-        }
+        let finished = session.finished(&mut client)?;
+        seconds = finished.unwrap_or(seconds);
+        Ok(finished.is_some())
     })?;
     finish(lab, &run, messages, &trace, seconds)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::keyed::{self, Keyed};
+use crate::machine::Machine;
 use crate::results::{self, FlinkTuning, Folder, Latency, Pass, Passthrough, Startup};
 use crate::stats::{self, Percentiles};
 use crate::svg::{self, Bar, Panel, number};
@@ -233,12 +234,7 @@ fn passthrough(out: &mut Page, name: &str, result: &Passthrough) {
         number(result.messages as f64, 0),
         result.message_bytes
     ));
-    measured_on(
-        out,
-        &result.date,
-        &result.machine.line(),
-        result.machine.load_before,
-    );
+    measured_on(out, &result.date, &result.machine);
     let counted = result.rounds.iter().filter(|round| round.void.is_none()).count();
     out.line("");
     out.line(&format!(
@@ -333,9 +329,11 @@ fn settings_text(name: &str, options: &[String]) -> String {
     format!("`{name}`, object reuse on, {}", options.join(", "))
 }
 
-fn measured_on(out: &mut Page, date: &str, machine: &str, load: f64) {
+fn measured_on(out: &mut Page, date: &str, machine: &Machine) {
     out.line(&format!(
-        "Measured on {date}: {machine}; load average before: {load:.2}."
+        "Measured on {date}: {}; load average before: {:.2}.",
+        machine.line(),
+        machine.load_before
     ));
 }
 
@@ -363,12 +361,7 @@ fn latency(out: &mut Page, result: &Latency) {
         result.seconds,
         result.warm_up_seconds
     ));
-    measured_on(
-        out,
-        &result.date,
-        &result.machine.line(),
-        result.machine.load_before,
-    );
+    measured_on(out, &result.date, &result.machine);
     out.line("");
     out.line("Milliseconds; the median over the runs, lowest and highest in brackets:");
     out.line("");
@@ -404,12 +397,7 @@ fn startup(out: &mut Page, result: &Startup) {
     };
     out.section("Start-up");
     out.line("From the start of `millrace run` to the first record in the output, exactly-once, with a warm broker.");
-    measured_on(
-        out,
-        &result.date,
-        &result.machine.line(),
-        result.machine.load_before,
-    );
+    measured_on(out, &result.date, &result.machine);
     out.line("");
     out.line("| tries | median, ms | lowest, ms | highest, ms |");
     out.line("|---|---|---|---|");
@@ -428,12 +416,7 @@ fn tuning(out: &mut Page, result: &FlinkTuning) {
         "What was tried, {} messages; the fastest is what the pass-through is held against.",
         number(result.messages as f64, 0),
     ));
-    measured_on(
-        out,
-        &result.date,
-        &result.machine.line(),
-        result.machine.load_before,
-    );
+    measured_on(out, &result.date, &result.machine);
     out.line("");
     out.line("| settings | messages/s | CPU s for a million messages | peak memory, MiB |");
     out.line("|---|---|---|---|");
@@ -458,12 +441,7 @@ fn keyed_jobs(out: &mut Page, result: &Keyed) {
          second. Rows a second, over the whole job; CPU seconds for a million rows; MiB at most. The first line is the \
          generator alone.",
     );
-    measured_on(
-        out,
-        &result.date,
-        &result.machine.line(),
-        result.machine.load_before,
-    );
+    measured_on(out, &result.date, &result.machine);
     out.line("");
     out.line("| | Millrace, rows/s | Apache Flink, rows/s | | CPU s/M | Flink's | MiB | Flink's |");
     out.line("|---|---|---|---|---|---|---|---|");

@@ -56,8 +56,7 @@ impl Changes {
 
     pub fn push(&mut self, kind: RowKind, row: &[u8]) {
         self.kinds.push(kind as u8);
-        self.rows.data.extend_from_slice(row);
-        self.rows.ends.push(self.rows.data.len());
+        self.rows.push(row);
         self.watermarks.push(self.watermark.unwrap_or(i64::MIN));
     }
 

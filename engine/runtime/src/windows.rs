@@ -10,6 +10,7 @@ use millrace_core::{Error, Result};
 use millrace_dataflow::{Window, Windowing};
 use millrace_expr::text::zone::Zone;
 
+use crate::element::Element;
 use crate::operators::now_millis;
 use crate::time::{instant_millis, last_instant_millis, local_millis, millis};
 
@@ -57,6 +58,37 @@ impl Windows {
             Windowing::Laid { time, .. } => time.is_none(),
             Windowing::Given { is_proctime, .. } => *is_proctime,
         }
+    }
+
+    /// Up to where windows are over with an element, if it says so.
+    pub fn over_with(&self, element: &Element) -> Option<i64> {
+        match element {
+            Element::Watermark(watermark) if !self.is_proctime() => Some(*watermark),
+            _ => None,
+        }
+    }
+
+    /// Up to where windows are over by the clock, if they go by it.
+    pub fn over_by_clock(&self, now_millis: i64) -> Option<i64> {
+        self.is_proctime().then_some(now_millis)
+    }
+
+    /// Up to where windows were over in a checkpoint, out of what its subtasks have kept: the lowest, for
+    /// what one of them had not seen is not late.
+    pub fn restored(&self, entries: Option<&[Vec<u8>]>) -> Result<i64> {
+        let Some(entries) = entries.filter(|_| !self.is_proctime()) else {
+            return Ok(i64::MIN);
+        };
+        let mut lowest = None;
+        for entry in entries {
+            let bytes = entry
+                .as_slice()
+                .try_into()
+                .map_err(|_| Error::data_loss("the stored watermark of a window has another form"))?;
+            let watermark = i64::from_be_bytes(bytes);
+            lowest = Some(lowest.map_or(watermark, |l: i64| l.min(watermark)));
+        }
+        Ok(lowest.unwrap_or(i64::MIN))
     }
 
     /// The slice of each row.

@@ -8,8 +8,8 @@ use arrow::datatypes::{
 };
 use millrace_core::Result;
 
-use super::accumulator::{Accumulator, Step, Stepped, stored};
-use super::sum::{State, changed, fits};
+use super::accumulator::{Accumulator, Step, Stepped};
+use super::sum::{self, State, changed, fits};
 use super::unknown;
 use crate::text::decimal::power_of_ten;
 use crate::{DataType, Field, TypeKind};
@@ -113,31 +113,15 @@ where
     }
 
     fn fields(&self) -> Vec<Field> {
-        vec![
-            Field::new("sum", self.sum_type.clone()),
-            Field::new("count", DataType::not_null(TypeKind::BigInt)),
-        ]
+        sum::fields(&self.sum_type)
     }
 
     fn load(&self, columns: &[ArrayRef]) -> Result<Vec<Self::State>> {
-        let sums = stored::<S>(columns, 0)?.values();
-        let counts = stored::<Int64Type>(columns, 1)?.values();
-        let both = sums.iter().zip(counts);
-        Ok(both
-            .map(|(sum, count)| State {
-                sum: *sum,
-                count: *count,
-            })
-            .collect())
+        sum::load::<S>(columns)
     }
 
     fn store(&self, states: &[Self::State]) -> Result<Vec<ArrayRef>> {
-        let sums = PrimitiveArray::<S>::from_iter_values(states.iter().map(|s| s.sum));
-        let counts = PrimitiveArray::<Int64Type>::from_iter_values(states.iter().map(|s| s.count));
-        Ok(vec![
-            Arc::new(sums.with_data_type(self.sum_type.to_arrow())),
-            Arc::new(counts),
-        ])
+        Ok(sum::store::<S>(states, &self.sum_type))
     }
 
     fn values(&self, states: &[Self::State]) -> Result<ArrayRef> {

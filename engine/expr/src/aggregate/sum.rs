@@ -74,6 +74,38 @@ pub(super) fn changed<N: ArrowNativeTypeOp>(state: &mut State<N>, sum: N, by: i6
     state.count += by;
 }
 
+/// What is stored of a sum of this type.
+pub(super) fn fields(sum_type: &DataType) -> Vec<Field> {
+    vec![
+        Field::new("sum", sum_type.clone().with_nullable(false)),
+        Field::new("count", DataType::not_null(TypeKind::BigInt)),
+    ]
+}
+
+pub(super) fn load<T: ArrowPrimitiveType>(columns: &[ArrayRef]) -> Result<Vec<State<T::Native>>> {
+    let sums = stored::<T>(columns, 0)?.values();
+    let counts = stored::<Int64Type>(columns, 1)?.values();
+    let both = sums.iter().zip(counts);
+    Ok(both
+        .map(|(sum, count)| State {
+            sum: *sum,
+            count: *count,
+        })
+        .collect())
+}
+
+pub(super) fn store<T: ArrowPrimitiveType>(
+    states: &[State<T::Native>],
+    sum_type: &DataType,
+) -> Vec<ArrayRef> {
+    let sums = PrimitiveArray::<T>::from_iter_values(states.iter().map(|s| s.sum));
+    let counts = PrimitiveArray::<Int64Type>::from_iter_values(states.iter().map(|s| s.count));
+    vec![
+        Arc::new(sums.with_data_type(sum_type.to_arrow())),
+        Arc::new(counts),
+    ]
+}
+
 /// Whether an unscaled decimal has at most 38 digits.
 pub(super) fn fits(value: i128) -> bool {
     value.unsigned_abs() < power_of_ten(38).unsigned_abs()
@@ -108,31 +140,15 @@ impl<T: Summed> Step for Sum<T> {
     }
 
     fn fields(&self) -> Vec<Field> {
-        vec![
-            Field::new("sum", self.data_type.clone().with_nullable(false)),
-            Field::new("count", DataType::not_null(TypeKind::BigInt)),
-        ]
+        fields(&self.data_type)
     }
 
     fn load(&self, columns: &[ArrayRef]) -> Result<Vec<Self::State>> {
-        let sums = stored::<T>(columns, 0)?.values();
-        let counts = stored::<Int64Type>(columns, 1)?.values();
-        let both = sums.iter().zip(counts);
-        Ok(both
-            .map(|(sum, count)| State {
-                sum: *sum,
-                count: *count,
-            })
-            .collect())
+        load::<T>(columns)
     }
 
     fn store(&self, states: &[Self::State]) -> Result<Vec<ArrayRef>> {
-        let sums = PrimitiveArray::<T>::from_iter_values(states.iter().map(|s| s.sum));
-        let counts = PrimitiveArray::<Int64Type>::from_iter_values(states.iter().map(|s| s.count));
-        Ok(vec![
-            Arc::new(sums.with_data_type(self.data_type.to_arrow())),
-            Arc::new(counts),
-        ])
+        Ok(store::<T>(states, &self.data_type))
     }
 
     fn values(&self, states: &[Self::State]) -> Result<ArrayRef> {

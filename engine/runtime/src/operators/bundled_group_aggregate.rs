@@ -2,10 +2,7 @@
 //! they are (Flink's `MiniBatchGroupAggFunction`), or summed up by a `LocalGroupAggregate`
 //! (`MiniBatchGlobalGroupAggFunction`).
 
-use arrow::array::{ArrayRef, AsArray, UInt8Array, UInt64Array};
-use arrow::compute::{concat, take};
-use arrow::datatypes::{Int64Type, SchemaRef};
-use arrow::record_batch::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use millrace_connector_api::ChangeBatch;
 use millrace_core::{Error, Result, RowKind};
 use millrace_dataflow::{Changelog, GroupAggregate as Plan};
@@ -14,9 +11,9 @@ use millrace_expr::aggregate::Grouped;
 use millrace_state::keyed::KeyedBackend;
 
 use super::bundle::Bundled;
-use super::group_aggregate::{retractions, unchanged};
+use super::group_aggregate::retractions;
+use super::group_results::{GroupResults, unchanged};
 use super::groups::{Groups, State};
-use super::kernel;
 use crate::element::Element;
 
 pub struct BundledGroupAggregate {
@@ -119,48 +116,34 @@ impl Bundled for BundledGroupAggregate {
                     };
                     state.calls.update(&grouped, maps)?;
                 }
-                Form::States => merge(state, &slots, states)?,
+                Form::States => state.merge(&slots, states)?,
             }
             Ok((before, state.calls.values(&groups, maps)?))
         })?;
         let same = unchanged(&before, &after, groups.len())?;
-        let mut picked = Picked::default();
+        let mut results = GroupResults::default();
         for (index, slot) in groups.iter().enumerate() {
             let fresh = is_fresh[*slot as usize];
             let counts = self.groups.state.rows.as_ref();
             if counts.is_some_and(|counts| counts[*slot as usize] == 0) {
                 if !fresh {
-                    picked.push(rows[index], index, RowKind::Delete);
+                    results.push(rows[index], index, RowKind::Delete);
                 }
                 self.groups.remove(*slot);
                 continue;
             }
             self.groups.changed(*slot);
             if fresh {
-                picked.push(rows[index], groups.len() + index, RowKind::Insert);
+                results.push(rows[index], groups.len() + index, RowKind::Insert);
             } else if !same.value(index) {
                 if self.update_before {
-                    picked.push(rows[index], index, RowKind::UpdateBefore);
+                    results.push(rows[index], index, RowKind::UpdateBefore);
                 }
-                picked.push(rows[index], groups.len() + index, RowKind::UpdateAfter);
+                results.push(rows[index], groups.len() + index, RowKind::UpdateAfter);
             }
         }
-        if picked.kinds.is_empty() {
-            return Ok(());
-        }
-        let rows = UInt64Array::from(picked.rows);
-        let results = UInt64Array::from(picked.results);
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
-        for key in &self.key_columns {
-            columns.push(take(change.rows.column(*key), &rows, None).map_err(kernel)?);
-        }
-        for (before, after) in before.iter().zip(&after) {
-            let both = concat(&[before, after]).map_err(kernel)?;
-            columns.push(take(&both, &results, None).map_err(kernel)?);
-        }
-        let rows = RecordBatch::try_new(self.schema.clone(), columns).map_err(kernel)?;
-        let kinds = Some(UInt8Array::from(picked.kinds));
-        out.push(Element::Batch(ChangeBatch { rows, kinds }.into()));
+        let batch = results.batch(&change, &self.key_columns, &before, &after, &self.schema)?;
+        out.extend(batch.map(|batch| Element::Batch(batch.into())));
         Ok(())
     }
 
@@ -168,39 +151,4 @@ impl Bundled for BundledGroupAggregate {
         self.groups.flush()?;
         Ok(Vec::new())
     }
-}
-
-/// Of each output row: the row that its keys are from, which of the results it has (those before the
-/// bundle, then those after it), its kind.
-#[derive(Default)]
-struct Picked {
-    rows: Vec<u64>,
-    results: Vec<u64>,
-    kinds: Vec<u8>,
-}
-
-impl Picked {
-    fn push(&mut self, row: usize, result: usize, kind: RowKind) {
-        self.rows.push(row as u64);
-        self.results.push(result as u64);
-        self.kinds.push(kind as u8);
-    }
-}
-
-/// Adds states that came over an edge.
-fn merge(state: &mut State, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
-    let mut columns = columns;
-    if let Some(rows) = &mut state.rows {
-        let (counts, others) = columns
-            .split_first()
-            .ok_or_else(|| Error::internal("the state of a group came without the number of its rows"))?;
-        let counts = counts
-            .as_primitive_opt::<Int64Type>()
-            .ok_or_else(|| Error::internal("the number of a group's rows came in another type"))?;
-        for (slot, count) in slots.iter().zip(counts.values()) {
-            rows[*slot as usize] += count;
-        }
-        columns = others;
-    }
-    state.calls.merge(slots, columns)
 }

@@ -2,22 +2,17 @@
 //! gives it. A group's first row inserts its result; others update it, or do nothing where the
 //! result stays the same; and when all of a group's rows are taken back, its result is deleted.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt8Array, UInt64Array};
-use arrow::buffer::BooleanBuffer;
-use arrow::compute::kernels::cmp::not_distinct;
-use arrow::compute::{and, concat, take};
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
 use millrace_connector_api::ChangeBatch;
-use millrace_core::row::{RowCodec, Rows};
 use millrace_core::{Error, Result, RowKind};
 use millrace_dataflow::{Changelog, GroupAggregate as Plan};
 use millrace_expr::RowType;
 use millrace_expr::aggregate::Grouped;
 use millrace_state::keyed::KeyedBackend;
 
+use super::Operator;
+use super::group_results::{GroupResults, unchanged};
 use super::groups::{Groups, State};
-use super::{Operator, kernel};
 use crate::element::{Batch, Element};
 
 pub struct GroupAggregate {
@@ -117,14 +112,9 @@ impl Operator for GroupAggregate {
             }
         }
         let same = unchanged(&before, &after, count)?;
-        // Of each output row: the input row, whether its results are those before it, its kind.
-        let mut rows: Vec<u64> = Vec::with_capacity(2 * count);
-        let mut results: Vec<u64> = Vec::with_capacity(2 * count);
-        let mut kinds: Vec<u8> = Vec::with_capacity(2 * count);
+        let mut results = GroupResults::with_capacity(2 * count);
         let mut push = |row: usize, is_after: bool, kind: RowKind| {
-            rows.push(row as u64);
-            results.push(if is_after { count + row } else { row } as u64);
-            kinds.push(kind as u8);
+            results.push(row, if is_after { count + row } else { row }, kind);
         };
         for (row, turn) in turns.iter().enumerate() {
             match turn {
@@ -139,21 +129,8 @@ impl Operator for GroupAggregate {
                 Turn::Next | Turn::Void => {}
             }
         }
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let (rows, results) = (UInt64Array::from(rows), UInt64Array::from(results));
-        let mut columns = Vec::with_capacity(self.schema.fields().len());
-        for key in &self.key_columns {
-            columns.push(take(change.rows.column(*key), &rows, None).map_err(kernel)?);
-        }
-        for (before, after) in before.iter().zip(&after) {
-            let both = concat(&[before, after]).map_err(kernel)?;
-            columns.push(take(&both, &results, None).map_err(kernel)?);
-        }
-        let rows = RecordBatch::try_new(self.schema.clone(), columns).map_err(kernel)?;
-        let kinds = Some(UInt8Array::from(kinds));
-        out.push(Element::Batch(ChangeBatch { rows, kinds }.into()));
+        let batch = results.batch(&change, &self.key_columns, &before, &after, &self.schema)?;
+        out.extend(batch.map(|batch| Element::Batch(batch.into())));
         Ok(())
     }
 
@@ -168,26 +145,4 @@ pub(super) fn retractions(change: &ChangeBatch) -> Option<Vec<bool>> {
     let kinds = change.kinds.as_ref()?;
     let back = |kind: &u8| *kind == RowKind::UpdateBefore as u8 || *kind == RowKind::Delete as u8;
     Some(kinds.values().iter().map(back).collect())
-}
-
-/// Rows after which every result is what it was before.
-pub(super) fn unchanged(before: &[ArrayRef], after: &[ArrayRef], rows: usize) -> Result<BooleanBuffer> {
-    let mut same = BooleanArray::from(BooleanBuffer::new_set(rows));
-    for (before, after) in before.iter().zip(after) {
-        let each = match before.data_type().is_nested() {
-            false => not_distinct(before, after).map_err(kernel)?,
-            true => equal_rows(before, after)?,
-        };
-        same = and(&same, &each).map_err(kernel)?;
-    }
-    Ok(same.values().clone())
-}
-
-/// The same for arrays, maps and rows, which kernels do not compare.
-fn equal_rows(before: &ArrayRef, after: &ArrayRef) -> Result<BooleanArray> {
-    let codec = RowCodec::new([before.data_type().clone()])?;
-    let (mut a, mut b) = (Rows::default(), Rows::default());
-    codec.encode(std::slice::from_ref(before), &mut a)?;
-    codec.encode(std::slice::from_ref(after), &mut b)?;
-    Ok(a.iter().zip(b.iter()).map(|(a, b)| Some(a == b)).collect())
 }

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use millrace_connector_api::ChangeBatch;
 use millrace_core::row::{RowCodec, Rows};
-use millrace_core::{Result, key_group};
+use millrace_core::{Error, Result, key_group};
 use millrace_expr::aggregate::{AggregateCall, Calls, Grouped, HeapMaps, Maps};
 use millrace_state::keyed::{KeyedBackend, Table};
 
@@ -156,7 +156,7 @@ impl State {
             slots.iter().for_each(|slot| rows[*slot as usize] = 0);
         }
         let columns = self.decode(values)?;
-        let fields = self.count_stored(slots, &columns);
+        let fields = self.count_stored(slots, &columns)?;
         self.calls.load(slots, fields)
     }
 
@@ -167,22 +167,25 @@ impl State {
 
     /// Adds states, in columns, to those of slots; without their maps.
     pub fn merge(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
-        let fields = self.count_stored(slots, columns);
+        let fields = self.count_stored(slots, columns)?;
         self.calls.merge(slots, fields)
     }
 
     /// Adds the rows of stored states; the rest is the calls' fields.
-    fn count_stored<'a>(&mut self, slots: &[u32], columns: &'a [ArrayRef]) -> &'a [ArrayRef] {
-        match (&mut self.rows, columns.split_first()) {
-            (Some(rows), Some((counts, fields))) => {
-                let counts = counts.as_primitive_opt::<Int64Type>();
-                for (slot, count) in slots.iter().zip(counts.iter().flat_map(|c| c.values())) {
-                    rows[*slot as usize] += *count;
-                }
-                fields
-            }
-            _ => columns,
+    fn count_stored<'a>(&mut self, slots: &[u32], columns: &'a [ArrayRef]) -> Result<&'a [ArrayRef]> {
+        let Some(rows) = &mut self.rows else {
+            return Ok(columns);
+        };
+        let stored = columns.split_first().and_then(|(counts, fields)| {
+            let counts = counts.as_primitive_opt::<Int64Type>()?;
+            Some((counts, fields))
+        });
+        let (counts, fields) =
+            stored.ok_or_else(|| Error::data_loss("the state of a group has not the number of its rows"))?;
+        for (slot, count) in slots.iter().zip(counts.values()) {
+            rows[*slot as usize] += count;
         }
+        Ok(fields)
     }
 
     /// Takes the rows of a batch into the states of their slots.

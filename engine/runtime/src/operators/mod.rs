@@ -11,6 +11,7 @@ pub mod deduplicate;
 pub mod drop_update_before;
 pub mod expand;
 pub mod group_aggregate;
+mod group_results;
 #[cfg(test)]
 mod group_tests;
 mod groups;

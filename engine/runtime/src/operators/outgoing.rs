@@ -41,8 +41,7 @@ impl Outgoing {
     /// A row out of state, encoded, that is sent for a row of the batch.
     pub fn stored(&mut self, bytes: &[u8], row: usize, kind: RowKind) {
         let place = self.rows + self.stored.len() as u32;
-        self.stored.data.extend_from_slice(bytes);
-        self.stored.ends.push(self.stored.data.len());
+        self.stored.push(bytes);
         self.push(place, row, kind);
     }
 

@@ -16,7 +16,6 @@ use millrace_expr::text::zone::Zone;
 use millrace_state::keyed::{KeyedBackend, Table};
 
 use super::groups::{State, with_maps};
-use super::window_aggregate::restored_progress;
 use super::window_table::bounds_columns;
 use super::{Operator, kernel, now_millis};
 use crate::element::{Batch, Element};
@@ -198,10 +197,7 @@ impl SessionAggregate {
             .map(|f| f.data_type().clone());
         let time = schema.fields().last().map(|f| f.data_type().clone());
         let windows = Windows::new(&plan.windowing, time.as_ref(), zone);
-        let progress = match restored {
-            Some(entries) if !windows.is_proctime() => restored_progress(entries)?,
-            _ => i64::MIN,
-        };
+        let progress = windows.restored(restored)?;
         Ok(SessionAggregate {
             keys: Keys::new(&plan.keys, &input.to_arrow())?,
             codec: RowCodec::new(types)?,
@@ -327,8 +323,8 @@ fn joined(sessions: &[Session], row: Slice) -> (Vec<Session>, Session) {
 
 impl Operator for SessionAggregate {
     fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
-        if self.windows.is_proctime() {
-            self.advance(now_millis(), out)?;
+        if let Some(time) = self.windows.over_by_clock(now_millis()) {
+            self.advance(time, out)?;
         }
         let of_rows = self.windows.slices(&batch.change.rows)?;
         self.sessions.make_room(batch.change.len())?;
@@ -389,19 +385,17 @@ impl Operator for SessionAggregate {
     }
 
     fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
-        if let Element::Watermark(watermark) = element
-            && !self.windows.is_proctime()
-        {
-            self.advance(watermark, out)?;
+        if let Some(time) = self.windows.over_with(&element) {
+            self.advance(time, out)?;
         }
         out.push(element);
         Ok(())
     }
 
     fn tick(&mut self, now_millis: i64, out: &mut Vec<Element>) -> Result<()> {
-        match self.windows.is_proctime() {
-            true => self.advance(now_millis, out),
-            false => Ok(()),
+        match self.windows.over_by_clock(now_millis) {
+            Some(time) => self.advance(time, out),
+            None => Ok(()),
         }
     }
 

@@ -130,8 +130,7 @@ impl Slices {
         let mut groups = Vec::with_capacity(keys.len());
         for ((slice, key), hash) in slices.iter().zip(keys.iter()).zip(hashes) {
             full.data.extend_from_slice(&prefix(*slice));
-            full.data.extend_from_slice(key);
-            full.ends.push(full.data.len());
+            full.push(key);
             hashes_in.push(hash_in(*slice, *hash));
             groups.push(key_group::of_hash(*hash, most));
         }
@@ -214,10 +213,7 @@ impl WindowAggregate {
         let types = schema.fields()[..of_keys].iter().map(|f| f.data_type().clone());
         let time = schema.fields().last().map(|f| f.data_type().clone());
         let windows = Windows::new(&plan.windowing, time.as_ref(), zone);
-        let progress = match restored {
-            Some(entries) if !windows.is_proctime() => restored_progress(entries)?,
-            _ => i64::MIN,
-        };
+        let progress = windows.restored(restored)?;
         Ok(WindowAggregate {
             keys: Keys::new(&plan.keys, &input.to_arrow())?,
             codec: RowCodec::new(types)?,
@@ -495,8 +491,8 @@ impl WindowAggregate {
 impl Operator for WindowAggregate {
     fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
         let count = batch.change.len();
-        if self.windows.is_proctime() {
-            self.advance(now_millis(), out)?;
+        if let Some(time) = self.windows.over_by_clock(now_millis()) {
+            self.advance(time, out)?;
         }
         let of_rows = self.windows.slices(&batch.change.rows)?;
         let mut rows: Vec<u32> = Vec::with_capacity(count);
@@ -548,19 +544,17 @@ impl Operator for WindowAggregate {
     }
 
     fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
-        if let Element::Watermark(watermark) = element
-            && !self.windows.is_proctime()
-        {
-            self.advance(watermark, out)?;
+        if let Some(time) = self.windows.over_with(&element) {
+            self.advance(time, out)?;
         }
         out.push(element);
         Ok(())
     }
 
     fn tick(&mut self, now_millis: i64, out: &mut Vec<Element>) -> Result<()> {
-        match self.windows.is_proctime() {
-            true => self.advance(now_millis, out),
-            false => Ok(()),
+        match self.windows.over_by_clock(now_millis) {
+            Some(time) => self.advance(time, out),
+            None => Ok(()),
         }
     }
 
@@ -569,17 +563,6 @@ impl Operator for WindowAggregate {
         self.slices.table.flush(|slots, out| state.encode(slots, out))?;
         Ok(vec![self.progress.to_be_bytes().to_vec()])
     }
-}
-
-/// The lowest watermark that a subtask had: what one of them had not seen is not late.
-pub(super) fn restored_progress(entries: &[Vec<u8>]) -> Result<i64> {
-    let mut lowest = None;
-    for entry in entries {
-        let bytes: [u8; 8] = entry.as_slice().try_into().map_err(|_| damaged())?;
-        let progress = i64::from_be_bytes(bytes);
-        lowest = Some(lowest.map_or(progress, |l: i64| l.min(progress)));
-    }
-    Ok(lowest.unwrap_or(i64::MIN))
 }
 
 fn damaged() -> Error {

@@ -109,3 +109,14 @@ pub(super) fn is_literal_not_true(expr: &Expr) -> bool {
         }
     )
 }
+
+/// The comparison that says the same with its sides changed.
+pub(super) fn mirrored(operator: &str) -> &str {
+    match operator {
+        "<" => ">",
+        "<=" => ">=",
+        ">" => "<",
+        ">=" => "<=",
+        other => other,
+    }
+}

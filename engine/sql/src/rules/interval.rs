@@ -4,7 +4,7 @@
 use millrace_dataflow::{IntervalBounds, JoinKind};
 use millrace_expr::{Expr, Scalar};
 
-use super::expressions::conjuncts;
+use super::expressions::{conjuncts, mirrored};
 use crate::plan::{Rel, TimeAttribute};
 
 /// The bounds that a condition over both sides gives, if it does.
@@ -142,15 +142,5 @@ fn comparisons(expr: &Expr) -> Vec<(&str, &Expr, &Expr)> {
         ("BETWEEN", [x, low, high]) => vec![(">=", x, low), ("<=", x, high)],
         (operator @ (">" | ">=" | "<" | "<=" | "="), [a, b]) => vec![(operator, a, b)],
         _ => Vec::new(),
-    }
-}
-
-fn mirrored(operator: &str) -> &str {
-    match operator {
-        "<" => ">",
-        "<=" => ">=",
-        ">" => "<",
-        ">=" => "<=",
-        other => other,
     }
 }

@@ -39,8 +39,8 @@ pub(crate) fn optimize(mut inserts: Vec<InsertPlan>, state_ttl: Duration) -> Res
         .map(|i| std::mem::replace(&mut i.query, Rel::empty(RowType::default())))
         .collect();
     for (insert, query) in inserts.iter_mut().zip(all(queries)?) {
-        state_ttl::check(&query, state_ttl)?;
         (insert.query, insert.materializer) = changelog::for_sink(query, insert)?;
+        state_ttl::check(insert, state_ttl)?;
     }
     Ok(inserts)
 }

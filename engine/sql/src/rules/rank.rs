@@ -5,7 +5,7 @@ use millrace_core::{Error, Result};
 use millrace_dataflow::{Frame, OverFunction};
 use millrace_expr::{DataType, Expr, Scalar, TypeKind};
 
-use super::expressions::{add_columns, all_of, conjuncts};
+use super::expressions::{add_columns, all_of, conjuncts, mirrored};
 use crate::plan::{Op, Over, Rank, Rel};
 
 pub(super) fn apply(rel: Rel) -> Result<Rel> {
@@ -133,16 +133,7 @@ fn limit(expr: &Expr, number: usize, range: &mut Range) -> bool {
         (operator, [left, right]) => {
             let (operator, value) = match (is_number(left), is_number(right)) {
                 (true, false) => (operator, integer(right)),
-                (false, true) => (
-                    match operator {
-                        "<" => ">",
-                        "<=" => ">=",
-                        ">" => "<",
-                        ">=" => "<=",
-                        other => other,
-                    },
-                    integer(left),
-                ),
+                (false, true) => (mirrored(operator), integer(left)),
                 _ => return false,
             };
             let Some(value) = value else { return false };

@@ -139,8 +139,7 @@ impl Table {
                             maps.loaded(slot);
                         }
                         resolved.loaded.push(slot);
-                        resolved.values.data.extend_from_slice(&value);
-                        resolved.values.ends.push(resolved.values.data.len());
+                        resolved.values.push(&value);
                     }
                 }
             }

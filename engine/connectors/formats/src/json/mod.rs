@@ -26,6 +26,33 @@ use encode::NullKey;
 
 pub struct Json;
 
+// What all formats of JSON have.
+const TIMESTAMP_FORMAT: OptionSpec = OptionSpec::optional(
+    "timestamp-format.standard",
+    Some("SQL"),
+    "SQL ('2020-12-30 12:13:14.123') or ISO-8601 ('2020-12-30T12:13:14.123')",
+);
+const NULL_KEY_MODE: OptionSpec = OptionSpec::optional(
+    "map-null-key.mode",
+    Some("FAIL"),
+    "what a null key of a map is written as: FAIL, DROP or LITERAL",
+);
+const NULL_KEY_LITERAL: OptionSpec = OptionSpec::optional(
+    "map-null-key.literal",
+    Some("null"),
+    "the key for null keys in mode LITERAL",
+);
+const PLAIN_DECIMALS: OptionSpec = OptionSpec::optional(
+    "encode.decimal-as-plain-number",
+    Some("false"),
+    "writes decimals never in scientific notation",
+);
+const NO_NULLS: OptionSpec = OptionSpec::optional(
+    "encode.ignore-null-fields",
+    Some("false"),
+    "leaves null fields out",
+);
+
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec::optional(
         "fail-on-missing-field",
@@ -37,31 +64,11 @@ const OPTIONS: &[OptionSpec] = &[
         Some("false"),
         "makes fields that do not parse NULL and skips records that are no JSON, instead of failing",
     ),
-    OptionSpec::optional(
-        "timestamp-format.standard",
-        Some("SQL"),
-        "SQL ('2020-12-30 12:13:14.123') or ISO-8601 ('2020-12-30T12:13:14.123')",
-    ),
-    OptionSpec::optional(
-        "map-null-key.mode",
-        Some("FAIL"),
-        "what a null key of a map is written as: FAIL, DROP or LITERAL",
-    ),
-    OptionSpec::optional(
-        "map-null-key.literal",
-        Some("null"),
-        "the key for null keys in mode LITERAL",
-    ),
-    OptionSpec::optional(
-        "encode.decimal-as-plain-number",
-        Some("false"),
-        "writes decimals never in scientific notation",
-    ),
-    OptionSpec::optional(
-        "encode.ignore-null-fields",
-        Some("false"),
-        "leaves null fields out",
-    ),
+    TIMESTAMP_FORMAT,
+    NULL_KEY_MODE,
+    NULL_KEY_LITERAL,
+    PLAIN_DECIMALS,
+    NO_NULLS,
     OptionSpec::optional(
         "decode.json-parser.enabled",
         Some("true"),

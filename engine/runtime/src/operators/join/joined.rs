@@ -30,8 +30,7 @@ struct Half {
 impl Half {
     fn push(&mut self, row: Option<&[u8]>) {
         self.place.push(row.map(|row| {
-            self.rows.data.extend_from_slice(row);
-            self.rows.ends.push(self.rows.data.len());
+            self.rows.push(row);
             (self.rows.len() - 1) as u32
         }));
     }

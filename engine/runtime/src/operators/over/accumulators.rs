@@ -147,8 +147,7 @@ impl Kept {
             let (length, rest) = value.split_first_chunk().ok_or_else(damaged)?;
             let length = u32::from_be_bytes(*length) as usize;
             let (row, mut rest) = rest.split_at_checked(length).ok_or_else(damaged)?;
-            rows.data.extend_from_slice(row);
-            rows.ends.push(rows.data.len());
+            rows.push(row);
             for lag in &mut self.lags {
                 rest = lag.load(*slot, rest).ok_or_else(damaged)?;
             }

@@ -84,8 +84,7 @@ impl Lag {
                 Some(oldest) if values.len() == self.kept => oldest,
                 _ => &self.null,
             };
-            results.data.extend_from_slice(result);
-            results.ends.push(results.data.len());
+            results.push(result);
         }
         let mut decoded = self.codec.decode(results.iter())?;
         decoded.pop().ok_or_else(|| Error::internal("LAG has no result"))

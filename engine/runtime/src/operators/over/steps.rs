@@ -36,8 +36,7 @@ impl Steps {
     }
 
     fn push(&mut self, slot: u32, row: &[u8], retract: bool) -> u32 {
-        self.rows.data.extend_from_slice(row);
-        self.rows.ends.push(self.rows.data.len());
+        self.rows.push(row);
         self.slots.push(slot);
         self.retract.push(retract);
         (self.slots.len() - 1) as u32

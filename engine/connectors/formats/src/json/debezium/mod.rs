@@ -17,6 +17,7 @@ use millrace_dataflow::TableSpec;
 use millrace_expr::{Field, RowType};
 
 use super::{Json, check_types};
+use super::{NO_NULLS, NULL_KEY_LITERAL, NULL_KEY_MODE, PLAIN_DECIMALS, TIMESTAMP_FORMAT};
 use crate::options::Prefixed;
 use decode::DebeziumDecoder;
 use encode::DebeziumEncoder;
@@ -35,31 +36,11 @@ const OPTIONS: &[OptionSpec] = &[
         Some("false"),
         "makes fields that do not parse NULL and skips records that are no changes, instead of failing",
     ),
-    OptionSpec::optional(
-        "timestamp-format.standard",
-        Some("SQL"),
-        "SQL ('2020-12-30 12:13:14.123') or ISO-8601 ('2020-12-30T12:13:14.123')",
-    ),
-    OptionSpec::optional(
-        "map-null-key.mode",
-        Some("FAIL"),
-        "what a null key of a map is written as: FAIL, DROP or LITERAL",
-    ),
-    OptionSpec::optional(
-        "map-null-key.literal",
-        Some("null"),
-        "the key for null keys in mode LITERAL",
-    ),
-    OptionSpec::optional(
-        "encode.decimal-as-plain-number",
-        Some("false"),
-        "writes decimals never in scientific notation",
-    ),
-    OptionSpec::optional(
-        "encode.ignore-null-fields",
-        Some("false"),
-        "leaves null fields out",
-    ),
+    TIMESTAMP_FORMAT,
+    NULL_KEY_MODE,
+    NULL_KEY_LITERAL,
+    PLAIN_DECIMALS,
+    NO_NULLS,
 ];
 
 fn schema_include(table: &TableSpec, prefix: &str) -> Result<bool> {

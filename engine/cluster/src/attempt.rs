@@ -1,6 +1,6 @@
 //! One attempt to run a job: its event loop, from deployed subtasks to their end.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use millrace_core::{CheckpointId, Configuration, Error, ErrorKind, Result, options};
 use millrace_runtime::operators::now_millis;
 use millrace_runtime::{Barrier, Command};
+use millrace_state::schema::StateSchema;
 
 use crate::checkpoint::{PendingCheckpoint, StoredSnapshot};
 use crate::job::Outcome;
@@ -34,6 +35,7 @@ pub enum Message {
 
 pub enum TaskEvent {
     Started,
+    Held,
     Ended,
     Acknowledged {
         checkpoint: CheckpointId,
@@ -60,6 +62,8 @@ pub struct CheckpointSettings {
     pub min_pause: Duration,
     pub tolerable_failures: u32,
     pub retained: usize,
+    /// The job stops where its sources hold still (`millrace.test.stop-at-checkpoint`).
+    pub stop_when_held: bool,
 }
 
 impl CheckpointSettings {
@@ -72,6 +76,7 @@ impl CheckpointSettings {
             min_pause: config.get(&options::CHECKPOINT_MIN_PAUSE)?,
             tolerable_failures: config.get(&options::CHECKPOINT_TOLERABLE_FAILURES)?,
             retained: config.get(&options::CHECKPOINTS_RETAINED)?,
+            stop_when_held: config.get(&options::TEST_STOP)?,
         })
     }
 }
@@ -82,6 +87,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 pub struct Attempt<'a> {
     pub number: u64,
     pub job_name: &'a str,
+    /// Of the operators with keyed state, by uid.
+    pub schemas: &'a BTreeMap<String, StateSchema>,
     pub settings: &'a CheckpointSettings,
     pub tasks: &'a [Task],
     pub messages: &'a Receiver<Message>,
@@ -96,6 +103,10 @@ pub struct Attempt<'a> {
 /// What changes while an attempt runs.
 struct Run {
     started: usize,
+    /// Tasks whose source waits for a checkpoint.
+    held: HashSet<usize>,
+    /// A checkpoint is due now, whatever the interval.
+    due: bool,
     ended: HashSet<usize>,
     pending: Option<PendingCheckpoint>,
     storing: Option<Storing>,
@@ -127,6 +138,7 @@ impl<'a> Attempt<'a> {
     pub fn new(
         number: u64,
         job_name: &'a str,
+        schemas: &'a BTreeMap<String, StateSchema>,
         settings: &'a CheckpointSettings,
         tasks: &'a [Task],
         messages: &'a Receiver<Message>,
@@ -139,6 +151,7 @@ impl<'a> Attempt<'a> {
         Attempt {
             number,
             job_name,
+            schemas,
             settings,
             tasks,
             messages,
@@ -148,6 +161,8 @@ impl<'a> Attempt<'a> {
             stop_requested,
             run: Run {
                 started: 0,
+                held: HashSet::new(),
+                due: false,
                 ended: HashSet::new(),
                 pending: None,
                 storing: None,
@@ -163,6 +178,11 @@ impl<'a> Attempt<'a> {
     /// Runs until the job has ended or failed. The caller cancels and joins the tasks.
     pub fn run(mut self) -> Result<Outcome> {
         loop {
+            if !self.run.held.is_empty() && self.sources_wait() {
+                self.run.held.clear();
+                self.run.due = true;
+                *self.stop_requested |= self.settings.stop_when_held;
+            }
             if self.run.finishing.is_none() && self.run.started == self.tasks.len() {
                 if self.run.ended.len() == self.tasks.len() {
                     self.finish(Outcome::Finished);
@@ -194,6 +214,12 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    /// Whether no source gives anything more before a checkpoint is complete.
+    fn sources_wait(&self) -> bool {
+        let mut sources = self.tasks.iter().enumerate().filter(|(_, task)| task.is_source);
+        sources.all(|(number, _)| self.run.held.contains(&number) || self.run.ended.contains(&number))
+    }
+
     fn finish(&mut self, outcome: Outcome) {
         self.run.finishing = Some(Finishing { outcome, last: None });
         // A checkpoint that is under way is not the last one: it is given up, and harms nothing.
@@ -216,6 +242,7 @@ impl<'a> Attempt<'a> {
         match &self.run.finishing {
             Some(Finishing { last: None, .. }) => Some(self.run.not_before),
             Some(_) => None,
+            None if self.run.due => Some(now),
             None => {
                 // Without a folder there is nothing that a checkpoint in between would be for.
                 let interval = self.store.and(self.settings.interval)?;
@@ -233,6 +260,7 @@ impl<'a> Attempt<'a> {
             stop: self.run.finishing.is_some(),
         };
         self.run.last_trigger = now;
+        self.run.due = false;
         self.run.pending = Some(PendingCheckpoint::new(barrier, self.tasks.len()));
         for task in self.tasks {
             task.mailbox.send(Command::Trigger(barrier));
@@ -325,6 +353,9 @@ impl<'a> Attempt<'a> {
                     self.with_status(|s| s.state = State::Running);
                 }
             }
+            TaskEvent::Held => {
+                self.run.held.insert(task);
+            }
             TaskEvent::Ended => {
                 self.run.ended.insert(task);
             }
@@ -389,7 +420,7 @@ impl<'a> Attempt<'a> {
         match self.store {
             Some(worker) => {
                 self.run.storing = Some(storing);
-                worker.complete(pending.into_metadata(self.number, self.job_name, is_final));
+                worker.complete(pending.into_metadata(self.number, self.job_name, is_final, self.schemas));
             }
             None => self.completed(storing, None),
         }

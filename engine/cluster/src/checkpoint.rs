@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use millrace_runtime::Barrier;
 use millrace_state::keyed::KeyedFiles;
+use millrace_state::schema::StateSchema;
 use millrace_state::{Metadata, OperatorState, StateBlob, SubtaskState};
 
 /// One operator's state of one subtask, its large entries put away as files already.
@@ -46,6 +47,7 @@ impl PendingCheckpoint {
                     uid: snapshot.uid,
                     name: snapshot.name,
                     subtasks: Vec::new(),
+                    schema: None,
                 });
             operator.subtasks.push(SubtaskState {
                 subtask: subtask as u32,
@@ -61,11 +63,19 @@ impl PendingCheckpoint {
         self.missing.len()
     }
 
-    pub fn into_metadata(self, epoch: u64, job_name: &str, is_final: bool) -> Metadata {
+    /// `schemas` are those of the job's operators with keyed state, by uid.
+    pub fn into_metadata(
+        self,
+        epoch: u64,
+        job_name: &str,
+        is_final: bool,
+        schemas: &BTreeMap<String, StateSchema>,
+    ) -> Metadata {
         let mut operators: Vec<_> = self.operators.into_values().collect();
-        operators
-            .iter_mut()
-            .for_each(|o| o.subtasks.sort_by_key(|s| s.subtask));
+        for operator in &mut operators {
+            operator.subtasks.sort_by_key(|s| s.subtask);
+            operator.schema = schemas.get(&operator.uid).cloned();
+        }
         Metadata {
             checkpoint: self.barrier.checkpoint.0,
             epoch,

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 use millrace_connector_api::Registry;
 use millrace_core::{CheckpointId, Configuration, Error, Result, options};
 use millrace_dataflow::{JobGraph, Operator};
+use millrace_runtime::state_schema;
 use millrace_state::head::{Head, Resume, Status};
 use millrace_state::job::StateWriter;
 use millrace_state::keyed::RunFolder;
@@ -251,8 +252,8 @@ impl JobMaster {
             }
         };
         let prepared = recovery::adopt_key_groups(&self.graph, restored.as_deref(), &self.config)
-            .and_then(|graph| Ok((self.run_folder()?, graph)));
-        let (run, graph) = match prepared {
+            .and_then(|graph| Ok((self.run_folder()?, state_schema::of_job(&graph)?, graph)));
+        let (run, schemas, graph) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return (Err(error), worker.and_then(|w| w.finish().ok())),
         };
@@ -274,6 +275,7 @@ impl JobMaster {
             let outcome = Attempt::new(
                 number,
                 &self.graph.name,
+                &schemas,
                 &self.settings,
                 &tasks,
                 &self.messages,
@@ -326,7 +328,7 @@ fn check_checkpoints(
 }
 
 /// `state.backend.rocksdb.localdir`, else a folder in the first of `io.tmp.dirs`, else in the machine's.
-fn state_folder(config: &Configuration) -> Result<PathBuf> {
+pub fn state_folder(config: &Configuration) -> Result<PathBuf> {
     if let Some(given) = config.get_optional(&options::LOCAL_STATE_DIRECTORY)? {
         return Ok(given.into());
     }

@@ -15,10 +15,11 @@
 //! `attempt` one attempt's event loop, `checkpoint` a checkpoint in progress, `recovery` from the
 //! head to restored state and recovered sinks, `store_worker` the thread that completes
 //! checkpoints, `task_manager` subtasks and the channels between them, `restart` strategies,
-//! `status` what a person is shown.
+//! `status` what a person is shown, `compatibility` what becomes of a checkpoint's state in a job.
 
 mod attempt;
 mod checkpoint;
+pub mod compatibility;
 pub mod job;
 mod job_master;
 mod recovery;
@@ -28,6 +29,7 @@ mod store_worker;
 mod task_manager;
 
 pub use job::{JobHandle, JobSpec, Outcome, Start, submit};
+pub use job_master::state_folder;
 pub use status::JobStatus;
 
 /// Bytes of stack for the threads that compile, evaluate and copy expressions, which are trees

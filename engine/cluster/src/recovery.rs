@@ -9,10 +9,11 @@ use millrace_core::{CheckpointId, Configuration, Error, Result, options};
 use millrace_dataflow::{JobGraph, Operator, SinkSpec};
 use millrace_runtime::build::RestoredOperator;
 use millrace_state::head::{AttemptRecord, Head, Resume, Status};
-use millrace_state::job::read_metadata;
-use millrace_state::{JobStore, Leadership, Metadata, Store, location};
+use millrace_state::job::find_checkpoint;
+use millrace_state::{JobStore, Leadership, Metadata, Store};
 use tokio::runtime::Handle;
 
+use crate::compatibility;
 use crate::job::Start;
 
 /// The state of a checkpoint.
@@ -20,6 +21,8 @@ use crate::job::Start;
 pub struct RestoredState {
     /// By uid.
     pub operators: Arc<HashMap<String, RestoredOperator>>,
+    /// What the checkpoint says of itself.
+    pub metadata: Metadata,
     /// Where the files of keyed state are.
     pub files: Option<Arc<dyn Store>>,
 }
@@ -119,10 +122,10 @@ pub fn check_start(
         Resume::Checkpoint(id) => load(job.store(), &job.read(&head, id)?)?,
         Resume::Elsewhere { path, .. } => load_elsewhere(&path, config, runtime)?,
     };
-    refuse_unclaimed(&state, graph)
+    compatibility::compare(&state.metadata, graph)?.check(false)
 }
 
-fn load(store: &Arc<dyn Store>, metadata: &Metadata) -> Result<RestoredState> {
+pub fn load(store: &Arc<dyn Store>, metadata: &Metadata) -> Result<RestoredState> {
     let mut operators: HashMap<String, RestoredOperator> = HashMap::new();
     for operator in &metadata.operators {
         let restored = operators.entry(operator.uid.clone()).or_default();
@@ -135,20 +138,13 @@ fn load(store: &Arc<dyn Store>, metadata: &Metadata) -> Result<RestoredState> {
     }
     Ok(RestoredState {
         operators: Arc::new(operators),
+        metadata: metadata.clone(),
         files: Some(store.clone()),
     })
 }
 
-/// A checkpoint by the path of its folder, `<checkpoint folder>/<job>/chk-<n>`.
 fn load_elsewhere(path: &str, config: &Configuration, runtime: &Handle) -> Result<RestoredState> {
-    let mut parts = path.rsplitn(3, '/');
-    let (Some(checkpoint), Some(job), Some(folder)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(Error::user("this is not the path of a checkpoint")
-            .with_detail(path)
-            .with_hint("give the whole path, <checkpoint folder>/<job>/chk-<n>"));
-    };
-    let store = location::open(folder, config, runtime)?;
-    let metadata = read_metadata(store.as_ref(), &format!("{job}/{checkpoint}/_metadata"))?;
+    let (store, metadata) = find_checkpoint(path, config, runtime)?;
     load(&store, &metadata)
 }
 
@@ -218,22 +214,6 @@ pub fn adopt_key_groups(
     Ok(graph)
 }
 
-/// State without an operator would be lost silently, pending transactions among it.
-fn refuse_unclaimed(state: &RestoredState, graph: &JobGraph) -> Result<()> {
-    let unclaimed = unclaimed(state, graph);
-    if unclaimed.is_empty() {
-        return Ok(());
-    }
-    Err(
-        Error::user("the checkpoint has state of operators that this job does not have")
-            .with_detail(unclaimed.join(", "))
-            .with_hint(
-                "run the SQL that took the checkpoint, give the changed job another pipeline.name, \
-             or start anew with --fresh",
-            ),
-    )
-}
-
 /// Reads the state that an attempt restores, and brings every sink to it.
 pub struct Recovery<'a> {
     pub graph: &'a JobGraph,
@@ -254,7 +234,7 @@ impl Recovery<'_> {
             Resume::Elsewhere { path, .. } => Some((None, load_elsewhere(path, self.config, self.runtime)?)),
         };
         if let Some((_, state)) = &restored {
-            refuse_unclaimed(state, self.graph)?;
+            compatibility::compare(&state.metadata, self.graph)?.check(false)?;
         }
         match &restored {
             None => {

@@ -28,6 +28,7 @@ use crate::recovery::RestoredState;
 pub struct Task {
     pub name: String,
     pub subtask: usize,
+    pub is_source: bool,
     pub mailbox: Mailbox,
     pub metrics: Arc<TaskMetrics>,
     pub thread: JoinHandle<()>,
@@ -192,6 +193,7 @@ impl Deployment<'_> {
             inputs: slot.inputs,
             outputs: slot.outputs,
         };
+        let is_source = builder.inputs.is_empty();
         let waker = slot.waker;
         let thread = std::thread::Builder::new()
             .name(format!("task-{task}"))
@@ -208,6 +210,7 @@ impl Deployment<'_> {
         Ok(Task {
             name,
             subtask: slot.subtask,
+            is_source,
             mailbox,
             metrics,
             thread,
@@ -229,6 +232,7 @@ impl TaskReporter {
     fn report(&self, event: Event) {
         let event = match event {
             Event::Started => TaskEvent::Started,
+            Event::Held => TaskEvent::Held,
             Event::Ended => TaskEvent::Ended,
             Event::Committed { checkpoint } => TaskEvent::Committed { checkpoint },
             Event::Stopped { error } => TaskEvent::Stopped { error },

@@ -198,6 +198,26 @@ pub const CHANNEL_BYTES: ConfigOption<MemorySize> = ConfigOption::new(
     "bytes that wait in a channel between two subtasks at most",
 );
 
+/// For tests: a checkpoint at a place of the input that is the same every time.
+pub const TEST_CHECKPOINT_AFTER: ConfigOption<u64> = ConfigOption::new(
+    "millrace.test.checkpoint-after-rows",
+    None,
+    "every subtask of a source holds still after the batch with which it has given so many rows; when all of them \
+     do, a checkpoint is taken, and they go on",
+);
+/// For tests: the job stops with that checkpoint.
+pub const TEST_STOP: ConfigOption<bool> = ConfigOption::new(
+    "millrace.test.stop-at-checkpoint",
+    Some("false"),
+    "whether the job stops at the checkpoint of millrace.test.checkpoint-after-rows",
+);
+/// For tests: what a cluster sends over a network is sent as the same bytes within a process.
+pub const TEST_WIRE: ConfigOption<bool> = ConfigOption::new(
+    "millrace.test.wire",
+    Some("false"),
+    "whether what goes from one subtask to another is encoded and decoded on its way",
+);
+
 /// Whether an option is one that the engine reads; the rest of a configuration is told to the user.
 pub fn is_read(key: &str) -> bool {
     READ.contains(&key) || READ_FAMILIES.iter().any(|family| key.starts_with(family))
@@ -239,6 +259,9 @@ const READ: &[&str] = &[
     "millrace.batch.max-rows",
     "millrace.source.parallelism",
     "millrace.channel.max-bytes",
+    "millrace.test.checkpoint-after-rows",
+    "millrace.test.stop-at-checkpoint",
+    "millrace.test.wire",
 ];
 
 const READ_FAMILIES: &[&str] = &["s3."];

@@ -13,7 +13,8 @@ use clap::{Args, Parser, Subcommand};
         millrace run examples/hello.sql\n  \
         millrace run job.sql -D parallelism.default=4 -D execution.checkpointing.interval='1 s' \\\n      \
         -D execution.checkpointing.dir=s3://bucket/checkpoints\n  \
-        millrace explain job.sql"
+        millrace explain job.sql\n  \
+        millrace state inspect s3://bucket/checkpoints/<job>/chk-12"
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -32,7 +33,14 @@ Exit codes: 0 when the job is done or was stopped with a checkpoint, 1 when it f
 Logging: the environment variable RUST_LOG takes levels, such as 'info' or 'millrace=debug'.")]
     Run(Run),
     /// Show the plan of every job of a SQL file; nothing is started
+    #[command(after_help = "\
+With --compatible-with, each operator with state is kept (same uid, same keys and fields), new (starts empty), \
+lost (the job has no operator of its uid) or incompatible (it keeps other keys or fields). The exit code is 1 \
+when state is incompatible, or lost without --allow-non-restored-state; `millrace run` refuses both.")]
     Explain(Explain),
+    /// Look into the state of checkpoints
+    #[command(subcommand)]
+    State(State),
     /// Print a completion script for a shell
     #[command(after_help = "Example: millrace completions bash > /etc/bash_completion.d/millrace")]
     Completions { shell: clap_complete::Shell },
@@ -44,6 +52,12 @@ pub struct Common {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Args)]
+pub struct Settings {
     /// Set a configuration option, under Flink's key; stronger than config.yaml, weaker than SET in the file
     #[arg(short = 'D', value_name = "KEY=VALUE", value_parser = key_value)]
     pub options: Vec<(String, String)>,
@@ -75,6 +89,43 @@ pub struct Run {
 pub struct Explain {
     #[command(flatten)]
     pub common: Common,
+
+    /// Say too what becomes of this checkpoint's state in the job: its folder, .../chk-<n>
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub compatible_with: Option<String>,
+
+    /// State of operators that the job does not have is no failure
+    #[arg(long, requires = "compatible_with")]
+    pub allow_non_restored_state: bool,
+}
+
+#[derive(Subcommand)]
+pub enum State {
+    /// Show what a checkpoint holds: operators, their tables, rows and bytes
+    #[command(after_help = "\
+The files of keyed state are fetched and their checksums compared; for as long as that takes, they lie in \
+a folder of state.backend.rocksdb.localdir or io.tmp.dirs. Nothing of the checkpoint is changed. A large \
+table's rows are not counted but estimated by RocksDB: such a number is shown with '~', and in JSON as \
+\"rows_are_exact\": false.
+
+Examples:
+  millrace state inspect /var/lib/millrace/<job>/chk-12
+  millrace state inspect s3://bucket/checkpoints/<job>/chk-12/_metadata --json")]
+    Inspect(Inspect),
+}
+
+#[derive(Args)]
+pub struct Inspect {
+    /// The checkpoint: the path or URI of its folder, .../chk-<n>, or of its _metadata
+    #[arg(value_name = "CHECKPOINT")]
+    pub path: String,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    pub settings: Settings,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -5,12 +5,12 @@ use figment::providers::{Format, Yaml};
 use figment::value::{Dict, Value};
 use millrace_core::{Configuration, Error, Result, options};
 
-use crate::arguments::Common;
+use crate::arguments::Settings;
 
 /// Reads both places and tells of options that are without effect.
-pub fn load(common: &Common) -> Result<Configuration> {
+pub fn load(settings: &Settings) -> Result<Configuration> {
     let mut config = Configuration::default();
-    if let Some(folder) = &common.config_dir {
+    if let Some(folder) = &settings.config_dir {
         let file = folder.join("config.yaml");
         if !file.is_file() {
             return Err(Error::user("config.yaml is not there")
@@ -24,7 +24,7 @@ pub fn load(common: &Common) -> Result<Configuration> {
         })?;
         flatten("", &Value::from(values), &mut config);
     }
-    for (key, value) in &common.options {
+    for (key, value) in &settings.options {
         config.set(key, value);
     }
     for key in options::check(&config)? {
@@ -72,9 +72,8 @@ fn scalar(value: &Value) -> String {
 mod tests {
     use super::*;
 
-    fn common(folder: &std::path::Path, options: &[(&str, &str)]) -> Common {
-        Common {
-            file: "-".into(),
+    fn settings(folder: &std::path::Path, options: &[(&str, &str)]) -> Settings {
+        Settings {
             options: options
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
@@ -88,7 +87,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let yaml = "parallelism:\n  default: 3\nexecution.checkpointing.interval: 1 s\npipeline:\n  operator-chaining.enabled: true\n";
         std::fs::write(folder.path().join("config.yaml"), yaml).unwrap();
-        let config = load(&common(folder.path(), &[("parallelism.default", "5")])).unwrap();
+        let config = load(&settings(folder.path(), &[("parallelism.default", "5")])).unwrap();
         assert_eq!(config.raw("parallelism.default"), Some("5"));
         assert_eq!(config.raw("execution.checkpointing.interval"), Some("1 s"));
         assert_eq!(config.raw("pipeline.operator-chaining.enabled"), Some("true"));
@@ -98,7 +97,7 @@ mod tests {
     fn an_unknown_option_of_our_own_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.yaml"), "").unwrap();
-        let e = load(&common(folder.path(), &[("millrace.nothing", "1")])).unwrap_err();
+        let e = load(&settings(folder.path(), &[("millrace.nothing", "1")])).unwrap_err();
         assert!(e.to_string().contains("millrace.nothing"), "{e}");
     }
 
@@ -106,7 +105,7 @@ mod tests {
     fn a_folder_without_the_file_is_an_error_that_names_it() {
         let folder = tempfile::tempdir().unwrap();
         for folder in [folder.path(), "/no/such/folder".as_ref()] {
-            let e = load(&common(folder, &[])).unwrap_err().to_string();
+            let e = load(&settings(folder, &[])).unwrap_err().to_string();
             let file = folder.join("config.yaml");
             assert!(
                 e.contains(&file.display().to_string()) && e.contains("--config-dir"),

@@ -5,6 +5,7 @@ mod config;
 mod logging;
 mod progress;
 mod run;
+mod state;
 mod terminal;
 
 use std::process::ExitCode;
@@ -12,13 +13,14 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use millrace_core::Result;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, State};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Run(run) => run::run(&run),
         Command::Explain(explain) => run::explain(&explain),
+        Command::State(State::Inspect(inspect)) => state::inspect(&inspect),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "millrace", &mut script);

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use millrace_cluster::{JobHandle, JobSpec, Outcome, Start, submit};
+use millrace_cluster::{JobHandle, JobSpec, Outcome, Start, compatibility, submit};
 use millrace_core::{Error, Result, options};
 use millrace_dataflow::{Graph, Operator};
 use millrace_sql::{Outcome as SqlOutcome, Session};
@@ -32,24 +32,39 @@ fn read(file: &Path) -> Result<String> {
 
 pub fn explain(arguments: &Explain) -> Result<()> {
     logging::init();
-    let config = config::load(&arguments.common)?;
+    let config = config::load(&arguments.common.settings)?;
     let mut session = Session::new(config, millrace_connectors::registry());
+    let mut jobs = Vec::new();
     for outcome in session.execute(&read(&arguments.common.file)?)? {
         match outcome {
             SqlOutcome::Job(job) => {
                 let plan = millrace_dataflow::explain::explain(&job.graph);
                 terminal::print(&format!("{plan}\n"))?;
+                jobs.push(job);
             }
             SqlOutcome::Text(text) => terminal::print(&format!("{text}\n"))?,
             SqlOutcome::Done => {}
         }
     }
-    Ok(())
+    let Some(path) = &arguments.compatible_with else {
+        return Ok(());
+    };
+    let [job] = jobs.as_slice() else {
+        return Err(Error::user("--compatible-with looks at one job")
+            .with_detail(format!("the file has {}", jobs.len()))
+            .with_hint("put each job into a file of its own"));
+    };
+    let runtime =
+        Runtime::new().map_err(|e| Error::external("the I/O threads could not be started").with_source(e))?;
+    let name = job.name.clone().unwrap_or_else(|| default_name(&job.graph));
+    let fates = compatibility::with_checkpoint(&job.graph, &name, &job.config, path, runtime.handle())?;
+    terminal::print(&format!("== State of {path} ==\n{fates}"))?;
+    fates.check(arguments.allow_non_restored_state)
 }
 
 pub fn run(arguments: &Run) -> Result<()> {
     logging::init();
-    let config = config::load(&arguments.common)?;
+    let config = config::load(&arguments.common.settings)?;
     let mut without_effect: HashSet<String> = options::check(&config)?.into_iter().collect();
     let registry = millrace_connectors::registry();
     let mut session = Session::new(config, registry.clone());

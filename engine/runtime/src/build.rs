@@ -114,6 +114,7 @@ impl SubtaskBuilder {
         let session = Session {
             time_zone: session_zone(&plan.config)?,
         };
+        let hold_after = plan.config.get_optional(&options::TEST_CHECKPOINT_AFTER)?;
         let mut links = Vec::with_capacity(plan.vertex.operators.len());
         for chained in &plan.vertex.operators {
             let node = &chained.node;
@@ -148,7 +149,7 @@ impl SubtaskBuilder {
                             runtime: runtime.clone(),
                         },
                     )?;
-                    Stage::Source(SourceHead::new(reader, metrics.clone()))
+                    Stage::Source(SourceHead::new(reader, metrics.clone(), hold_after))
                 }
                 PlanOperator::Values { rows } => {
                     if let Some(entries) = &restored {
@@ -156,7 +157,7 @@ impl SubtaskBuilder {
                     }
                     let reader =
                         ValuesReader::open(rows, &node.output, &session, plan.subtask, restored.as_deref())?;
-                    Stage::Source(SourceHead::new(Box::new(reader), metrics.clone()))
+                    Stage::Source(SourceHead::new(Box::new(reader), metrics.clone(), hold_after))
                 }
                 PlanOperator::Sink(spec) => {
                     let writer = registry.sink(&spec.table)?.open(
@@ -315,6 +316,7 @@ impl SubtaskBuilder {
                 links[input].local.push(index);
             }
         }
+        let through_wire = plan.config.get(&options::TEST_WIRE)?;
         for output in outputs {
             let schema = plan.vertex.operators[output.operator].node.output.to_arrow();
             let remote = RemoteOutput::new(
@@ -324,6 +326,10 @@ impl SubtaskBuilder {
                 &schema,
                 output.max_parallelism,
             )?;
+            let remote = match through_wire {
+                true => remote.through_wire(schema),
+                false => remote,
+            };
             links[output.operator].remote.push(remote);
         }
         let gate = (!inputs.is_empty()).then(|| InputGate::new(inputs));

@@ -26,6 +26,8 @@ pub enum Event {
         checkpoint: CheckpointId,
         operators: Vec<OperatorSnapshot>,
     },
+    /// The subtask's source gives nothing more before a checkpoint is complete.
+    Held,
     /// All sources of the subtask are at their end.
     Ended,
     /// Everything up to this completed checkpoint is visible.

@@ -15,7 +15,8 @@
 //! several channels as one aligned input, `output` an operator's readers, `keys` the keys of rows, `maps` state for accumulators, `operators` one file
 //! each, `source` and `sink` the ends of a chain, `subtask` the step loop, `build` a subtask from
 //! its vertex, `driver` the thread that runs one, `control` commands and reports, `time` rows' times, `windows`
-//! rows' windows, `timers` keys that wait for a time, `changes` stored rows on their way out, `metrics`.
+//! rows' windows, `timers` keys that wait for a time, `state_schema` what keyed operators keep, by their
+//! plans, `changes` stored rows on their way out, `wire` elements as bytes, `metrics`.
 
 pub mod build;
 pub mod changes;
@@ -31,10 +32,12 @@ pub mod operators;
 pub mod output;
 pub mod sink;
 pub mod source;
+pub mod state_schema;
 pub mod subtask;
 pub mod time;
 pub mod timers;
 pub mod windows;
+pub mod wire;
 
 pub use build::{SubtaskBuilder, SubtaskPlan};
 pub use channel::channel;

@@ -9,11 +9,14 @@ use crate::channel::Sender;
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
 use crate::operators::kernel;
+use crate::wire::Wire;
 
 /// One edge out of a subtask: a channel to each subtask of the reading vertex that it feeds.
 pub struct RemoteOutput {
     channels: Vec<Sender>,
     routing: Routing,
+    /// For tests: elements go through their bytes.
+    wire: Option<Wire>,
 }
 
 enum Routing {
@@ -40,7 +43,19 @@ impl RemoteOutput {
             Partitioning::Rebalance => Routing::Rebalance(start % channels.len().max(1)),
             Partitioning::Hash { keys } => Routing::Hash(Keys::new(keys, schema)?, max_parallelism),
         };
-        Ok(RemoteOutput { channels, routing })
+        Ok(RemoteOutput {
+            channels,
+            routing,
+            wire: None,
+        })
+    }
+
+    /// The same, with all that is sent encoded and decoded on its way.
+    pub fn through_wire(self, schema: SchemaRef) -> Self {
+        RemoteOutput {
+            wire: Some(Wire::new(schema)),
+            ..self
+        }
     }
 
     pub fn has_room(&self) -> bool {
@@ -49,20 +64,25 @@ impl RemoteOutput {
 
     pub fn send(&mut self, element: &Element) -> Result<()> {
         let readers = self.channels.len();
+        let carried = |element: Element| match &self.wire {
+            None => Ok(element),
+            Some(wire) => wire.decode(&wire.encode(&element)?),
+        };
         match (element, &mut self.routing) {
             (Element::Batch(_), Routing::Rebalance(next)) => {
-                self.channels[*next].send(element.clone());
+                self.channels[*next].send(carried(element.clone())?);
                 *next = (*next + 1) % readers;
             }
             (Element::Batch(batch), Routing::Hash(keys, max_parallelism)) if readers > 1 => {
                 for (channel, rows) in divide(keys, batch, readers, *max_parallelism)? {
-                    self.channels[channel].send(Element::Batch(rows));
+                    self.channels[channel].send(carried(Element::Batch(rows))?);
                 }
             }
-            _ => self
-                .channels
-                .iter()
-                .for_each(|channel| channel.send(element.clone())),
+            _ => {
+                for channel in &self.channels {
+                    channel.send(carried(element.clone())?);
+                }
+            }
         }
         Ok(())
     }

@@ -12,11 +12,15 @@ pub struct SourceHead {
     reader: Box<dyn SourceReader>,
     metrics: Arc<TaskMetrics>,
     state: State,
+    /// For tests: so many rows are still given before it holds still, once.
+    hold_after: Option<u64>,
 }
 
 #[derive(PartialEq)]
 enum State {
     Reading,
+    /// Until a checkpoint is complete.
+    Held,
     /// The end has been passed on.
     Ended,
     /// A stop's barrier has been passed on: nothing is read any more.
@@ -26,16 +30,21 @@ enum State {
 pub enum SourceStep {
     Batch(Batch),
     Pending,
+    /// The source holds still from now on, for a checkpoint.
+    Held,
     /// The source came to its end now.
     Ended,
 }
 
 impl SourceHead {
-    pub fn new(reader: Box<dyn SourceReader>, metrics: Arc<TaskMetrics>) -> Self {
+    /// With `hold_after`, nothing is read after the batch with which so many rows have been given, until a
+    /// checkpoint is complete.
+    pub fn new(reader: Box<dyn SourceReader>, metrics: Arc<TaskMetrics>, hold_after: Option<u64>) -> Self {
         SourceHead {
             reader,
             metrics,
             state: State::Reading,
+            hold_after,
         }
     }
 
@@ -43,9 +52,16 @@ impl SourceHead {
         if self.state != State::Reading {
             return Ok(SourceStep::Pending);
         }
+        if self.hold_after == Some(0) {
+            self.hold_after = None;
+            self.state = State::Held;
+            return Ok(SourceStep::Held);
+        }
         match self.reader.poll()? {
             SourcePoll::Batch(batch) => {
-                self.metrics.source_records.add(batch.batch.len() as u64);
+                let rows = batch.batch.len() as u64;
+                self.metrics.source_records.add(rows);
+                self.hold_after = self.hold_after.map(|left| left.saturating_sub(rows));
                 Ok(SourceStep::Batch(Batch {
                     change: batch.batch,
                     splits: Some(batch.splits.into()),
@@ -67,13 +83,16 @@ impl SourceHead {
 
     pub fn snapshot(&mut self, checkpoint: CheckpointId, stop: bool) -> Result<Vec<Vec<u8>>> {
         let entries = self.reader.snapshot(checkpoint)?;
-        if stop && self.state == State::Reading {
+        if stop && self.state != State::Ended {
             self.state = State::Stopped;
         }
         Ok(entries)
     }
 
     pub fn checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<()> {
+        if self.state == State::Held {
+            self.state = State::Reading;
+        }
         self.reader.checkpoint_complete(checkpoint)
     }
 

@@ -181,6 +181,10 @@ impl Subtask {
                 self.emit(0, Element::Batch(batch))?;
                 Ok(true)
             }
+            SourceStep::Held => {
+                self.reporter.report(Event::Held);
+                Ok(true)
+            }
             SourceStep::Ended => {
                 for element in SourceHead::end_elements() {
                     self.emit(0, element)?;
@@ -414,12 +418,20 @@ mod tests {
     }
 
     fn source(batches: usize) -> Source {
+        source_that_holds(batches, None)
+    }
+
+    fn source_that_holds(batches: usize, hold_after: Option<u64>) -> Source {
         let (sender, output) = channel(1 << 20, Waker::default(), Waker::default());
         let metrics = TaskMetrics::new(["source".to_owned()]);
         let link = Link {
             uid: "u".to_owned(),
             name: "source".to_owned(),
-            stage: Stage::Source(SourceHead::new(Box::new(Counted(batches)), metrics.clone())),
+            stage: Stage::Source(SourceHead::new(
+                Box::new(Counted(batches)),
+                metrics.clone(),
+                hold_after,
+            )),
             local: Vec::new(),
             keyed: None,
             remote: vec![
@@ -440,6 +452,7 @@ mod tests {
             move |event: Event| {
                 events.lock().unwrap().push(match event {
                     Event::Snapshot { checkpoint, .. } => format!("state {checkpoint}"),
+                    Event::Held => "held".to_owned(),
                     Event::Ended => "ended".to_owned(),
                     other => format!("{other:?}"),
                 })
@@ -493,6 +506,26 @@ mod tests {
         source.barrier(2, true);
         assert_eq!(source.steps(100), ["stop 2"]);
         assert_eq!(*source.events.lock().unwrap(), ["state 1", "state 2"]);
+    }
+
+    #[test]
+    fn a_source_that_is_told_to_holds_still_until_a_checkpoint_is_complete() {
+        let mut source = source_that_holds(3, Some(2));
+        assert_eq!(source.steps(100), ["batch", "batch"]);
+        source.barrier(1, false);
+        assert_eq!(source.steps(100), ["barrier 1"]);
+        assert_eq!(*source.events.lock().unwrap(), ["held", "state 1"]);
+        source.mailbox.send(Command::Complete(CheckpointId(1)));
+        assert_eq!(source.steps(100), ["batch", "highest watermark", "end"]);
+    }
+
+    #[test]
+    fn a_source_that_holds_still_can_be_stopped() {
+        let mut source = source_that_holds(3, Some(1));
+        assert_eq!(source.steps(100), ["batch"]);
+        source.barrier(1, true);
+        source.mailbox.send(Command::Complete(CheckpointId(1)));
+        assert_eq!(source.steps(100), ["stop 1"]);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use millrace_core::{CheckpointId, Error, JobId, Result, failpoint};
+use millrace_core::{CheckpointId, Configuration, Error, JobId, Result, failpoint};
+use tokio::runtime::Handle;
 
 use crate::head::{AttemptRecord, CompletedCheckpoint, Head, Resume, Status};
+use crate::location;
 use crate::metadata::{Metadata, StateBlob};
 use crate::store::{HeadVersion, Store, StoreError};
 
@@ -143,6 +145,30 @@ pub fn read_metadata(store: &dyn Store, path: &str) -> Result<Metadata> {
                 .with_hint("give the folder that holds _metadata, such as <checkpoint folder>/<job>/chk-12")
         })?;
     Metadata::decode_file(&bytes, &place)
+}
+
+/// Finds a checkpoint by the path or URI of its folder, `<checkpoint folder>/<job>/chk-<n>`, or of its
+/// `_metadata`: the checkpoint folder, which the files' paths are relative to, and what it holds.
+pub fn find_checkpoint(
+    path: &str,
+    config: &Configuration,
+    runtime: &Handle,
+) -> Result<(Arc<dyn Store>, Metadata)> {
+    let given = path.trim_end_matches('/').trim_end_matches("/_metadata");
+    // Of a local path the parts may be left out that lead here.
+    let given = match given.contains(':') {
+        true => given.to_owned(),
+        false => std::path::absolute(given).map_or(given.to_owned(), |p| p.display().to_string()),
+    };
+    let mut parts = given.rsplitn(3, '/');
+    let (Some(checkpoint), Some(job), Some(folder)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(Error::user("this is not the path of a checkpoint")
+            .with_detail(path)
+            .with_hint("give the whole path, <checkpoint folder>/<job>/chk-<n>"));
+    };
+    let store = location::open(folder, config, runtime)?;
+    let metadata = read_metadata(store.as_ref(), &format!("{job}/{checkpoint}/_metadata"))?;
+    Ok((store, metadata))
 }
 
 fn checkpoint_of(path: &str, folder: &str) -> Option<CheckpointId> {
@@ -440,6 +466,7 @@ mod tests {
                     entries: vec![blob],
                     keyed: None,
                 }],
+                schema: None,
             }],
             is_final: false,
         }

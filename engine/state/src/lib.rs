@@ -13,15 +13,18 @@
 //!
 //! Layout: `store` the few operations that a checkpoint folder must have, `local` and `object`
 //! the two kinds of it, `location` which one a path means, `head` the head's body, `metadata` a
-//! checkpoint's own description, `job` all of it together for one job, `keyed` the state of keys.
+//! checkpoint's own description, `job` all of it together for one job, `keyed` the state of keys, `schema` what the
+//! bytes of keyed state mean, `inspect` what a person is shown of a checkpoint.
 
 pub mod head;
+pub mod inspect;
 pub mod job;
 pub mod keyed;
 pub mod local;
 pub mod location;
 pub mod metadata;
 pub mod object;
+pub mod schema;
 pub mod store;
 
 pub use head::{AttemptRecord, Head, Resume, Status};

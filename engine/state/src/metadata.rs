@@ -9,6 +9,7 @@ use prost::Message;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::keyed::KeyedFiles;
+use crate::schema::StateSchema;
 use crate::store::Store;
 
 const MAGIC: &[u8; 6] = b"MRCKPT";
@@ -43,6 +44,9 @@ pub struct OperatorState {
     pub name: String,
     #[prost(message, repeated, tag = "3")]
     pub subtasks: Vec<SubtaskState>,
+    /// Of keyed state; absent where there is none, and in checkpoints of engines that did not write it.
+    #[prost(message, optional, tag = "4")]
+    pub schema: Option<StateSchema>,
 }
 
 /// The state of one subtask: entries that can be handed to any other subtask, and keyed state.
@@ -98,6 +102,19 @@ impl StateBlob {
         StateBlob {
             blob: Some(Blob::File(file)),
         }
+    }
+
+    /// Bytes of the state.
+    pub fn len(&self) -> u64 {
+        match &self.blob {
+            None => 0,
+            Some(Blob::Inline(bytes)) => bytes.len() as u64,
+            Some(Blob::File(file)) => file.bytes,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The state's bytes, read and checked where they stand in a file.
@@ -211,6 +228,7 @@ mod tests {
                     entries: vec![StateBlob::inline(vec![1, 2, 3])],
                     keyed: None,
                 }],
+                schema: None,
             }],
             is_final: false,
         }

@@ -99,6 +99,17 @@ impl Comparison {
     }
 }
 
+/// In what the table differs that a changelog of inserts and deletes leaves, from what is left of Flink's
+/// changelog, in which rows may replace one another by the values of `columns`.
+pub fn left(expected: &[String], columns: Option<&[usize]>, actual: &[String]) -> Option<String> {
+    let Some(columns) = columns else {
+        return Comparison::Table.difference(expected, actual);
+    };
+    let last = Comparison::Last(columns.to_vec()).normal(expected);
+    let inserted: Vec<String> = last.iter().map(|row| format!("+I{}", &row[2..])).collect();
+    Comparison::Table.difference(&inserted, actual)
+}
+
 /// The rows of each value of these columns, in their order.
 fn by_key(rows: &[String], columns: &[usize]) -> BTreeMap<Vec<String>, Vec<String>> {
     let mut keys: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();

@@ -1,14 +1,16 @@
 //! Queries that Apache Flink 2.1.1 has run too: what comes out must be the same. See README.md.
 
 mod compare;
+mod run;
+mod variants;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
 use compare::Comparison;
+use variants::{ALL, Variant};
 
 struct Golden {
     name: String,
@@ -21,12 +23,18 @@ struct Golden {
     /// As Flink names and types them.
     columns: Vec<String>,
     rows: Vec<String>,
+    /// Rows of the largest input.
+    input_rows: usize,
 }
 
 impl Golden {
     /// Whether the query is an INSERT, into files.
     fn writes(&self) -> bool {
         self.query.starts_with("INSERT")
+    }
+
+    fn has_mini_batches(&self) -> bool {
+        self.before.contains("'table.exec.mini-batch.enabled' = 'true'")
     }
 }
 
@@ -89,6 +97,11 @@ fn golden(file: &Path) -> Golden {
             columns => columns_of(columns),
         },
         rows: lines.map(str::to_owned).collect(),
+        input_rows: inputs(&script)
+            .iter()
+            .map(|input| fs::read_to_string(input).unwrap().lines().count())
+            .max()
+            .unwrap_or_default(),
     }
 }
 
@@ -133,157 +146,69 @@ fn hash(files: &[PathBuf]) -> String {
     hex::encode(digest.finalize())[..16].to_owned()
 }
 
-/// The changelog that the engine gives.
-fn run(golden: &Golden, settings: &[&str]) -> Result<Vec<String>, String> {
-    let folder = tempfile::tempdir().unwrap();
-    let script = folder.path().join("job.sql");
-    let output_folder = folder.path().join("output");
-    let sink = golden.columns.join(", ");
-    let text = match golden.writes() {
-        true => format!("{}\n{};\n", golden.before, golden.query),
-        false => format!(
-            "{}\nCREATE TABLE golden_result ({sink}) WITH ('connector' = 'print');\n\
-             INSERT INTO golden_result\n{};\n",
-            golden.before, golden.query
-        ),
-    };
-    fs::write(
-        &script,
-        text.replace("${output}", output_folder.to_str().unwrap()),
-    )
-    .unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
-    command
-        .arg("run")
-        .arg(&script)
-        .env_remove("RUST_LOG")
-        .env_remove("FLINK_CONF_DIR");
-    for setting in ["table.local-time-zone=UTC"].iter().chain(settings) {
-        command.arg("-D").arg(setting);
-    }
-    let output = command.output().unwrap();
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-    }
-    if golden.writes() {
-        return Ok(written(&output_folder));
-    }
-    let text = String::from_utf8(output.stdout).unwrap();
-    Ok(text
-        .lines()
-        // Where there are several subtasks, `print` says which: `2> +I[...]`.
-        .map(|line| match line.split_once("> ") {
-            Some((subtask, row)) if subtask.bytes().all(|b| b.is_ascii_digit()) => row,
-            _ => line,
-        })
-        .filter(|line| {
-            ["+I[", "-U[", "+U[", "-D["]
-                .iter()
-                .any(|kind| line.starts_with(kind))
-        })
-        .map(str::to_owned)
-        .collect())
-}
-
-/// The records of Debezium in a folder's files, as rows: their kind, and their columns as written.
-fn written(folder: &Path) -> Vec<String> {
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'))
-        .collect();
-    files.sort();
-    let texts: Vec<String> = files
-        .iter()
-        .map(|file| fs::read_to_string(file).unwrap())
-        .collect();
-    let row = |record: &str| {
-        let created = record.strip_prefix("{\"before\":null,\"after\":");
-        match created.and_then(|r| r.strip_suffix(",\"op\":\"c\"}")) {
-            Some(row) => format!("+I{row}"),
-            None => {
-                let deleted = record.strip_prefix("{\"before\":").unwrap();
-                format!(
-                    "-D{}",
-                    deleted.strip_suffix(",\"after\":null,\"op\":\"d\"}").unwrap()
-                )
-            }
-        }
-    };
-    texts.iter().flat_map(|text| text.lines()).map(row).collect()
-}
-
-fn check(settings: &[&str], comparison: impl Fn(&Golden) -> Option<Comparison>) {
+/// The queries of a run: all, or those whose name contains `GOLDEN`.
+fn chosen() -> Vec<Golden> {
     let only = std::env::var("GOLDEN").ok();
-    let mut failures = Vec::new();
-    let all: Vec<Golden> = goldens()
+    goldens()
         .into_iter()
         .filter(|golden| only.as_ref().is_none_or(|only| golden.name.contains(only)))
-        .collect();
-    for golden in &all {
-        let Some(comparison) = comparison(golden) else {
-            continue;
-        };
-        let difference = match run(golden, settings) {
-            Ok(rows) => comparison.difference(&golden.rows, &rows),
-            Err(error) => Some(error),
-        };
-        failures.extend(difference.map(|d| format!("== {}\n{d}", golden.name)));
+        .collect()
+}
+
+/// Runs each query as told, and fails with all that differ.
+fn check<'a>(runs: impl IntoIterator<Item = (&'a Golden, &'a Variant)>) {
+    let mut count = 0;
+    let mut failures = Vec::new();
+    for (golden, variant) in runs {
+        count += 1;
+        let difference = variant.difference(golden);
+        failures.extend(difference.map(|d| format!("== {}, {}\n{d}", golden.name, variant.name)));
     }
     assert!(
         failures.is_empty(),
-        "{} of {} differ:\n{}",
+        "{} of {count} differ:\n{}",
         failures.len(),
-        all.len(),
         failures.join("\n")
     );
 }
 
 #[test]
 fn changelogs_are_flinks() {
-    check(&[], |golden| Some(golden.comparison.clone()));
+    check(chosen().iter().map(|golden| (golden, &variants::PLAIN)));
 }
 
+/// `GOLDEN_VARIANTS` is `all`, a variant's name, or `rotating`, which takes one of each query, by
+/// `GOLDEN_SEED` or else the day.
 #[test]
-fn tables_are_flinks_at_parallelism_3() {
-    // Which rows are late must not depend on which subtask is quicker.
-    let from_one = ["parallelism.default=3", "millrace.source.parallelism=1"];
-    check(&from_one, |golden| match &golden.comparison {
-        Comparison::Upserts(_) => None,
-        _ => (!golden.in_order).then_some(Comparison::Table),
-    });
-    check(&["parallelism.default=3"], |golden| match &golden.comparison {
-        Comparison::Upserts(columns) if !golden.in_order => Some(Comparison::Last(columns.clone())),
-        _ => None,
-    });
-}
-
-#[test]
-fn small_batches_change_nothing() {
-    for rows in ["millrace.batch.max-rows=1", "millrace.batch.max-rows=3"] {
-        check(&[rows], |golden| Some(golden.comparison.clone()));
-    }
-}
-
-#[test]
-fn mini_batches_leave_the_same_tables() {
-    let enabled = [
-        "table.exec.mini-batch.enabled=true",
-        "table.exec.mini-batch.allow-latency=1 s",
-    ];
-    let settings = [
-        [
-            "table.exec.mini-batch.size=2",
-            "table.optimizer.agg-phase-strategy=ONE_PHASE",
-        ],
-        [
-            "table.exec.mini-batch.size=5",
-            "table.optimizer.agg-phase-strategy=TWO_PHASE",
-        ],
-    ];
-    for settings in settings {
-        check(&[enabled, settings].concat(), |golden| {
-            (!golden.in_order).then_some(Comparison::Table)
-        });
+fn variants_are_flinks() {
+    let which = std::env::var("GOLDEN_VARIANTS").unwrap_or_else(|_| "rotating".to_owned());
+    let queries = chosen();
+    let runs = |golden| ALL.iter().filter(move |variant| variant.applies(golden));
+    match which.as_str() {
+        "rotating" => {
+            let day = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 86_400;
+            let seed = std::env::var("GOLDEN_SEED").unwrap_or_else(|_| day().to_string());
+            println!("one variant of each query; GOLDEN_SEED={seed} chooses the same ones");
+            check(queries.iter().filter_map(|golden| {
+                let variants: Vec<_> = runs(golden).collect();
+                let digest = Sha256::digest(format!("{} {seed}", golden.name));
+                let at = usize::from(u16::from_le_bytes([digest[0], digest[1]]));
+                Some((golden, *variants.get(at.checked_rem(variants.len())?)?))
+            }));
+        }
+        "all" => check(
+            queries
+                .iter()
+                .flat_map(|golden| runs(golden).map(move |variant| (golden, variant))),
+        ),
+        name => {
+            assert!(ALL.iter().any(|v| v.name == name), "there is no variant '{name}'");
+            let of_name = |golden| runs(golden).find(|variant| variant.name == name);
+            check(
+                queries
+                    .iter()
+                    .filter_map(|golden| Some((golden, of_name(golden)?))),
+            );
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! The command as a person meets it: its output, its errors, its exit codes, its signals.
 
+mod compatibility;
+mod state;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -63,6 +66,7 @@ fn help_names_every_command_and_says_what_it_takes() {
         "run",
         "explain",
         "completions",
+        "state",
         "Examples:",
         "millrace run job.sql",
     ] {
@@ -195,6 +199,10 @@ struct Running {
 
 impl Running {
     fn start(file: &str, checkpoints: &Path) -> Self {
+        Running::start_with(file, checkpoints, &[])
+    }
+
+    fn start_with(file: &str, checkpoints: &Path, more: &[&str]) -> Self {
         let folder = format!("execution.checkpointing.dir={}", checkpoints.display());
         let mut child = millrace(&[
             "run",
@@ -204,6 +212,7 @@ impl Running {
             "-D",
             &folder,
         ])
+        .args(more)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();

@@ -29,5 +29,5 @@ pub use backend::{KeyedBackend, KeyedResources, KeyedSnapshot, RunFolder};
 pub use files::KeyedFiles;
 pub use map_table::MapTable;
 pub use maps::MapsOf;
-pub use store::{KeyedStore, Limits};
+pub use store::{KeyedStore, Limits, TableSize};
 pub use table::{Resolved, Table};

@@ -75,6 +75,17 @@ impl Limits {
 #[derive(Debug, Clone)]
 pub struct Family(String);
 
+/// How large a table is in the store's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSize {
+    pub name: String,
+    pub rows: u64,
+    /// The rows were counted; else the store estimates them.
+    pub is_exact: bool,
+    /// Of its files.
+    pub bytes: u64,
+}
+
 pub struct KeyedStore {
     db: Db,
     options: Options,
@@ -120,6 +131,23 @@ impl KeyedStore {
         })
     }
 
+    /// Opens the files of a checkpoint in a folder to look at them only; nothing is compacted.
+    pub fn open_for_reading(folder: &Path, limits: &Limits) -> Result<Self> {
+        let failed = |e| failed("opening the keyed state of a checkpoint", folder, e);
+        let options = limits.options();
+        let there = Db::list_cf(&options, folder).map_err(failed)?;
+        let families = there.into_iter().map(|name| (name, options.clone()));
+        let db = Db::open_cf_with_opts_for_read_only(&options, folder, families, false).map_err(failed)?;
+        Ok(KeyedStore {
+            db,
+            options,
+            writes: WriteOptions::default(),
+            folder: folder.to_owned(),
+            frozen: Mutex::new(false),
+            thawed: Condvar::new(),
+        })
+    }
+
     /// From now on writing waits for `thaw`.
     pub(super) fn freeze(&self) {
         *self.wait_until_thawed() = true;
@@ -158,6 +186,44 @@ impl KeyedStore {
         let mut names = self.db.cf_names();
         names.retain(|name| name != "default");
         names
+    }
+
+    /// How large each table is, by name. Rows are counted where the files have `most` entries at most.
+    pub fn sizes(&self, most: u64) -> Result<Vec<TableSize>> {
+        let reading = |e| failed("reading keyed state", &self.folder, e);
+        let files = self.db.live_files().map_err(reading)?;
+        let mut sizes = Vec::new();
+        for name in self.families() {
+            let of_table = || files.iter().filter(|file| file.column_family_name == name);
+            let entries: u64 = of_table().map(|file| file.num_entries).sum();
+            let handle = self.handle(&Family(name.clone()))?;
+            let is_exact = entries <= most;
+            let rows = match is_exact {
+                true => {
+                    let mut rows = 0;
+                    for row in self.db.iterator_cf(&handle, IteratorMode::Start) {
+                        row.map_err(reading)?;
+                        rows += 1;
+                    }
+                    rows
+                }
+                false => {
+                    let estimate = self
+                        .db
+                        .property_int_value_cf(&handle, "rocksdb.estimate-num-keys");
+                    estimate.map_err(reading)?.unwrap_or(entries)
+                }
+            };
+            let bytes = of_table().map(|file| file.size as u64).sum();
+            sizes.push(TableSize {
+                name,
+                rows,
+                is_exact,
+                bytes,
+            });
+        }
+        sizes.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(sizes)
     }
 
     fn handle(&self, family: &Family) -> Result<std::sync::Arc<rocksdb::BoundColumnFamily<'_>>> {

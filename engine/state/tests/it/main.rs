@@ -64,6 +64,7 @@ fn metadata(leader: &mut Leadership, state: Vec<u8>) -> Metadata {
                 entries: vec![blob],
                 keyed: None,
             }],
+            schema: None,
         }],
         is_final: false,
     }

@@ -13,7 +13,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use millrace_testkit::process::Process;
 use millrace_testkit::{cache, ports, wait};
+use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Cgroup;
 use crate::http;
 
 pub use settings::{ALL, Settings};
@@ -77,12 +79,77 @@ appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d{HH:mm:ss,SSS} %-5p %c - %m%n
 ";
 
+/// A checkpoint that has completed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    pub number: u64,
+    pub seconds: f64,
+    /// Of the whole state, and of what was uploaded for it.
+    pub bytes: u64,
+    pub written: u64,
+}
+
+impl Checkpoint {
+    fn of(json: &serde_json::Value) -> Option<Checkpoint> {
+        (json["status"] == "COMPLETED").then_some(())?;
+        Some(Checkpoint {
+            number: json["id"].as_u64()?,
+            seconds: json["end_to_end_duration"].as_f64()? / 1000.0,
+            bytes: json["state_size"].as_u64()?,
+            written: json["checkpointed_size"].as_u64()?,
+        })
+    }
+}
+
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobState {
     /// Flink's names: RUNNING, FINISHED, FAILED, ...
     pub status: String,
     pub seconds: f64,
+}
+
+/// What a TaskManager gets to live on, where that is not as much as it likes.
+#[derive(Debug)]
+pub struct Confined {
+    pub group: Cgroup,
+    /// Options of its JVM, and sizes in Flink's configuration.
+    jvm: Vec<String>,
+    memory: Vec<(&'static str, String)>,
+}
+
+/// MiB of a confined TaskManager beside managed memory.
+const CONFINED_HEAP: u64 = 320;
+const CONFINED_REST: u64 = 320;
+
+impl Confined {
+    /// A TaskManager in a container of so many MiB: what its heap, its network buffers and the JVM itself
+    /// do not need is RocksDB's, three fifths as managed memory and the rest as page cache.
+    pub fn new(mib: u64) -> Result<Confined> {
+        let managed = mib.saturating_sub(CONFINED_HEAP + CONFINED_REST) * 3 / 5;
+        let sizes = [
+            ("taskmanager.memory.framework.heap.size", "64m".to_owned()),
+            ("taskmanager.memory.task.heap.size", format!("{}m", CONFINED_HEAP - 64)),
+            ("taskmanager.memory.framework.off-heap.size", "64m".to_owned()),
+            ("taskmanager.memory.managed.size", format!("{managed}m")),
+            ("taskmanager.memory.network.min", "64m".to_owned()),
+            ("taskmanager.memory.network.max", "64m".to_owned()),
+            ("taskmanager.memory.jvm-metaspace.size", "128m".to_owned()),
+            ("taskmanager.memory.jvm-overhead.min", "64m".to_owned()),
+            ("taskmanager.memory.jvm-overhead.max", "64m".to_owned()),
+        ];
+        let jvm = [
+            format!("-Xms{CONFINED_HEAP}m"),
+            format!("-Xmx{CONFINED_HEAP}m"),
+            "-XX:MaxDirectMemorySize=128m".to_owned(),
+            "-XX:MaxMetaspaceSize=128m".to_owned(),
+        ];
+        Ok(Confined {
+            group: Cgroup::new("millrace-bench-flink", mib << 20)?,
+            jvm: jvm.to_vec(),
+            memory: sizes.to_vec(),
+        })
+    }
 }
 
 /// A running cluster. Dropping it ends both processes.
@@ -96,7 +163,7 @@ pub struct Session {
 
 impl Session {
     /// Starts a cluster and returns when its slots are free.
-    pub fn start(folder: &Path, settings: &Settings) -> Result<Session> {
+    pub fn start(folder: &Path, settings: &Settings, confined: Option<&Confined>) -> Result<Session> {
         let home = cache::folder()?.join("flink").join(VERSION);
         if !home.join("lib").exists() {
             bail!("Apache Flink {VERSION} is missing: run bench/setup");
@@ -115,6 +182,9 @@ impl Session {
             ("rest.bind-address", "127.0.0.1".into()),
             ("rest.port", rest_port.to_string()),
             ("io.tmp.dirs", folder.join("tmp").display().to_string()),
+            ("web.checkpoints.history", "200".into()),
+            // How far a job is, is asked for.
+            ("metrics.fetcher.update-interval", "500".into()),
             // A job that fails is to be seen, not repeated.
             ("restart-strategy.type", "none".into()),
         ];
@@ -143,15 +213,21 @@ impl Session {
         );
         command.args(["-D", "jobmanager.memory.heap.size=1024m"]);
         let jobmanager = Process::start(command, &folder.join("jobmanager.log"))?;
-        let options = [TASKMANAGER_JVM, settings.jvm].concat();
+        let own_jvm: Vec<&str> = confined.iter().flat_map(|c| &c.jvm).map(String::as_str).collect();
+        let options = [TASKMANAGER_JVM, settings.jvm, &own_jvm].concat();
         let mut command = java(
             &options,
             "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
         );
         for (key, default) in TASKMANAGER_MEMORY {
             let own = settings.memory.iter().find(|(own, _)| own == key);
-            let value = own.map_or(default, |(_, value)| value);
+            let value = own.map_or(*default, |(_, value)| *value);
+            let own = confined.and_then(|c| c.memory.iter().find(|(own, _)| own == key));
+            let value = own.map_or(value, |(_, value)| value);
             command.arg("-D").arg(format!("{key}={value}"));
+        }
+        if let Some(confined) = confined {
+            command = confined.group.enter(&command);
         }
         let taskmanager = Process::start(command, &folder.join("taskmanager.log"))?;
         let mut session = Session {
@@ -209,6 +285,26 @@ impl Session {
         let status = job["state"].as_str().context("the job has no state")?.to_owned();
         let seconds = job["duration"].as_f64().context("the job has no duration")? / 1000.0;
         Ok(JobState { status, seconds })
+    }
+
+    /// Rows that the sources of a job have given so far.
+    pub fn source_rows(&self, id: &str) -> Result<u64> {
+        let job = http::request("GET", self.rest_port, &format!("/jobs/{id}"))?;
+        let vertices = job["vertices"].as_array().context("the job has no vertices")?;
+        let rows = |vertex: &serde_json::Value| vertex["metrics"]["write-records"].as_u64().unwrap_or(0);
+        let sources = vertices
+            .iter()
+            .filter(|vertex| vertex["name"].as_str().is_some_and(|name| name.starts_with("Source:")));
+        Ok(sources.map(rows).sum())
+    }
+
+    /// The checkpoints of a job that Flink still knows, in the order of their numbers.
+    pub fn checkpoints(&self, id: &str) -> Result<Vec<Checkpoint>> {
+        let answer = http::request("GET", self.rest_port, &format!("/jobs/{id}/checkpoints"))?;
+        let history = answer["history"].as_array().context("the job has no checkpoints")?;
+        let mut checkpoints: Vec<Checkpoint> = history.iter().filter_map(Checkpoint::of).collect();
+        checkpoints.sort_by_key(|checkpoint| checkpoint.number);
+        Ok(checkpoints)
     }
 
     /// How long a client's job took, when it has finished; an error if it failed.

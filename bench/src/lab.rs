@@ -10,7 +10,8 @@ use millrace_testkit::kafka::{Kafka, Options, Version};
 use millrace_testkit::process::Process;
 use millrace_testkit::scratch::Scratch;
 
-use crate::flink::{self, Session, Settings};
+use crate::cgroup::Cgroup;
+use crate::flink::{self, Confined, Session, Settings};
 use crate::job::{self, Blanks};
 use crate::machine::Machine;
 use crate::topic::PARTITIONS;
@@ -165,11 +166,35 @@ impl Lab {
         Ok(path)
     }
 
+    /// The same with a TaskManager in a container of its own.
+    pub fn confined_flink(&self, settings: &Settings, confined: &Confined) -> Result<Session> {
+        let folder = self.scratch.join(format!("flink-{}-confined", settings.name));
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        Session::start(&folder, settings, Some(confined))
+    }
+
     /// `millrace run job.sql`.
     pub fn millrace(&self, run: &Run, sql: &Path) -> Result<Process> {
+        Process::start(self.millrace_command(run, sql), &run.log())
+    }
+
+    /// The same, with a line in its log for each checkpoint; in a container of its own where there is one.
+    pub fn talkative_millrace(&self, run: &Run, sql: &Path, group: Option<&Cgroup>) -> Result<Process> {
+        let mut command = self.millrace_command(run, sql);
+        command.env("RUST_LOG", "warn,millrace=debug");
+        let command = match group {
+            Some(group) => group.enter(&command),
+            None => command,
+        };
+        Process::start(command, &run.log())
+    }
+
+    fn millrace_command(&self, run: &Run, sql: &Path) -> Command {
         let mut command = Command::new(&self.millrace);
         command.arg("run").arg(sql).current_dir(&run.folder);
-        Process::start(command, &run.log())
+        command
     }
 
     /// The copy loop, this program in a process of its own.
@@ -190,7 +215,8 @@ impl Lab {
 
     /// A cluster of Flink, kept for many runs.
     pub fn flink(&self, settings: &Settings) -> Result<Session> {
-        Session::start(&self.scratch.join(format!("flink-{}", settings.name)), settings)
+        let folder = self.scratch.join(format!("flink-{}", settings.name));
+        Session::start(&folder, settings, None)
     }
 }
 

@@ -8,23 +8,28 @@
 //! round on a machine that is too busy is void, and is shown as such; names of hosts and paths stay
 //! out of the results.
 //!
-//! Layout: `passthrough`, `latency` and `startup` are the benchmarks, `copy` is the copy loop; `lab`
+//! Layout: `passthrough`, `latency`, `startup`, `keyed`, `keys` and `checkpoints` are the benchmarks, `copy` is the copy loop; `lab`
 //! holds broker and folders, `flink` a cluster of Flink (`http` asks it), `job` the SQL; `topic`
 //! fills and counts topics with `message`s through `client`, librdkafka's batch calls; `trace`
-//! follows a run, with `usage` of its processes; `stats`, `results`, `report`, `svg` and `machine`
+//! follows a run, with `usage` of its processes, `progress` a job's rows and checkpoints; `cgroup` limits memory; `stats`, `results`, `report`, `svg` and `machine`
 //! make figures of it.
 
+pub mod cgroup;
+pub mod checkpoints;
 pub mod client;
 pub mod copy;
+pub mod curves;
 pub mod flink;
 pub mod http;
 pub mod job;
 pub mod keyed;
+pub mod keys;
 pub mod lab;
 pub mod latency;
 pub mod machine;
 pub mod message;
 pub mod passthrough;
+pub mod progress;
 pub mod report;
 pub mod results;
 pub mod startup;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use millrace_bench::results::Folder;
-use millrace_bench::{copy, keyed, latency, passthrough, report, startup};
+use millrace_bench::{checkpoints, copy, keyed, keys, latency, passthrough, report, startup};
 
 /// Measures Millrace beside Apache Flink and a bare copy loop, and writes bench/RESULTS.md.
 #[derive(Debug, Parser)]
@@ -32,6 +32,10 @@ enum Command {
     Latency(latency::Options),
     /// Keyed jobs from a generator into nothing
     Keyed(keyed::Options),
+    /// State of up to 20 million keys in a container of 512 MiB
+    Keys(keys::Options),
+    /// Incremental checkpoints of a state of a gibibyte
+    Checkpoints(checkpoints::Options),
     /// From the start of the process to the first record
     Startup(startup::Options),
     /// Finds the fastest of Apache Flink's settings; `passthrough` uses it from then on
@@ -67,10 +71,14 @@ fn main() -> Result<()> {
             latency::run(&defaults(), &results)?;
             startup::run(&defaults(), &results)?;
             keyed::run(&defaults(), &results)?;
+            keys::run(&defaults(), &results)?;
+            checkpoints::run(&defaults(), &results)?;
         }
         Command::Passthrough(options) => passthrough::run(&options, &results)?,
         Command::Latency(options) => latency::run(&options, &results)?,
         Command::Keyed(options) => keyed::run(&options, &results)?,
+        Command::Keys(options) => keys::run(&options, &results)?,
+        Command::Checkpoints(options) => checkpoints::run(&options, &results)?,
         Command::Startup(options) => startup::run(&options, &results)?,
         Command::FlinkSettings(options) => passthrough::tune(&options, &results)?,
         Command::Report => {}

@@ -1,11 +1,15 @@
 //! bench/RESULTS.md and its plots, from the saved measurements and from nothing else.
 
+mod stateful;
+
 use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Result;
 
-use crate::keyed::{self, Keyed};
+use crate::checkpoints::Checkpoints;
+use crate::keyed::Keyed;
+use crate::keys::Keys;
 use crate::machine::Machine;
 use crate::results::{self, FlinkTuning, Folder, Latency, Pass, Passthrough, Startup};
 use crate::stats::{self, Percentiles};
@@ -21,6 +25,8 @@ pub struct Measured {
     pub latency: Option<Latency>,
     pub startup: Option<Startup>,
     pub keyed: Option<Keyed>,
+    pub keys: Option<Keys>,
+    pub checkpoints: Option<Checkpoints>,
     /// By format.
     pub flink: Vec<FlinkTuning>,
 }
@@ -33,6 +39,8 @@ pub fn write(folder: &Folder, target: &Path) -> Result<()> {
         latency: folder.load(results::LATENCY)?,
         startup: folder.load(results::STARTUP)?,
         keyed: folder.load(results::KEYED)?,
+        keys: folder.load(results::KEYS)?,
+        checkpoints: folder.load(results::CHECKPOINTS)?,
         flink: ["json", "raw"]
             .into_iter()
             .filter_map(|format| folder.load(&results::flink_settings(format)).transpose())
@@ -51,6 +59,9 @@ pub fn write(folder: &Folder, target: &Path) -> Result<()> {
     }
     if let Some(result) = &measured.latency {
         results::write(&folder.path(results::LATENCY, "svg"), &latency_plot(result))?;
+    }
+    if let Some(result) = &measured.keys {
+        results::write(&folder.path(results::KEYS, "svg"), &stateful::keys_plot(result))?;
     }
     results::write(target, &markdown(&measured))
 }
@@ -144,19 +155,7 @@ fn bars(measured: &Measured) -> Vec<Goal> {
             met: p99 <= 20.0,
         });
     }
-    for job in measured.keyed.iter().flat_map(|result| &result.jobs) {
-        if job.name == keyed::BARE {
-            continue;
-        }
-        if let Some(times) = ratio(job.rate("millrace"), job.rate("flink")) {
-            bars.push(Goal {
-                name: format!("{}: rate against Apache Flink", job.title),
-                asked: "≥ 8×",
-                measured: format!("{times:.1}×"),
-                met: times >= 8.0,
-            });
-        }
-    }
+    stateful::goals(measured, &mut bars);
     bars
 }
 
@@ -198,9 +197,7 @@ pub fn markdown(measured: &Measured) -> String {
     if let Some(result) = &measured.startup {
         startup(&mut out, result);
     }
-    if let Some(result) = &measured.keyed {
-        keyed_jobs(&mut out, result);
-    }
+    stateful::sections(&mut out, measured);
     for result in &measured.flink {
         tuning(&mut out, result);
     }
@@ -430,40 +427,6 @@ fn tuning(out: &mut Page, result: &FlinkTuning) {
             cell(|pass| pass.rate, 0),
             cell(|pass| pass.cpu_seconds_per_million, 2),
             cell(|pass| pass.peak_bytes as f64 / MIB, 0),
-        ));
-    }
-}
-
-fn keyed_jobs(out: &mut Page, result: &Keyed) {
-    out.section("Keyed jobs");
-    out.line(
-        "From a generator into nothing (jobs/keyed/): 10,000 keys, parallelism 2, state on RocksDB, a checkpoint each \
-         second. Rows a second, over the whole job; CPU seconds for a million rows; MiB at most. The first line is the \
-         generator alone.",
-    );
-    measured_on(out, &result.date, &result.machine);
-    out.line("");
-    out.line("| | Millrace, rows/s | Apache Flink, rows/s | | CPU s/M | Flink's | MiB | Flink's |");
-    out.line("|---|---|---|---|---|---|---|---|");
-    for job in &result.jobs {
-        let cell = |engine: &str, figure: fn(&keyed::Pass) -> f64, decimals: usize| {
-            job.passes.get(engine).map_or_else(String::new, |passes| {
-                spread(&passes.iter().map(figure).collect::<Vec<_>>(), decimals)
-            })
-        };
-        let cpu = |pass: &keyed::Pass| pass.cpu_seconds / pass.rows as f64 * 1e6;
-        let memory = |pass: &keyed::Pass| pass.peak_bytes as f64 / MIB;
-        let times = ratio(job.rate("millrace"), job.rate("flink"));
-        out.line(&format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} |",
-            job.title,
-            cell("millrace", keyed::Pass::rate, 0),
-            cell("flink", keyed::Pass::rate, 0),
-            times.map_or_else(String::new, |times| format!("{times:.1}×")),
-            cell("millrace", cpu, 2),
-            cell("flink", cpu, 2),
-            cell("millrace", memory, 0),
-            cell("flink", memory, 0),
         ));
     }
 }

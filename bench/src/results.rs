@@ -156,6 +156,8 @@ pub const PASSTHROUGH_RAW: &str = "passthrough-raw";
 pub const LATENCY: &str = "latency";
 pub const STARTUP: &str = "startup";
 pub const KEYED: &str = "keyed";
+pub const KEYS: &str = "keys";
+pub const CHECKPOINTS: &str = "checkpoints";
 
 /// Where the tuning of Flink's settings for a format is saved.
 pub fn flink_settings(format: &str) -> String {

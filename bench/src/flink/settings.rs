@@ -72,6 +72,13 @@ impl Settings {
         sink: &[],
     };
 
+    /// In a container, with sizes of its own (`Confined`).
+    pub const CONFINED: &'static Settings = &Settings {
+        name: "confined",
+        memory: &[],
+        ..*Settings::STATEFUL
+    };
+
     pub fn named(name: &str) -> Result<&'static Settings> {
         ALL.iter()
             .find(|settings| settings.name == name)

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use millrace_core::{CheckpointId, Configuration, Error, ErrorKind, Result, options};
 use millrace_runtime::operators::now_millis;
 use millrace_runtime::{Barrier, Command};
+use millrace_state::job::CheckpointSize;
 use millrace_state::schema::StateSchema;
 
 use crate::checkpoint::{PendingCheckpoint, StoredSnapshot};
@@ -26,10 +27,10 @@ pub enum Message {
         task: usize,
         event: TaskEvent,
     },
-    /// A checkpoint's head swap was done, or failed; with the bytes of its files.
+    /// A checkpoint's head swap was done, or failed.
     Stored {
         checkpoint: CheckpointId,
-        outcome: Result<u64>,
+        outcome: Result<CheckpointSize>,
     },
 }
 
@@ -334,7 +335,7 @@ impl<'a> Attempt<'a> {
                     return Ok(None);
                 };
                 match outcome {
-                    Ok(bytes) => self.completed(storing, Some(bytes)),
+                    Ok(size) => self.completed(storing, Some(size)),
                     Err(error) => self.checkpoint_failed(checkpoint, error)?,
                 }
                 Ok(None)
@@ -427,19 +428,27 @@ impl<'a> Attempt<'a> {
     }
 
     /// The head is swapped (or there is none to swap): sinks make visible what they hold.
-    fn completed(&mut self, storing: Storing, bytes: Option<u64>) {
+    fn completed(&mut self, storing: Storing, size: Option<CheckpointSize>) {
         let checkpoint = storing.barrier.checkpoint;
         self.run.failures = 0;
         self.run.last_end = Instant::now();
-        if let Some(bytes) = bytes {
+        if let Some(CheckpointSize { bytes, written }) = size {
             let duration = storing.triggered.elapsed();
-            tracing::debug!(%checkpoint, ?duration, bytes, "checkpoint completed");
             self.with_status(|s| {
                 s.checkpoint = Some(CheckpointStatus {
                     id: checkpoint,
                     duration,
                     bytes,
-                })
+                    written,
+                });
+                tracing::debug!(
+                    %checkpoint,
+                    milliseconds = duration.as_millis(),
+                    bytes,
+                    written,
+                    records_in = s.totals().records_in,
+                    "checkpoint completed"
+                );
             });
         }
         if storing.barrier.stop

@@ -39,7 +39,10 @@ pub struct CheckpointStatus {
     pub id: CheckpointId,
     /// From the trigger to the head swap.
     pub duration: Duration,
+    /// Of all files that it needs.
     pub bytes: u64,
+    /// Of those that were written for it; the others stand there from checkpoints before.
+    pub written: u64,
 }
 
 /// Sums over the subtasks of an attempt.

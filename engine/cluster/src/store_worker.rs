@@ -66,7 +66,7 @@ fn work(
         // A panic must fail the checkpoint: without an answer none would ever follow it.
         let outcome = catch_unwind(AssertUnwindSafe(|| leadership.complete(&metadata, retained)))
             .unwrap_or_else(|panic| Err(millrace_runtime::driver::panicked(panic.as_ref())))
-            .map(|c| c.bytes);
+            .map(|completed| leadership.size(&metadata, &completed));
         let _ = results.send(Message::Stored { checkpoint, outcome });
     }
     leadership

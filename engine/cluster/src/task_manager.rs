@@ -146,7 +146,7 @@ impl Deployment<'_> {
             .filter(|(node, _)| node.operator.is_keyed());
         let stores: usize = keyed.map(|(_, parallelism)| parallelism).sum();
         Ok(KeyedResources {
-            limits: Limits::new(managed / 2),
+            limits: Limits::shared_by(managed / 2, stores),
             folder: self.run.map(Path::to_owned).unwrap_or_default(),
             cache_bytes: managed / 2 / stores.max(1),
             checkpoints: self.restored.as_ref().and_then(|restored| restored.files.clone()),

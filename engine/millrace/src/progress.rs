@@ -130,6 +130,7 @@ mod tests {
             id: millrace_core::CheckpointId(4),
             duration: Duration::from_millis(12),
             bytes: 2048,
+            written: 1024,
         });
         let totals = Totals {
             records_in: 3000,

@@ -70,6 +70,28 @@ impl InputGate {
         }
     }
 
+    /// The batches among the elements to come, the next first, until they have so many rows: no more
+    /// than what waits in the channels now.
+    pub fn look_ahead(&mut self, rows: usize) -> Vec<(usize, &Batch)> {
+        let batches = |ready: &VecDeque<(usize, Element)>| -> usize {
+            let rows = ready.iter().map(|(_, element)| match element {
+                Element::Batch(batch) => batch.change.len(),
+                _ => 0,
+            });
+            rows.sum()
+        };
+        while batches(&self.ready) < rows
+            && let Some((index, element)) = self.receive()
+        {
+            self.take(index, element);
+        }
+        let batch = |(input, element): &'_ (usize, Element)| match element {
+            Element::Batch(batch) => Some((*input, batch)),
+            _ => None,
+        };
+        self.ready.iter().filter_map(batch).collect()
+    }
+
     fn receive(&mut self) -> Option<(usize, Element)> {
         let count = self.inputs.len();
         for turn in 0..count {

@@ -27,15 +27,21 @@ impl Keys {
     }
 
     pub fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.encode_all([batch])
+    }
+
+    /// The keys of several batches, one behind the other.
+    pub fn encode_all<'a>(&mut self, batches: impl IntoIterator<Item = &'a RecordBatch>) -> Result<()> {
         self.rows.clear();
         self.hashes.clear();
-        if self.columns.is_empty() {
-            self.rows.ends.resize(batch.num_rows(), 0);
-            self.hashes.resize(batch.num_rows(), key_group::hash(&[]));
-            return Ok(());
+        for batch in batches {
+            if self.columns.is_empty() {
+                self.rows.ends.resize(self.rows.len() + batch.num_rows(), 0);
+                continue;
+            }
+            let columns: Vec<ArrayRef> = self.columns.iter().map(|c| batch.column(*c).clone()).collect();
+            self.codec.encode(&columns, &mut self.rows)?;
         }
-        let columns: Vec<ArrayRef> = self.columns.iter().map(|c| batch.column(*c).clone()).collect();
-        self.codec.encode(&columns, &mut self.rows)?;
         self.hashes.extend(self.rows.iter().map(key_group::hash));
         Ok(())
     }

@@ -65,6 +65,8 @@ pub struct Subtask {
     /// Completed checkpoints that sinks still make visible, the oldest first.
     committing: VecDeque<CheckpointId>,
     last_tick: i64,
+    /// Batches to come whose keys are in memory.
+    prefetched: usize,
 }
 
 /// Operators are ticked so often at most, in milliseconds.
@@ -87,6 +89,7 @@ impl Subtask {
             snapshotting: None,
             committing: VecDeque::new(),
             last_tick: 0,
+            prefetched: 0,
         }
     }
 
@@ -155,6 +158,7 @@ impl Subtask {
 
     /// Pushes one element through the chain, if the input has one.
     fn take_one(&mut self) -> Result<bool> {
+        self.look_ahead()?;
         if let Some(gate) = &mut self.gate {
             let Some((input, element)) = gate.poll() else {
                 return Ok(false);
@@ -164,6 +168,10 @@ impl Subtask {
                 Element::EndOfInput => {
                     self.push(0, input, Element::EndOfInput)?;
                     self.reporter.report(Event::Ended);
+                }
+                batch @ Element::Batch(_) => {
+                    self.prefetched = self.prefetched.saturating_sub(1);
+                    self.push(0, input, batch)?;
                 }
                 other => self.push(0, input, other)?,
             }
@@ -193,6 +201,28 @@ impl Subtask {
                 Ok(true)
             }
         }
+    }
+
+    /// Lets the chain's head bring into memory what the rows that wait for it will need.
+    fn look_ahead(&mut self) -> Result<()> {
+        if self.prefetched > 0 {
+            return Ok(());
+        }
+        if let Some(gate) = &mut self.gate
+            && let Stage::Operator(operator) = &mut self.links[0].stage
+        {
+            let rows = operator.look_ahead();
+            if rows == 0 {
+                return Ok(());
+            }
+            let coming = gate.look_ahead(rows);
+            // One batch alone is looked up when it is worked on.
+            if coming.len() > 1 {
+                operator.prefetch(&coming)?;
+                self.prefetched = coming.len();
+            }
+        }
+        Ok(())
     }
 
     /// Hands an element to an operator of the chain, and what comes out to its readers.

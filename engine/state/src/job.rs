@@ -250,6 +250,19 @@ impl Leadership {
         Ok(())
     }
 
+    /// How large a checkpoint of this job is.
+    pub fn size(&self, metadata: &Metadata, completed: &CompletedCheckpoint) -> CheckpointSize {
+        let own = format!("{}/", self.job.checkpoint_folder(completed.id));
+        let of_files = |wanted: &dyn Fn(&str) -> bool| -> u64 {
+            let files = metadata.state_files().filter(|f| wanted(&f.path));
+            files.map(|f| f.bytes).sum()
+        };
+        CheckpointSize {
+            bytes: completed.bytes,
+            written: completed.bytes - of_files(&|path| !path.starts_with(&own)),
+        }
+    }
+
     /// Writes `_metadata` and swaps the head: at the return of `Ok` the checkpoint is complete.
     /// An error of kind `Fenced` says that another process leads; any other leaves the checkpoint
     /// incomplete for this leader, whose next swap finds out what really happened.
@@ -397,6 +410,15 @@ impl Leadership {
 }
 
 /// Where the state files of a checkpoint that is being taken go; cheap to clone, for every subtask.
+/// Bytes of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckpointSize {
+    /// Of all files that it needs.
+    pub bytes: u64,
+    /// Of those that were written for it; the others stand there from checkpoints before.
+    pub written: u64,
+}
+
 #[derive(Clone)]
 pub struct StateWriter {
     job: JobStore,

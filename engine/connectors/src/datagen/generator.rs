@@ -9,6 +9,7 @@ use millrace_expr::{DataType, Field, TypeKind};
 use millrace_formats::column::{Column, Values};
 use millrace_formats::{number, time};
 
+use super::lanes::Lane;
 use super::random::Random;
 
 const TEXT_LENGTH: usize = 100;
@@ -300,8 +301,24 @@ impl Generator {
         }
     }
 
+    /// Appends the values of the next `rows` rows of a lane, for the column of this index.
+    pub fn fill(&self, column: &mut Column, lane: &Lane, index: u64, rows: u64, now: i64) {
+        let (first, step, seed) = (lane.next, lane.step, lane.seed);
+        let numbers = (0..rows).map(|i| first.wrapping_add(i.wrapping_mul(step)));
+        match (&self.kind, &mut column.values) {
+            // Whole columns of the plainest kinds, without a look at kind and column for each value.
+            (Kind::Sequence { start, .. }, Values::BigInt(out)) => {
+                out.extend(numbers.map(|row| start.wrapping_add(row as i64)));
+            }
+            (Kind::Integer { min, max }, Values::BigInt(out)) if self.null_rate == 0.0 => {
+                out.extend(numbers.map(|row| Random::of(seed, row, index).integer(*min, *max)));
+            }
+            _ => numbers.for_each(|row| self.push(column, row, &mut Random::of(seed, row, index), now)),
+        }
+    }
+
     /// Appends the value of row `row` to `column`; `now` is in milliseconds since the epoch.
-    pub fn push(&self, column: &mut Column, row: u64, random: &mut Random, now: i64) {
+    fn push(&self, column: &mut Column, row: u64, random: &mut Random, now: i64) {
         if self.null_rate > 0.0 && random.unit() < self.null_rate {
             return column.push_null();
         }

@@ -26,8 +26,9 @@ impl Lane {
         }
     }
 
-    pub fn advance(&mut self) {
-        self.next = self.next.saturating_add(self.step);
+    /// Past so many rows.
+    pub fn advance(&mut self, rows: u64) {
+        self.next = self.next.saturating_add(self.step.saturating_mul(rows));
     }
 }
 
@@ -77,7 +78,7 @@ mod tests {
                 for mut lane in fresh(9, subtask, from) {
                     for _ in 0..(subtask * 3).min(lane.left(total) as usize) {
                         rows.push(lane.next);
-                        lane.advance();
+                        lane.advance(1);
                     }
                     kept.push(lane);
                 }
@@ -86,7 +87,7 @@ mod tests {
                 for mut lane in share(kept.clone(), subtask, to) {
                     while lane.left(total) > 0 {
                         rows.push(lane.next);
-                        lane.advance();
+                        lane.advance(1);
                     }
                 }
             }

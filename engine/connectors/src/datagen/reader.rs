@@ -13,7 +13,6 @@ use millrace_formats::column::Column;
 use super::Plan;
 use super::generator::Generator;
 use super::lanes::{self, Lane};
-use super::random::Random;
 
 /// Rows that are due are collected for so long before they are made.
 const TICK: Duration = Duration::from_millis(10);
@@ -116,17 +115,10 @@ impl Reader {
         let lanes = self.lanes.len() as u64;
         for (split, lane) in self.lanes.iter_mut().enumerate() {
             let share = left.div_ceil(lanes - split as u64).min(lane.left(self.total));
-            for _ in 0..share {
-                for ((index, generator), column) in self.generators.iter().zip(&mut self.columns) {
-                    generator.push(
-                        column,
-                        lane.next,
-                        &mut Random::of(lane.seed, lane.next, *index),
-                        now,
-                    );
-                }
-                lane.advance();
+            for ((index, generator), column) in self.generators.iter().zip(&mut self.columns) {
+                generator.fill(column, lane, *index, share, now);
             }
+            lane.advance(share);
             if share > 0 {
                 splits.push((split as u32, share as usize));
             }

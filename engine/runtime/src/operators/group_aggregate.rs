@@ -134,6 +134,14 @@ impl Operator for GroupAggregate {
         Ok(())
     }
 
+    fn look_ahead(&self) -> usize {
+        self.groups.look_ahead()
+    }
+
+    fn prefetch(&mut self, coming: &[(usize, &Batch)]) -> Result<()> {
+        self.groups.prefetch(coming)
+    }
+
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
         self.groups.flush()?;
         Ok(Vec::new())

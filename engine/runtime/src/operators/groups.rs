@@ -8,11 +8,12 @@ use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use millrace_connector_api::ChangeBatch;
 use millrace_core::row::{RowCodec, Rows};
-use millrace_core::{Error, Result, key_group};
+use millrace_core::{Error, Result};
 use millrace_expr::aggregate::{AggregateCall, Calls, Grouped, HeapMaps, Maps};
 use millrace_state::keyed::{KeyedBackend, Table};
 
 use super::group_aggregate::retractions;
+use crate::element::Batch;
 use crate::keys::Keys;
 use crate::maps::StateMaps;
 
@@ -53,6 +54,26 @@ impl Groups {
         })
     }
 
+    /// See `Operator::look_ahead`.
+    pub fn look_ahead(&self) -> usize {
+        self.table.look_ahead()
+    }
+
+    /// See `Operator::prefetch`.
+    pub fn prefetch(&mut self, coming: &[(usize, &Batch)]) -> Result<()> {
+        let rows = coming.iter().map(|(_, batch)| batch.change.len()).sum();
+        self.table
+            .make_room(rows, |slots, out| self.state.encode(slots, out))?;
+        self.keys
+            .encode_all(coming.iter().map(|(_, batch)| &batch.change.rows))?;
+        let groups = self.keys.groups(self.max_parallelism);
+        let found = self
+            .table
+            .prefetch(&self.keys.rows, &self.keys.hashes, &groups)?;
+        self.state.resize(self.table.width());
+        self.state.load(&found.loaded, &found.values)
+    }
+
     /// Brings the groups of a batch's rows into memory: each row's slot, and whether it is the first
     /// of a slot that had no state.
     pub fn resolve(&mut self, rows: &RecordBatch) -> Result<(Vec<u32>, Vec<bool>)> {
@@ -60,12 +81,7 @@ impl Groups {
         self.table
             .make_room(count, |slots, out| self.state.encode(slots, out))?;
         self.keys.encode(rows)?;
-        let groups: Vec<u16> = self
-            .keys
-            .hashes
-            .iter()
-            .map(|hash| key_group::of_hash(*hash, self.max_parallelism))
-            .collect();
+        let groups = self.keys.groups(self.max_parallelism);
         let mut slots = Vec::with_capacity(count);
         let resolved = self
             .table

@@ -42,6 +42,17 @@ pub trait Operator: Send {
     /// `input` says which of its inputs the rows come from, as the plan counts them.
     fn batch(&mut self, input: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()>;
 
+    /// How many of the rows that wait at its inputs the operator wants to see ahead of time.
+    fn look_ahead(&self) -> usize {
+        0
+    }
+
+    /// Rows that will come, the next first, each batch with its input: what they need of keyed state
+    /// may be brought into memory at once.
+    fn prefetch(&mut self, _coming: &[(usize, &Batch)]) -> Result<()> {
+        Ok(())
+    }
+
     /// Whatever is not a batch passes through unless the operator knows better.
     fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
         out.push(element);

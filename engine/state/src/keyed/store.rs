@@ -10,8 +10,9 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use millrace_core::{Error, Result};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, DBWithThreadMode, Direction, IteratorMode, MultiThreaded,
-    Options, PrefixRange, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedOptions, Cache, DBCompactionStyle, DBCompressionType, DBWithThreadMode, Direction, IteratorMode,
+    MultiThreaded, Options, PrefixRange, ReadOptions, UniversalCompactOptions, WriteBatch, WriteBufferManager,
+    WriteOptions,
 };
 
 type Db = DBWithThreadMode<MultiThreaded>;
@@ -19,11 +20,16 @@ type Db = DBWithThreadMode<MultiThreaded>;
 /// Half of the memory may be write buffers: Flink's
 /// `state.backend.rocksdb.memory.write-buffer-ratio`.
 const WRITE_BUFFERS: f64 = 0.5;
-/// A write buffer is written out at this size at most.
+/// A table's write buffer is written out at this size at most, and never below the least.
 const BUFFER_BYTES: usize = 32 << 20;
+const LEAST_BUFFER_BYTES: usize = 64 << 10;
+/// Tables of a store that are written at the same time, as a rule: rows, and the maps beside them.
+const TABLES: usize = 2;
 /// Bits of a Bloom filter for each key: one in a hundred looks for a key that is not there reads.
 const BLOOM_BITS: f64 = 10.0;
 const BLOCK_BYTES: usize = 16 << 10;
+/// Runs whose sizes differ by up to so many percent are merged.
+const SIZE_RATIO: i32 = 10;
 /// A batch of writes that moves rows from store to store.
 const MOVED_BYTES: usize = 4 << 20;
 
@@ -32,16 +38,27 @@ const MOVED_BYTES: usize = 4 << 20;
 pub struct Limits {
     cache: Cache,
     buffers: WriteBufferManager,
+    /// Of one table.
+    buffer_bytes: usize,
 }
 
 impl Limits {
-    /// Blocks, filters and write buffers together take `bytes`.
+    /// Blocks, filters and write buffers of one store together take `bytes`.
     pub fn new(bytes: usize) -> Self {
+        Self::shared_by(bytes, 1)
+    }
+
+    /// Blocks, filters and write buffers of so many stores together take `bytes`.
+    pub fn shared_by(bytes: usize, stores: usize) -> Self {
         let cache = Cache::new_lru_cache(bytes);
         let buffers = (bytes as f64 * WRITE_BUFFERS) as usize;
+        // A write buffer takes memory in blocks of an eighth of its size. With buffers that are large
+        // beside the memory, the first row of each table is enough to have all of them written out.
+        let each = buffers / (TABLES * stores.max(1));
         Limits {
             buffers: WriteBufferManager::new_write_buffer_manager_with_cache(buffers, false, cache.clone()),
             cache,
+            buffer_bytes: each.clamp(LEAST_BUFFER_BYTES, BUFFER_BYTES),
         }
     }
 
@@ -58,9 +75,14 @@ impl Limits {
         options.create_missing_column_families(true);
         options.set_block_based_table_factory(&blocks);
         options.set_write_buffer_manager(&self.buffers);
-        options.set_write_buffer_size(BUFFER_BYTES);
+        options.set_write_buffer_size(self.buffer_bytes);
         options.set_compression_type(DBCompressionType::Lz4);
-        options.set_level_compaction_dynamic_level_bytes(true);
+        // What compaction writes anew, the next checkpoint has to upload anew: by tiers a row is
+        // rewritten a few times until it rests, by levels about ten times a level.
+        options.set_compaction_style(DBCompactionStyle::Universal);
+        let mut universal = UniversalCompactOptions::default();
+        universal.set_size_ratio(SIZE_RATIO);
+        options.set_universal_compaction_options(&universal);
         // One core computes, one compacts and flushes.
         options.set_max_background_jobs(2);
         options.set_max_open_files(-1);

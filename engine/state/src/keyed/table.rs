@@ -19,6 +19,9 @@ pub struct Resolved {
     pub values: Rows,
 }
 
+/// Rows to come that are looked at, at most.
+const LOOK_AHEAD: usize = 1 << 16;
+
 pub struct Table {
     store: Arc<KeyedStore>,
     family: Family,
@@ -121,30 +124,75 @@ impl Table {
                 self.clear_map(*slot)?;
             }
         }
+        self.load(missing, &mut resolved)?;
+        Ok(resolved)
+    }
+
+    /// Looks for what the store has of slots that are new in memory.
+    fn load(&mut self, mut missing: Vec<u32>, resolved: &mut Resolved) -> Result<()> {
         if self.complete {
             resolved.fresh.append(&mut missing);
-            return Ok(resolved);
+            return Ok(());
         }
-        if !missing.is_empty() {
-            let wanted = missing
-                .iter()
-                .map(|slot| (self.slots.group(*slot), self.slots.key(*slot)));
-            let found = self.store.get_many(&self.family, wanted)?;
-            for (slot, value) in missing.into_iter().zip(found) {
-                match value {
-                    None => resolved.fresh.push(slot),
-                    Some(value) => {
-                        self.slots.set_stored(slot);
-                        if let Some(maps) = &mut self.maps {
-                            maps.loaded(slot);
-                        }
-                        resolved.loaded.push(slot);
-                        resolved.values.push(&value);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let wanted = missing
+            .iter()
+            .map(|slot| (self.slots.group(*slot), self.slots.key(*slot)));
+        let found = self.store.get_many(&self.family, wanted)?;
+        for (slot, value) in missing.into_iter().zip(found) {
+            match value {
+                None => resolved.fresh.push(slot),
+                Some(value) => {
+                    self.slots.set_stored(slot);
+                    if let Some(maps) = &mut self.maps {
+                        maps.loaded(slot);
                     }
+                    resolved.loaded.push(slot);
+                    resolved.values.push(&value);
                 }
             }
         }
+        Ok(())
+    }
+
+    /// How many of the rows to come are worth a `prefetch`: none while all keys are in memory, and
+    /// never so many that they would drive each other out.
+    pub fn look_ahead(&self) -> usize {
+        match self.complete {
+            true => 0,
+            false => (self.limit / self.bytes_of_slot() / 4).min(LOOK_AHEAD),
+        }
+    }
+
+    /// Brings keys into memory that will be resolved soon. One look into the store for many of them,
+    /// in their order there, costs a fraction of many looks. Accumulators have to be set as after
+    /// `resolve`; keys without state stay so, and are remembered as such.
+    pub fn prefetch(&mut self, keys: &Rows, hashes: &[u64], groups: &[u16]) -> Result<Resolved> {
+        let mut resolved = Resolved::default();
+        let mut missing = Vec::new();
+        for (row, key) in keys.iter().enumerate() {
+            if self.slots.find(key, hashes[row]).is_none() {
+                missing.push(self.slots.insert(key, hashes[row], groups[row]));
+            }
+        }
+        if let Some(maps) = &mut self.maps {
+            maps.resize(self.slots.width());
+        }
+        self.load(missing, &mut resolved)?;
+        for slot in resolved.fresh.drain(..) {
+            self.slots.set_state(slot, State::Removed);
+        }
         Ok(resolved)
+    }
+
+    fn bytes_of_slot(&self) -> usize {
+        let maps = self.maps.as_ref().map_or(0, Maps::bytes);
+        let each = self.value_bytes
+            + self.slots.bytes() / self.slots.width().max(1)
+            + maps / self.slots.len().max(1);
+        each.max(1)
     }
 
     /// The accumulators of these slots have changed.
@@ -174,9 +222,7 @@ impl Table {
         if used == 0 {
             return Ok(());
         }
-        let maps = self.maps.as_ref().map_or(0, Maps::bytes);
-        let each = self.value_bytes + self.slots.bytes() / self.slots.width().max(1) + maps / used;
-        let most = self.limit / each.max(1);
+        let most = self.limit / self.bytes_of_slot();
         let surplus = (used + rows).saturating_sub(most);
         if surplus == 0 {
             return Ok(());

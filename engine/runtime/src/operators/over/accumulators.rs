@@ -54,6 +54,19 @@ impl Accumulators {
         })
     }
 
+    /// See `Operator::look_ahead`.
+    pub fn look_ahead(&self) -> usize {
+        self.table.look_ahead()
+    }
+
+    /// Brings the accumulators of keys that come soon into memory.
+    pub fn prefetch(&mut self, keys: &Rows, hashes: &[u64], groups: &[u16]) -> Result<()> {
+        self.make_room(keys.len())?;
+        let found = self.table.prefetch(keys, hashes, groups)?;
+        self.state.resize(self.table.width());
+        self.state.load(&found.loaded, &found.values)
+    }
+
     /// Slots as they were given before are no longer valid.
     pub fn make_room(&mut self, rows: usize) -> Result<()> {
         let state = &self.state;

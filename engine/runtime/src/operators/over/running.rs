@@ -56,6 +56,18 @@ impl Operator for Running {
         Ok(())
     }
 
+    fn look_ahead(&self) -> usize {
+        self.accumulators.look_ahead()
+    }
+
+    fn prefetch(&mut self, coming: &[(usize, &Batch)]) -> Result<()> {
+        self.keys
+            .encode_all(coming.iter().map(|(_, batch)| &batch.change.rows))?;
+        let groups = self.keys.groups(self.max_parallelism);
+        self.accumulators
+            .prefetch(&self.keys.rows, &self.keys.hashes, &groups)
+    }
+
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
         self.accumulators.flush()?;
         Ok(Vec::new())

@@ -24,7 +24,11 @@ impl Cgroup {
     pub fn new(name: &str, limit: u64) -> Result<Cgroup> {
         let root = Path::new(ROOT);
         let unified = root.join("cgroup.controllers").exists();
-        let parent = if unified { root.to_owned() } else { root.join("memory") };
+        let parent = if unified {
+            root.to_owned()
+        } else {
+            root.join("memory")
+        };
         if unified {
             // Where it is not allowed yet; that it is, is seen below.
             let _ = fs::write(parent.join("cgroup.subtree_control"), "+memory");
@@ -119,6 +123,10 @@ mod tests {
         let arguments: Vec<_> = inside.get_args().collect();
         assert_eq!(arguments[2..], ["/nowhere/cgroup.procs", "java", "-a", "b c"]);
         assert_eq!(inside.get_current_dir(), Some(Path::new("/tmp")));
-        assert!(inside.get_envs().any(|(key, value)| key == "X" && value.is_some()));
+        assert!(
+            inside
+                .get_envs()
+                .any(|(key, value)| key == "X" && value.is_some())
+        );
     }
 }

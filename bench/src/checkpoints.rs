@@ -67,7 +67,13 @@ impl Series {
     }
 
     pub fn state_bytes(&self) -> Option<f64> {
-        stats::median(&self.checkpoints.iter().map(|c| c.bytes as f64).collect::<Vec<_>>())
+        stats::median(
+            &self
+                .checkpoints
+                .iter()
+                .map(|c| c.bytes as f64)
+                .collect::<Vec<_>>(),
+        )
     }
 }
 
@@ -195,7 +201,9 @@ fn flink(lab: &mut Lab, options: &Options) -> Result<Vec<Checkpoint>> {
             filled = Some(newest + 1);
         }
         let Some(first) = filled else { continue };
-        let known = counted.last().map_or(first + SETTLE, |c: &Checkpoint| c.number + 1);
+        let known = counted
+            .last()
+            .map_or(first + SETTLE, |c: &Checkpoint| c.number + 1);
         counted.extend(checkpoints.into_iter().filter(|c| c.number >= known));
     }
     let id = client.job()?.context("the job has no id")?.to_owned();

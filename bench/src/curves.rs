@@ -97,7 +97,11 @@ pub fn curves(title: &str, note: &str, axes: Axes<'_>, curves: &[Curve]) -> Stri
             .iter()
             .map(|(a, b)| format!("{:.1} {:.1}", x(*a), y(*b)))
             .collect();
-        let dash = if curve.dashed { " stroke-dasharray=\"6 4\"" } else { "" };
+        let dash = if curve.dashed {
+            " stroke-dasharray=\"6 4\""
+        } else {
+            ""
+        };
         line(format_args!(
             "<path d=\"M{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2\"{dash}/>",
             path.join("L"),
@@ -160,16 +164,15 @@ mod tests {
             dashed,
             points: vec![(10.0, 100.0), (100.0, 1000.0)],
         };
-        let axes = Axes { x: "keys", y: "rows/s" };
+        let axes = Axes {
+            x: "keys",
+            y: "rows/s",
+        };
         let svg = curves("T", "n", axes, &[curve("a < b", false), curve("c", true)]);
         assert!(svg.contains(">a &lt; b</text>") && svg.contains("stroke-dasharray"));
         assert_eq!(svg.matches("<circle").count(), 4);
         // From corner to corner.
-        let corners = format!(
-            "M{LEFT:.1} {:.1}L{:.1} {TOP:.1}",
-            HEIGHT - BOTTOM,
-            WIDTH - RIGHT
-        );
+        let corners = format!("M{LEFT:.1} {:.1}L{:.1} {TOP:.1}", HEIGHT - BOTTOM, WIDTH - RIGHT);
         assert!(svg.contains(&corners), "{svg}");
     }
 }

@@ -129,7 +129,10 @@ impl Confined {
         let managed = mib.saturating_sub(CONFINED_HEAP + CONFINED_REST) * 3 / 5;
         let sizes = [
             ("taskmanager.memory.framework.heap.size", "64m".to_owned()),
-            ("taskmanager.memory.task.heap.size", format!("{}m", CONFINED_HEAP - 64)),
+            (
+                "taskmanager.memory.task.heap.size",
+                format!("{}m", CONFINED_HEAP - 64),
+            ),
             ("taskmanager.memory.framework.off-heap.size", "64m".to_owned()),
             ("taskmanager.memory.managed.size", format!("{managed}m")),
             ("taskmanager.memory.network.min", "64m".to_owned()),
@@ -292,16 +295,20 @@ impl Session {
         let job = http::request("GET", self.rest_port, &format!("/jobs/{id}"))?;
         let vertices = job["vertices"].as_array().context("the job has no vertices")?;
         let rows = |vertex: &serde_json::Value| vertex["metrics"]["write-records"].as_u64().unwrap_or(0);
-        let sources = vertices
-            .iter()
-            .filter(|vertex| vertex["name"].as_str().is_some_and(|name| name.starts_with("Source:")));
+        let sources = vertices.iter().filter(|vertex| {
+            vertex["name"]
+                .as_str()
+                .is_some_and(|name| name.starts_with("Source:"))
+        });
         Ok(sources.map(rows).sum())
     }
 
     /// The checkpoints of a job that Flink still knows, in the order of their numbers.
     pub fn checkpoints(&self, id: &str) -> Result<Vec<Checkpoint>> {
         let answer = http::request("GET", self.rest_port, &format!("/jobs/{id}/checkpoints"))?;
-        let history = answer["history"].as_array().context("the job has no checkpoints")?;
+        let history = answer["history"]
+            .as_array()
+            .context("the job has no checkpoints")?;
         let mut checkpoints: Vec<Checkpoint> = history.iter().filter_map(Checkpoint::of).collect();
         checkpoints.sort_by_key(|checkpoint| checkpoint.number);
         Ok(checkpoints)

@@ -439,7 +439,10 @@ mod tests {
         for rank in [0, 1] {
             let expected = ((rank + 1) as f64).powf(-EXPONENT) / zipf.zeta * f64::from(draws);
             let seen = f64::from(counts[rank]);
-            assert!((seen / expected - 1.0).abs() < 0.05, "{rank}: {seen}, not {expected}");
+            assert!(
+                (seen / expected - 1.0).abs() < 0.05,
+                "{rank}: {seen}, not {expected}"
+            );
         }
         let tail: u32 = counts[1000..].iter().sum();
         assert!(tail > draws as u32 / 4 && tail < draws as u32 / 2, "{tail}");

@@ -8,7 +8,7 @@
 //! round on a machine that is too busy is void, and is shown as such; names of hosts and paths stay
 //! out of the results.
 //!
-//! Layout: `passthrough`, `latency`, `startup`, `keyed`, `keys` and `checkpoints` are the benchmarks, `copy` is the copy loop; `lab`
+//! Layout: `passthrough`, `latency`, `startup`, `keyed`, `kafka_keyed`, `keys` and `checkpoints` are the benchmarks, `copy` is the copy loop; `lab`
 //! holds broker and folders, `flink` a cluster of Flink (`http` asks it), `job` the SQL; `topic`
 //! fills and counts topics with `message`s through `client`, librdkafka's batch calls; `trace`
 //! follows a run, with `usage` of its processes, `progress` a job's rows and checkpoints; `cgroup` limits memory; `stats`, `results`, `report`, `svg` and `machine`
@@ -22,6 +22,7 @@ pub mod curves;
 pub mod flink;
 pub mod http;
 pub mod job;
+pub mod kafka_keyed;
 pub mod keyed;
 pub mod keys;
 pub mod lab;

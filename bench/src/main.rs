@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use millrace_bench::results::Folder;
-use millrace_bench::{checkpoints, copy, keyed, keys, latency, passthrough, report, startup};
+use millrace_bench::{checkpoints, copy, kafka_keyed, keyed, keys, latency, passthrough, report, startup};
 
 /// Measures Millrace beside Apache Flink and a bare copy loop, and writes bench/RESULTS.md.
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ enum Command {
     Latency(latency::Options),
     /// Keyed jobs from a generator into nothing
     Keyed(keyed::Options),
+    /// Keyed jobs from Kafka to Kafka, exactly-once
+    KafkaKeyed(kafka_keyed::Options),
     /// State of up to 20 million keys in a container of 512 MiB
     Keys(keys::Options),
     /// Incremental checkpoints of a state of a gibibyte
@@ -71,12 +73,14 @@ fn main() -> Result<()> {
             latency::run(&defaults(), &results)?;
             startup::run(&defaults(), &results)?;
             keyed::run(&defaults(), &results)?;
+            kafka_keyed::run(&defaults(), &results)?;
             keys::run(&defaults(), &results)?;
             checkpoints::run(&defaults(), &results)?;
         }
         Command::Passthrough(options) => passthrough::run(&options, &results)?,
         Command::Latency(options) => latency::run(&options, &results)?,
         Command::Keyed(options) => keyed::run(&options, &results)?,
+        Command::KafkaKeyed(options) => kafka_keyed::run(&options, &results)?,
         Command::Keys(options) => keys::run(&options, &results)?,
         Command::Checkpoints(options) => checkpoints::run(&options, &results)?,
         Command::Startup(options) => startup::run(&options, &results)?,

@@ -7,12 +7,17 @@ pub const BYTES: usize = 64;
 const IDS: u64 = 9_000_000;
 const DAY_MS: u64 = 86_400_000;
 
+/// The `id` of the message with this index.
+pub fn id(index: u64) -> u64 {
+    1_000_000 + index % IDS
+}
+
 /// Appends the message with this index:
 /// `{"id":1000000,"k":"k100","v":100,"ts":"2023-11-14 00:00:00.000"}`.
 pub fn write(index: u64, out: &mut Vec<u8>) {
     let ms = index % DAY_MS;
     out.extend_from_slice(b"{\"id\":");
-    digits(1_000_000 + index % IDS, 7, out);
+    digits(id(index), 7, out);
     out.extend_from_slice(b",\"k\":\"k");
     // 7919 is a prime: neighbours get different keys, and all 900 keys come up equally often.
     digits(100 + index.wrapping_mul(7919) % 900, 3, out);

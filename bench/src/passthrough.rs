@@ -154,7 +154,8 @@ pub fn tune(options: &TuneOptions, folder: &Folder) -> Result<()> {
                     settings.name,
                     if counts { "counted" } else { "warm-up" }
                 );
-                let pass = flink_pass(&mut lab, &mut session, settings, *format, options.messages)?;
+                let text = format.passthrough();
+                let pass = flink_pass(&mut lab, &mut session, settings, text, options.messages)?;
                 print(Engine::Flink, &pass);
                 if counts {
                     passes.push(pass);
@@ -183,14 +184,14 @@ fn best_settings(folder: &Folder, format: Format) -> Result<&'static Settings> {
     Settings::named(&fastest.settings.name)
 }
 
-fn record(settings: &Settings) -> FlinkSettings {
+pub fn record(settings: &Settings) -> FlinkSettings {
     FlinkSettings {
         name: settings.name.to_owned(),
         options: settings.describe(),
     }
 }
 
-fn fill(lab: &Lab, messages: u64) -> Result<()> {
+pub fn fill(lab: &Lab, messages: u64) -> Result<()> {
     lab.create_topic(INPUT)?;
     println!("writing {messages} messages");
     topic::load(&lab.bootstrap()?, INPUT, messages)
@@ -240,21 +241,19 @@ impl Bench<'_> {
                     trace::follow(&output, &mut watch, |_| lab::ended(&mut process, "the copy loop"))?;
                 finish(self.lab, &run, messages, &trace, trace.seconds)
             }
-            Engine::Millrace => {
-                let run = self.lab.run("millrace")?;
-                let sql = self.lab.sql(&run, self.format.passthrough(), INPUT, None)?;
-                let output = offsets(self.lab, &run)?;
-                let mut process = self.lab.millrace(&run, &sql)?;
-                let mut watch = Watch::new(vec![process.id()]);
-                let trace = trace::follow(&output, &mut watch, |_| lab::ended(&mut process, "millrace run"))?;
-                finish(self.lab, &run, messages, &trace, trace.seconds)
-            }
+            Engine::Millrace => millrace_pass(self.lab, self.format.passthrough(), messages),
             Engine::Flink => {
                 let session = self
                     .session
                     .as_deref_mut()
                     .context("no cluster of Flink was started")?;
-                flink_pass(self.lab, session, self.settings, self.format, messages)
+                flink_pass(
+                    self.lab,
+                    session,
+                    self.settings,
+                    self.format.passthrough(),
+                    messages,
+                )
             }
         }
     }
@@ -264,15 +263,27 @@ fn offsets(lab: &Lab, run: &lab::Run) -> Result<Offsets> {
     Offsets::new(&lab.bootstrap()?, &run.name, PARTITIONS)
 }
 
-fn flink_pass(
+/// A job from the input topic on Millrace, which writes so many records.
+pub fn millrace_pass(lab: &mut Lab, text: &str, written: u64) -> Result<Pass> {
+    let run = lab.run("millrace")?;
+    let sql = lab.sql(&run, text, INPUT, None)?;
+    let output = offsets(lab, &run)?;
+    let mut process = lab.millrace(&run, &sql)?;
+    let mut watch = Watch::new(vec![process.id()]);
+    let trace = trace::follow(&output, &mut watch, |_| lab::ended(&mut process, "millrace run"))?;
+    finish(lab, &run, written, &trace, trace.seconds)
+}
+
+/// A job from the input topic on Apache Flink, which writes so many records.
+pub fn flink_pass(
     lab: &mut Lab,
     session: &mut Session,
     settings: &Settings,
-    format: Format,
-    messages: u64,
+    text: &str,
+    written: u64,
 ) -> Result<Pass> {
     let run = lab.run("flink")?;
-    let sql = lab.sql(&run, format.passthrough(), INPUT, Some(settings))?;
+    let sql = lab.sql(&run, text, INPUT, Some(settings))?;
     session.wait_idle()?;
     let mut watch = Watch::new(session.process_ids());
     watch.reset_peak();
@@ -283,24 +294,24 @@ fn flink_pass(
     let trace = trace::follow(&output, &mut watch, |records| {
         // The JobManager is not to be kept busy with questions.
         looks += 1;
-        if records < messages && !looks.is_multiple_of(10) {
+        if records < written && !looks.is_multiple_of(10) {
             return Ok(false);
         }
         let finished = session.finished(&mut client)?;
         seconds = finished.unwrap_or(seconds);
         Ok(finished.is_some())
     })?;
-    finish(lab, &run, messages, &trace, seconds)
+    finish(lab, &run, written, &trace, seconds)
 }
 
 /// Checks that the output is complete, and works out the figures.
-fn finish(lab: &Lab, run: &lab::Run, messages: u64, trace: &Trace, job_seconds: f64) -> Result<Pass> {
-    let committed = topic::committed(&lab.bootstrap()?, &run.name, messages)?;
-    if committed != messages {
-        bail!("the input has {messages} records, {committed} were committed to the output");
+fn finish(lab: &Lab, run: &lab::Run, written: u64, trace: &Trace, job_seconds: f64) -> Result<Pass> {
+    let committed = topic::committed(&lab.bootstrap()?, &run.name, written)?;
+    if committed != written {
+        bail!("{written} records belong into the output, {committed} were committed to it");
     }
-    let Some(steady) = stats::steady(&trace.samples, messages) else {
-        bail!("{messages} messages went through too quickly to be timed: take more with --messages");
+    let Some(steady) = stats::steady(&trace.samples, written) else {
+        bail!("{written} records were written too quickly to be timed: take more with --messages");
     };
     lab.clear(run)?;
     Ok(Pass {
@@ -312,7 +323,7 @@ fn finish(lab: &Lab, run: &lab::Run, messages: u64, trace: &Trace, job_seconds: 
     })
 }
 
-fn print(engine: Engine, pass: &Pass) {
+pub fn print(engine: Engine, pass: &Pass) {
     println!(
         "  {:<9} {:>9.0} messages/s  {:>5.2} CPU s/M  {:>6.0} MiB  job {:>5.1} s",
         engine.name(),

@@ -82,7 +82,11 @@ mod tests {
         let mut log = Log::new(&path);
         assert!(log.look().unwrap().is_empty());
         let mut file = File::options().append(true).open(&path).unwrap();
-        write!(file, "DEBUG checkpoint completed checkpoint=3 milliseconds=12 bytes=100 wri").unwrap();
+        write!(
+            file,
+            "DEBUG checkpoint completed checkpoint=3 milliseconds=12 bytes=100 wri"
+        )
+        .unwrap();
         assert!(log.look().unwrap().is_empty());
         writeln!(file, "tten=40 records_in=77").unwrap();
         assert_eq!(

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::checkpoints::Checkpoints;
+use crate::kafka_keyed::KafkaKeyed;
 use crate::keyed::Keyed;
 use crate::keys::Keys;
 use crate::machine::Machine;
@@ -25,6 +26,7 @@ pub struct Measured {
     pub latency: Option<Latency>,
     pub startup: Option<Startup>,
     pub keyed: Option<Keyed>,
+    pub kafka_keyed: Option<KafkaKeyed>,
     pub keys: Option<Keys>,
     pub checkpoints: Option<Checkpoints>,
     /// By format.
@@ -39,6 +41,7 @@ pub fn write(folder: &Folder, target: &Path) -> Result<()> {
         latency: folder.load(results::LATENCY)?,
         startup: folder.load(results::STARTUP)?,
         keyed: folder.load(results::KEYED)?,
+        kafka_keyed: folder.load(results::KAFKA_KEYED)?,
         keys: folder.load(results::KEYS)?,
         checkpoints: folder.load(results::CHECKPOINTS)?,
         flink: ["json", "raw"]

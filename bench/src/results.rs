@@ -156,6 +156,7 @@ pub const PASSTHROUGH_RAW: &str = "passthrough-raw";
 pub const LATENCY: &str = "latency";
 pub const STARTUP: &str = "startup";
 pub const KEYED: &str = "keyed";
+pub const KAFKA_KEYED: &str = "kafka-keyed";
 pub const KEYS: &str = "keys";
 pub const CHECKPOINTS: &str = "checkpoints";
 

@@ -72,6 +72,15 @@ impl Settings {
         sink: &[],
     };
 
+    /// The same from Kafka to Kafka.
+    pub const STATEFUL_KAFKA: &'static Settings = &Settings {
+        name: "stateful-large-batches-parallel-gc",
+        jvm: &["-XX:+UseParallelGC"],
+        source: LARGE_READS,
+        sink: LARGE_WRITES,
+        ..*Settings::STATEFUL
+    };
+
     /// In a container, with sizes of its own (`Confined`).
     pub const CONFINED: &'static Settings = &Settings {
         name: "confined",

@@ -1,8 +1,9 @@
 //! Jobs with state: what RESULTS.md says of them.
 
-use super::{Goal, MIB, Measured, Page, colour, engine_name, measured_on, ratio, spread};
+use super::{Goal, MIB, Measured, Page, colour, engine_name, measured_on, ratio, settings_text, spread};
 use crate::checkpoints::{Checkpoints, Series};
 use crate::curves::{Axes, Curve, curves};
+use crate::kafka_keyed::KafkaKeyed;
 use crate::keyed::{self, Keyed};
 use crate::keys::{Distribution, Keys};
 use crate::results;
@@ -23,6 +24,19 @@ pub(super) fn goals(measured: &Measured, goals: &mut Vec<Goal>) {
                 measured: format!("{times:.1}×"),
                 met: times >= 8.0,
             });
+        }
+    }
+    for result in &measured.kafka_keyed {
+        for job in &result.jobs {
+            let rate = |engine| job.rate(engine, result.messages);
+            if let Some(times) = ratio(rate("millrace"), rate("flink")) {
+                goals.push(Goal {
+                    name: format!("{}, Kafka to Kafka: rate against Apache Flink", job.title),
+                    asked: if job.asked > 3.0 { "≥ 4×" } else { "≥ 2.5×" },
+                    measured: format!("{times:.1}×"),
+                    met: times >= job.asked,
+                });
+            }
         }
     }
     for result in &measured.keys {
@@ -65,6 +79,9 @@ pub(super) fn sections(out: &mut Page, measured: &Measured) {
     if let Some(result) = &measured.keyed {
         keyed_jobs(out, result);
     }
+    if let Some(result) = &measured.kafka_keyed {
+        kafka_keyed(out, result);
+    }
     if let Some(result) = &measured.keys {
         keys(out, result);
     }
@@ -103,6 +120,51 @@ fn keyed_jobs(out: &mut Page, result: &Keyed) {
             cell("flink", cpu, 2),
             cell("millrace", memory, 0),
             cell("flink", memory, 0),
+        ));
+    }
+}
+
+fn kafka_keyed(out: &mut Page, result: &KafkaKeyed) {
+    out.section("Keyed jobs, Kafka to Kafka");
+    out.line(&format!(
+        "{} messages of 64 bytes of JSON over 10,000 keys, exactly-once, a checkpoint each second, state on RocksDB \
+         (jobs/kafka/). Messages read a second between the first and the last tenth of the output; the other figures as \
+         in the pass-through.",
+        number(result.messages as f64, 0)
+    ));
+    measured_on(out, &result.date, &result.machine);
+    out.line("");
+    out.line("| | Millrace, messages/s | Apache Flink, messages/s | | MiB | Flink's |");
+    out.line("|---|---|---|---|---|---|");
+    for job in &result.jobs {
+        let rates = |engine: &str| job.rates(engine, result.messages);
+        let memory = |engine: &str| {
+            let passes = job.passes.get(engine).map_or(&[][..], Vec::as_slice);
+            spread(
+                &passes
+                    .iter()
+                    .map(|pass| pass.peak_bytes as f64 / MIB)
+                    .collect::<Vec<_>>(),
+                0,
+            )
+        };
+        let rate = |engine| job.rate(engine, result.messages);
+        let times = ratio(rate("millrace"), rate("flink"));
+        out.line(&format!(
+            "| {} | {} | {} | {} | {} | {} |",
+            job.title,
+            spread(&rates("millrace"), 0),
+            spread(&rates("flink"), 0),
+            times.map_or_else(String::new, |times| format!("{times:.1}×")),
+            memory("millrace"),
+            memory("flink"),
+        ));
+    }
+    if let Some(settings) = &result.flink_settings {
+        out.line("");
+        out.line(&format!(
+            "Apache Flink's settings: {}.",
+            settings_text(&settings.name, &settings.options)
         ));
     }
 }

@@ -67,9 +67,7 @@ impl Groups {
         self.keys
             .encode_all(coming.iter().map(|(_, batch)| &batch.change.rows))?;
         let groups = self.keys.groups(self.max_parallelism);
-        let found = self
-            .table
-            .prefetch(&self.keys.rows, &self.keys.hashes, &groups)?;
+        let found = self.table.prefetch(&self.keys.rows, &self.keys.hashes, &groups)?;
         self.state.resize(self.table.width());
         self.state.load(&found.loaded, &found.values)
     }

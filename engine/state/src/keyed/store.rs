@@ -10,9 +10,9 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use millrace_core::{Error, Result};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompactionStyle, DBCompressionType, DBWithThreadMode, Direction, IteratorMode,
-    MultiThreaded, Options, PrefixRange, ReadOptions, UniversalCompactOptions, WriteBatch, WriteBufferManager,
-    WriteOptions,
+    BlockBasedOptions, Cache, DBCompactionStyle, DBCompressionType, DBWithThreadMode, Direction,
+    IteratorMode, MultiThreaded, Options, PrefixRange, ReadOptions, UniversalCompactOptions, WriteBatch,
+    WriteBufferManager, WriteOptions,
 };
 
 type Db = DBWithThreadMode<MultiThreaded>;
@@ -23,6 +23,8 @@ const WRITE_BUFFERS: f64 = 0.5;
 /// A table's write buffer is written out at this size at most, and never below the least.
 const BUFFER_BYTES: usize = 32 << 20;
 const LEAST_BUFFER_BYTES: usize = 64 << 10;
+/// A file that compaction writes is so large at least and at most.
+const FILE_BYTES: std::ops::Range<u64> = 2 << 20..64 << 20;
 /// Tables of a store that are written at the same time, as a rule: rows, and the maps beside them.
 const TABLES: usize = 2;
 /// Bits of a Bloom filter for each key: one in a hundred looks for a key that is not there reads.
@@ -40,6 +42,8 @@ pub struct Limits {
     buffers: WriteBufferManager,
     /// Of one table.
     buffer_bytes: usize,
+    /// Of a file: what is uploaded is held in memory, a file at a time.
+    file_bytes: u64,
 }
 
 impl Limits {
@@ -59,6 +63,7 @@ impl Limits {
             buffers: WriteBufferManager::new_write_buffer_manager_with_cache(buffers, false, cache.clone()),
             cache,
             buffer_bytes: each.clamp(LEAST_BUFFER_BYTES, BUFFER_BYTES),
+            file_bytes: (bytes as u64 / 16).clamp(FILE_BYTES.start, FILE_BYTES.end),
         }
     }
 
@@ -76,6 +81,7 @@ impl Limits {
         options.set_block_based_table_factory(&blocks);
         options.set_write_buffer_manager(&self.buffers);
         options.set_write_buffer_size(self.buffer_bytes);
+        options.set_target_file_size_base(self.file_bytes);
         options.set_compression_type(DBCompressionType::Lz4);
         // What compaction writes anew, the next checkpoint has to upload anew: by tiers a row is
         // rewritten a few times until it rests, by levels about ten times a level.

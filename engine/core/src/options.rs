@@ -195,7 +195,7 @@ pub const SOURCE_PARALLELISM: ConfigOption<usize> = ConfigOption::new(
 pub const CHANNEL_BYTES: ConfigOption<MemorySize> = ConfigOption::new(
     "millrace.channel.max-bytes",
     Some("4mb"),
-    "bytes that wait in a channel between two subtasks at most",
+    "bytes that wait in a channel between two subtasks at most (and 65,536 rows)",
 );
 
 /// For tests: a checkpoint at a place of the input that is the same every time.

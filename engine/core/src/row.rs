@@ -6,7 +6,8 @@
 //! | | bytes |
 //! |---|---|
 //! | null | `00` |
-//! | any value | `01`, then |
+//! | an integer as few bytes as it has, where a codec is told to | `20` and its number of bytes, from `0` to `8` for a positive one; `1f` less that of its complement for a negative one; then big-endian |
+//! | any other value | `01`, then |
 //! | BOOLEAN | `00` or `01` |
 //! | integers, dates, times, intervals, decimals | big-endian, the sign bit flipped |
 //! | FLOAT, DOUBLE | IEEE 754 big-endian; all bits flipped below zero, else the sign bit |
@@ -16,8 +17,9 @@
 //!
 //! NaN and the two zeros of floats keep their bits: they are different keys, as in Flink.
 //!
-//! Layout: `encode` columns to bytes, `decode` bytes to columns.
+//! Layout: `encode` columns to bytes, `compact` integers to few bytes, `decode` bytes to columns.
 
+mod compact;
 mod decode;
 mod encode;
 #[cfg(test)]
@@ -44,6 +46,8 @@ pub struct RowCodec {
     types: Vec<DataType>,
     /// Bytes of a row where that is the same for all rows without nulls.
     width: Option<usize>,
+    /// Integers take as few bytes as they have.
+    compact: bool,
 }
 
 /// Encoded rows one after another.
@@ -96,7 +100,19 @@ impl RowCodec {
             check(data_type)?;
         }
         let width = types.iter().map(|t| fixed_width(t).map(|w| w + 1)).sum();
-        Ok(RowCodec { types, width })
+        Ok(RowCodec {
+            types,
+            width,
+            compact: false,
+        })
+    }
+
+    /// One for rows that are stored: small integers take few bytes, and are written more slowly.
+    pub fn compact(types: impl IntoIterator<Item = DataType>) -> Result<Self> {
+        Ok(RowCodec {
+            compact: true,
+            ..Self::new(types)?
+        })
     }
 
     pub fn types(&self) -> &[DataType] {
@@ -118,7 +134,10 @@ impl RowCodec {
                 )));
             }
         }
-        encode::rows(columns, self.width, out)
+        match self.compact {
+            true => compact::rows(columns, out),
+            false => encode::rows(columns, self.width, out),
+        }
     }
 
     /// The columns of encoded rows. Bytes that no row of these types has are an error.

@@ -14,11 +14,38 @@ struct Shared {
     writer: Waker,
 }
 
+/// Rows that wait at most: of narrow rows the bytes allowed are so many that a barrier behind them would
+/// come late.
+const MOST_ROWS: usize = 1 << 16;
+
 #[derive(Default)]
 struct Queue {
-    elements: VecDeque<(usize, Element)>,
-    bytes: usize,
+    elements: VecDeque<(Size, Element)>,
+    waiting: Size,
     closed: bool,
+}
+
+/// Of batches.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    bytes: usize,
+    rows: usize,
+}
+
+impl Size {
+    fn of(element: &Element) -> Size {
+        match element {
+            Element::Batch(batch) => Size {
+                bytes: batch.change.bytes().max(1),
+                rows: batch.change.len(),
+            },
+            _ => Size::default(),
+        }
+    }
+
+    fn has_room(self, capacity: usize) -> bool {
+        self.bytes < capacity && self.rows < MOST_ROWS
+    }
 }
 
 impl Shared {
@@ -27,7 +54,7 @@ impl Shared {
     }
 }
 
-/// A channel that has room as long as less than `capacity` bytes of batches wait in it. Elements
+/// A channel that has room as long as less than `capacity` bytes of batches, and not too many rows, wait in it. Elements
 /// that are not batches always fit: a barrier must not wait for room.
 pub fn channel(capacity: usize, writer: Waker, reader: Waker) -> (Sender, Receiver) {
     let shared = Arc::new(Shared {
@@ -44,29 +71,27 @@ pub struct Sender(Arc<Shared>);
 impl Sender {
     pub fn has_room(&self) -> bool {
         let queue = self.0.queue();
-        queue.bytes < self.0.capacity || queue.closed
+        queue.waiting.has_room(self.0.capacity) || queue.closed
     }
 
     /// Appends an element; the caller has asked for room before. Without a reader it is dropped:
     /// the reader has failed, and with it the attempt.
     pub fn send(&self, element: Element) {
-        let bytes = match &element {
-            Element::Batch(batch) => batch.change.bytes().max(1),
-            _ => 0,
-        };
+        let size = Size::of(&element);
         let mut queue = self.0.queue();
         if queue.closed {
             return;
         }
-        queue.bytes += bytes;
-        queue.elements.push_back((bytes, element));
+        queue.waiting.bytes += size.bytes;
+        queue.waiting.rows += size.rows;
+        queue.elements.push_back((size, element));
         drop(queue);
         self.0.reader.wake();
     }
 
     /// Bytes that wait, for the metrics of buffers.
     pub fn queued_bytes(&self) -> usize {
-        self.0.queue().bytes
+        self.0.queue().waiting.bytes
     }
 }
 
@@ -75,10 +100,11 @@ pub struct Receiver(Arc<Shared>);
 impl Receiver {
     pub fn try_receive(&mut self) -> Option<Element> {
         let mut queue = self.0.queue();
-        let (bytes, element) = queue.elements.pop_front()?;
-        let was_full = queue.bytes >= self.0.capacity;
-        queue.bytes -= bytes;
-        let has_room = queue.bytes < self.0.capacity;
+        let (size, element) = queue.elements.pop_front()?;
+        let was_full = !queue.waiting.has_room(self.0.capacity);
+        queue.waiting.bytes -= size.bytes;
+        queue.waiting.rows -= size.rows;
+        let has_room = queue.waiting.has_room(self.0.capacity);
         drop(queue);
         if was_full && has_room {
             self.0.writer.wake();
@@ -92,7 +118,7 @@ impl Drop for Receiver {
         let mut queue = self.0.queue();
         queue.closed = true;
         queue.elements.clear();
-        queue.bytes = 0;
+        queue.waiting = Size::default();
         drop(queue);
         self.0.writer.wake();
     }

@@ -85,11 +85,13 @@ impl InputGate {
         {
             self.take(index, element);
         }
-        let batch = |(input, element): &'_ (usize, Element)| match element {
-            Element::Batch(batch) => Some((*input, batch)),
-            _ => None,
-        };
-        self.ready.iter().filter_map(batch).collect()
+        let mut coming = Vec::new();
+        for (input, element) in &self.ready {
+            if let Element::Batch(batch) = element {
+                coming.push((*input, batch));
+            }
+        }
+        coming
     }
 
     fn receive(&mut self) -> Option<(usize, Element)> {

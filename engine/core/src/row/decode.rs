@@ -14,7 +14,7 @@ use arrow::datatypes::{
     TimestampNanosecondType,
 };
 
-use super::{ELEMENT, END, NULL, VALUE};
+use super::{ELEMENT, END, NULL, VALUE, compact};
 use crate::{Error, Result};
 
 pub(super) fn rows<'a>(
@@ -37,6 +37,10 @@ pub(super) fn rows<'a>(
 trait Column {
     /// Takes a value's bytes, which stand behind its null byte.
     fn value(&mut self, bytes: &mut &[u8]) -> Result<()>;
+    /// Takes an integer that was written in few bytes.
+    fn integer(&mut self, _: i64) -> Result<()> {
+        Err(damaged())
+    }
     fn null(&mut self);
     fn finish(&mut self) -> Result<ArrayRef>;
 }
@@ -45,7 +49,12 @@ fn push(column: &mut dyn Column, bytes: &mut &[u8]) -> Result<()> {
     match take::<1>(bytes)? {
         [NULL] => column.null(),
         [VALUE] => column.value(bytes)?,
-        _ => return Err(damaged()),
+        [code] => {
+            let (length, negative) = compact::length(code).ok_or_else(damaged)?;
+            let (value, rest) = bytes.split_at_checked(length).ok_or_else(damaged)?;
+            *bytes = rest;
+            column.integer(compact::read(value, negative))?;
+        }
     }
     Ok(())
 }
@@ -56,7 +65,21 @@ fn column(data_type: &DataType) -> Result<Box<dyn Column>> {
         read: fn([u8; N]) -> T::Native,
     ) -> Box<dyn Column> {
         let values = PrimitiveBuilder::<T>::new().with_data_type(data_type.clone());
-        Box::new(Numbers { values, read })
+        Box::new(Numbers {
+            values,
+            read,
+            integer: None,
+        })
+    }
+    fn integer<T: ArrowPrimitiveType, const N: usize>(
+        read: fn([u8; N]) -> T::Native,
+        integer: fn(i64) -> Option<T::Native>,
+    ) -> Box<dyn Column> {
+        Box::new(Numbers {
+            values: PrimitiveBuilder::<T>::new(),
+            read,
+            integer: Some(integer),
+        })
     }
     let t = data_type;
     Ok(match data_type {
@@ -64,8 +87,8 @@ fn column(data_type: &DataType) -> Result<Box<dyn Column>> {
         DataType::Boolean => Box::new(BooleanBuilder::new()),
         DataType::Int8 => number::<Int8Type, 1>(t, |b| (u8::from_be_bytes(b) ^ 0x80) as i8),
         DataType::Int16 => number::<Int16Type, 2>(t, |b| (u16::from_be_bytes(b) ^ (1 << 15)) as i16),
-        DataType::Int32 => number::<Int32Type, 4>(t, int),
-        DataType::Int64 => number::<Int64Type, 8>(t, long),
+        DataType::Int32 => integer::<Int32Type, 4>(int, |v| v.try_into().ok()),
+        DataType::Int64 => integer::<Int64Type, 8>(long, Some),
         DataType::Float32 => number::<Float32Type, 4>(t, |b| {
             let bits = u32::from_be_bytes(b);
             f32::from_bits(bits ^ if bits >> 31 == 1 { 1 << 31 } else { u32::MAX })
@@ -127,11 +150,19 @@ impl Column for Nulls {
 struct Numbers<T: ArrowPrimitiveType, const N: usize> {
     values: PrimitiveBuilder<T>,
     read: fn([u8; N]) -> T::Native,
+    /// Of types that are written in few bytes.
+    integer: Option<fn(i64) -> Option<T::Native>>,
 }
 
 impl<T: ArrowPrimitiveType, const N: usize> Column for Numbers<T, N> {
     fn value(&mut self, bytes: &mut &[u8]) -> Result<()> {
         self.values.append_value((self.read)(take(bytes)?));
+        Ok(())
+    }
+
+    fn integer(&mut self, value: i64) -> Result<()> {
+        let native = self.integer.and_then(|integer| integer(value));
+        self.values.append_value(native.ok_or_else(damaged)?);
         Ok(())
     }
 

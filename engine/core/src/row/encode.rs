@@ -139,7 +139,7 @@ fn strided(column: &ArrayRef, out: &mut [u8], at: usize, width: usize) -> Result
     }
 }
 
-fn value(column: &ArrayRef, row: usize, out: &mut Vec<u8>) -> Result<()> {
+pub(super) fn value(column: &ArrayRef, row: usize, out: &mut Vec<u8>) -> Result<()> {
     fn push<T: ArrowPrimitiveType, const N: usize>(
         array: &PrimitiveArray<T>,
         row: usize,

@@ -174,3 +174,70 @@ proptest! {
         prop_assert!(x == y || !(x.starts_with(y) || y.starts_with(x)));
     }
 }
+
+#[test]
+fn integers_in_few_bytes_come_back_and_sort() {
+    let long: Vec<Option<i64>> = [
+        i64::MIN,
+        -65_537,
+        -257,
+        -256,
+        -2,
+        -1,
+        0,
+        1,
+        255,
+        256,
+        1 << 40,
+        i64::MAX,
+    ]
+    .into_iter()
+    .map(Some)
+    .chain([None])
+    .collect();
+    let columns = [
+        array(Int64Array::from(long.clone())),
+        array(Int32Array::from_iter(long.iter().map(|v| {
+            v.map(|v| v.clamp(i32::MIN.into(), i32::MAX.into()) as i32)
+        }))),
+        array(StringArray::from_iter(
+            long.iter().map(|v| v.map(|v| v.to_string())),
+        )),
+    ];
+    let codec = RowCodec::compact(columns.iter().map(|c| c.data_type().clone())).unwrap();
+    let mut rows = Rows::default();
+    codec.encode(&columns, &mut rows).unwrap();
+    let back = codec.decode(rows.iter()).unwrap();
+    for (a, b) in columns.iter().zip(&back) {
+        assert_eq!(a.to_data(), b.to_data());
+    }
+    let values = long.len() - 1;
+    for row in 1..values {
+        assert!(rows.get(row - 1) < rows.get(row), "{row}");
+    }
+    assert!(rows.get(values) < rows.get(0), "nulls first");
+    let zero = RowCodec::compact([DataType::Int64]).unwrap();
+    let mut rows = Rows::default();
+    zero.encode(&[array(Int64Array::from(vec![0, 1, -1, 300]))], &mut rows)
+        .unwrap();
+    let lengths: Vec<usize> = rows.iter().map(<[u8]>::len).collect();
+    assert_eq!(lengths, [1, 2, 1, 3]);
+}
+
+#[test]
+fn an_integer_that_does_not_fit_its_type_is_damage() {
+    let codec = RowCodec::compact([DataType::Int64]).unwrap();
+    let mut rows = Rows::default();
+    codec
+        .encode(&[array(Int64Array::from(vec![1 << 40]))], &mut rows)
+        .unwrap();
+    assert!(
+        RowCodec::compact([DataType::Int32])
+            .unwrap()
+            .decode(rows.iter())
+            .is_err()
+    );
+    for bytes in [&[0x29][..], &[0x16], &[0x22, 1], &[0x21, 1, 1]] {
+        assert!(codec.decode([bytes]).is_err(), "{bytes:?}");
+    }
+}

@@ -138,7 +138,7 @@ impl State {
         let counter = retracts.then_some(DataType::Int64);
         let fields = calls.fields().map(|f| f.data_type.to_arrow());
         Ok(State {
-            codec: RowCodec::new(counter.into_iter().chain(fields))?,
+            codec: RowCodec::compact(counter.into_iter().chain(fields))?,
             rows: retracts.then(Vec::new),
             calls,
         })

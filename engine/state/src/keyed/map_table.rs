@@ -41,6 +41,8 @@ pub struct MapTable {
 
 /// Bytes of an entry beside its key and value.
 const OVERHEAD: usize = 48;
+/// Keys whose maps are written at a time.
+const WRITTEN: usize = 1 << 10;
 /// Bytes of a map's first node: most maps have one entry, and a node has room for eleven.
 const NODE: usize = 440;
 
@@ -240,6 +242,11 @@ impl MapTable {
     }
 
     fn write(&mut self, slots: &[u32]) -> Result<()> {
+        // All at once would be in memory a second time.
+        slots.chunks(WRITTEN).try_for_each(|slots| self.write_some(slots))
+    }
+
+    fn write_some(&mut self, slots: &[u32]) -> Result<()> {
         let (mut puts, mut deletes) = (Vec::new(), Vec::new());
         for slot in slots {
             let map = &self.maps[*slot as usize];

@@ -177,20 +177,19 @@ impl MapsOf<'_> {
                 )
             })
             .collect();
-        let found = self.store.get_many(
-            &self.maps.family,
-            keys.iter().map(|(group, key)| (*group, key.as_slice())),
-        )?;
-        for ((slot, key), value) in missing.into_iter().zip(found) {
+        let keys = keys.iter().map(|(group, key)| (*group, key.as_slice()));
+        let maps = &mut *self.maps;
+        let (family, maps, bytes) = (&maps.family, &mut maps.maps, &mut maps.bytes);
+        self.store.get_many(family, keys, |i, value| {
+            let (slot, key) = &missing[i];
             let entry = Entry {
                 is_stored: value.is_some(),
-                value: value.map(|v| (&*v).into()),
+                value: value.map(Into::into),
                 is_dirty: false,
             };
-            self.maps.bytes += cost(&key, &entry);
-            self.maps.maps[slot as usize].entries.insert(key.into(), entry);
-        }
-        Ok(())
+            *bytes += cost(key, &entry);
+            maps[*slot as usize].entries.insert(key.as_slice().into(), entry);
+        })
     }
 
     pub fn get(&mut self, slot: u32, entry: &[u8]) -> Result<Option<&[u8]>> {

@@ -1,6 +1,12 @@
 //! Keys in memory and their slots. Slots are small numbers that are used again.
 
 use hashbrown::HashTable;
+use smallvec::SmallVec;
+
+/// A key; most fit into the slot itself.
+type Key = SmallVec<[u8; INLINE]>;
+
+const INLINE: usize = 16;
 
 /// Where a slot's state is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +23,7 @@ pub enum State {
 #[derive(Default)]
 pub struct Slots {
     index: HashTable<u32>,
-    keys: Vec<Box<[u8]>>,
+    keys: Vec<Key>,
     hashes: Vec<u64>,
     groups: Vec<u16>,
     states: Vec<State>,
@@ -27,11 +33,20 @@ pub struct Slots {
     used: Vec<bool>,
     free: Vec<u32>,
     hand: usize,
+    /// Of keys that do not fit into their slots.
     key_bytes: usize,
 }
 
-/// Bytes of a slot beside its key and the operator's accumulators, index included.
+/// Bytes of a slot beside a long key and the operator's accumulators, index and reserve included.
 const OVERHEAD: usize = 56;
+
+/// What a key takes outside of its slot.
+fn outside(key: &[u8]) -> usize {
+    match key.len() {
+        0..=INLINE => 0,
+        long => long + size_of::<usize>(),
+    }
+}
 
 impl Slots {
     /// Slots in use.
@@ -49,18 +64,20 @@ impl Slots {
     }
 
     pub fn find(&mut self, key: &[u8], hash: u64) -> Option<u32> {
-        let slot = *self.index.find(hash, |slot| &*self.keys[*slot as usize] == key)?;
+        let slot = *self
+            .index
+            .find(hash, |slot| self.keys[*slot as usize].as_slice() == key)?;
         self.used[slot as usize] = true;
         Some(slot)
     }
 
     /// Gives a key that has none a slot.
     pub fn insert(&mut self, key: &[u8], hash: u64, group: u16) -> u32 {
-        self.key_bytes += key.len();
+        self.key_bytes += outside(key);
         let slot = match self.free.pop() {
             Some(slot) => {
                 let i = slot as usize;
-                self.keys[i] = key.into();
+                self.keys[i] = Key::from_slice(key);
                 self.hashes[i] = hash;
                 self.groups[i] = group;
                 self.states[i] = State::Clean;
@@ -69,7 +86,8 @@ impl Slots {
                 slot
             }
             None => {
-                self.keys.push(key.into());
+                self.grow();
+                self.keys.push(Key::from_slice(key));
                 self.hashes.push(hash);
                 self.groups.push(group);
                 self.states.push(State::Clean);
@@ -84,13 +102,28 @@ impl Slots {
         slot
     }
 
+    /// Room by eighths: twice as much at a time would be more than the memory that slots are told to
+    /// keep to.
+    fn grow(&mut self) {
+        if self.keys.len() < self.keys.capacity() {
+            return;
+        }
+        let more = self.keys.len() / 8 + 64;
+        self.keys.reserve_exact(more);
+        self.hashes.reserve_exact(more);
+        self.groups.reserve_exact(more);
+        self.states.reserve_exact(more);
+        self.stored.reserve_exact(more);
+        self.used.reserve_exact(more);
+    }
+
     pub fn remove(&mut self, slot: u32) {
         let i = slot as usize;
         if let Ok(entry) = self.index.find_entry(self.hashes[i], |other| *other == slot) {
             entry.remove();
         }
-        self.key_bytes -= self.keys[i].len();
-        self.keys[i] = Box::default();
+        self.key_bytes -= outside(&self.keys[i]);
+        self.keys[i] = Key::new();
         self.states[i] = State::Free;
         self.free.push(slot);
     }

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
+use millrace_core::row::Rows;
 use millrace_core::{Error, Result};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
@@ -32,8 +33,11 @@ const BLOOM_BITS: f64 = 10.0;
 const BLOCK_BYTES: usize = 16 << 10;
 /// Runs whose sizes differ by up to so many percent are merged.
 const SIZE_RATIO: i32 = 10;
-/// A batch of writes that moves rows from store to store.
-const MOVED_BYTES: usize = 4 << 20;
+/// Keys that are looked up at a time.
+const LOOKED_UP: usize = 512;
+/// Rows are written in batches of so many bytes: a batch is in memory twice, as itself and in the write
+/// buffer, which takes it as a whole.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// The memory that all stores of a process share. Cheap to clone.
 #[derive(Clone)]
@@ -92,6 +96,8 @@ impl Limits {
         // One core computes, one compacts and flushes.
         options.set_max_background_jobs(2);
         options.set_max_open_files(-1);
+        // Many keys that are looked up in their order are read like a file from its beginning.
+        options.set_advise_random_on_open(false);
         // The store's own log tells nothing that somebody here reads.
         options.set_keep_log_file_num(1);
         options.set_stats_dump_period_sec(0);
@@ -260,26 +266,33 @@ impl KeyedStore {
             .ok_or_else(|| Error::internal(format!("the table '{}' of keyed state is gone", family.0)))
     }
 
-    /// The values of keys, each with its group, in their order.
+    /// Looks keys up, each with its group; `found` is told the number of each key and its value, in
+    /// the order of the store.
     pub fn get_many<'a>(
         &self,
         family: &Family,
         keys: impl Iterator<Item = (u16, &'a [u8])>,
-    ) -> Result<Vec<Option<rocksdb::DBPinnableSlice<'_>>>> {
-        let keys: Vec<Vec<u8>> = keys.map(|(group, key)| place(group, key)).collect();
-        let handle = self.handle(family)?;
-        // The store looks blocks up once for keys that are neighbours.
-        let mut order: Vec<usize> = (0..keys.len()).collect();
-        order.sort_unstable_by(|a, b| keys[*a].cmp(&keys[*b]));
-        let found = self
-            .db
-            .batched_multi_get_cf(&handle, order.iter().map(|i| &keys[*i]), true);
-        let mut values: Vec<Option<rocksdb::DBPinnableSlice<'_>>> = Vec::new();
-        values.resize_with(keys.len(), || None);
-        for (i, value) in order.into_iter().zip(found) {
-            values[i] = value.map_err(|e| failed("reading keyed state", &self.folder, e))?;
+        mut found: impl FnMut(usize, Option<&[u8]>),
+    ) -> Result<()> {
+        let mut places = Rows::default();
+        for (group, key) in keys {
+            places.data.extend_from_slice(&group.to_be_bytes());
+            places.push(key);
         }
-        Ok(values)
+        let handle = self.handle(family)?;
+        // Blocks are looked up once for keys that are neighbours.
+        let mut order: Vec<u32> = (0..places.len() as u32).collect();
+        order.sort_unstable_by(|a, b| places.get(*a as usize).cmp(places.get(*b as usize)));
+        // What is found holds its block in memory as long as it is not let go.
+        for some in order.chunks(LOOKED_UP) {
+            let keys = some.iter().map(|i| places.get(*i as usize));
+            let values = self.db.batched_multi_get_cf(&handle, keys, true);
+            for (i, value) in some.iter().zip(values) {
+                let value = value.map_err(|e| failed("reading keyed state", &self.folder, e))?;
+                found(*i as usize, value.as_deref());
+            }
+        }
+        Ok(())
     }
 
     /// All rows whose key begins with these bytes, ascending: the rest of the key, and the value.
@@ -370,13 +383,31 @@ impl KeyedStore {
         let mut batch = WriteBatch::default();
         for ((group, key), value) in puts {
             batch.put_cf(&handle, place(group, key), value);
+            self.write_when_full(&mut batch)?;
         }
         for (group, key) in deletes {
             batch.delete_cf(&handle, place(group, key));
+            self.write_when_full(&mut batch)?;
+        }
+        self.write_batch(&mut batch)
+    }
+
+    fn write_when_full(&self, batch: &mut WriteBatch) -> Result<()> {
+        match batch.size_in_bytes() < BATCH_BYTES {
+            true => Ok(()),
+            false => self.write_batch(batch),
+        }
+    }
+
+    fn write_batch(&self, batch: &mut WriteBatch) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
         }
         self.db
-            .write_opt(&batch, &self.writes)
-            .map_err(|e| failed("writing keyed state", &self.folder, e))
+            .write_opt(batch, &self.writes)
+            .map_err(|e| failed("writing keyed state", &self.folder, e))?;
+        batch.clear();
+        Ok(())
     }
 
     /// The files of all that was written so far, as links in a folder that must not exist yet.
@@ -404,16 +435,9 @@ impl KeyedStore {
                     break;
                 }
                 batch.put_cf(&to, key, value);
-                if batch.size_in_bytes() > MOVED_BYTES {
-                    self.db
-                        .write_opt(&batch, &self.writes)
-                        .map_err(|e| failed("writing keyed state", &self.folder, e))?;
-                    batch.clear();
-                }
+                self.write_when_full(&mut batch)?;
             }
-            self.db
-                .write_opt(&batch, &self.writes)
-                .map_err(|e| failed("writing keyed state", &self.folder, e))?;
+            self.write_batch(&mut batch)?;
         }
         Ok(())
     }

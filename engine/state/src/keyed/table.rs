@@ -19,8 +19,10 @@ pub struct Resolved {
     pub values: Rows,
 }
 
+/// Rows that are encoded at a time.
+const WRITTEN: usize = 1 << 13;
 /// Rows to come that are looked at, at most.
-const LOOK_AHEAD: usize = 1 << 16;
+const LOOK_AHEAD: usize = 1 << 17;
 
 pub struct Table {
     store: Arc<KeyedStore>,
@@ -140,20 +142,22 @@ impl Table {
         let wanted = missing
             .iter()
             .map(|slot| (self.slots.group(*slot), self.slots.key(*slot)));
-        let found = self.store.get_many(&self.family, wanted)?;
-        for (slot, value) in missing.into_iter().zip(found) {
-            match value {
-                None => resolved.fresh.push(slot),
+        let mut loaded = Vec::new();
+        self.store
+            .get_many(&self.family, wanted, |i, value| match value {
+                None => resolved.fresh.push(missing[i]),
                 Some(value) => {
-                    self.slots.set_stored(slot);
-                    if let Some(maps) = &mut self.maps {
-                        maps.loaded(slot);
-                    }
-                    resolved.loaded.push(slot);
-                    resolved.values.push(&value);
+                    loaded.push(missing[i]);
+                    resolved.values.push(value);
                 }
+            })?;
+        for slot in &loaded {
+            self.slots.set_stored(*slot);
+            if let Some(maps) = &mut self.maps {
+                maps.loaded(*slot);
             }
         }
+        resolved.loaded.append(&mut loaded);
         Ok(())
     }
 
@@ -216,7 +220,7 @@ impl Table {
     pub fn make_room(
         &mut self,
         rows: usize,
-        encode: impl FnOnce(&[u32], &mut Rows) -> Result<()>,
+        encode: impl FnMut(&[u32], &mut Rows) -> Result<()>,
     ) -> Result<()> {
         let used = self.slots.len();
         if used == 0 {
@@ -254,7 +258,7 @@ impl Table {
     }
 
     /// Writes all that has changed to the store.
-    pub fn flush(&mut self, encode: impl FnOnce(&[u32], &mut Rows) -> Result<()>) -> Result<()> {
+    pub fn flush(&mut self, encode: impl FnMut(&[u32], &mut Rows) -> Result<()>) -> Result<()> {
         let changed = self.slots.in_state(&[State::Dirty, State::Removed]);
         self.write(&changed, encode)?;
         for slot in changed {
@@ -266,7 +270,22 @@ impl Table {
         Ok(())
     }
 
-    fn write(&mut self, slots: &[u32], encode: impl FnOnce(&[u32], &mut Rows) -> Result<()>) -> Result<()> {
+    fn write(
+        &mut self,
+        slots: &[u32],
+        mut encode: impl FnMut(&[u32], &mut Rows) -> Result<()>,
+    ) -> Result<()> {
+        // All at once would be in memory a second time, as bytes.
+        slots
+            .chunks(WRITTEN)
+            .try_for_each(|slots| self.write_some(slots, &mut encode))
+    }
+
+    fn write_some(
+        &mut self,
+        slots: &[u32],
+        mut encode: impl FnMut(&[u32], &mut Rows) -> Result<()>,
+    ) -> Result<()> {
         let of = |wanted: State| -> Vec<u32> {
             let all = slots.iter().copied();
             all.filter(|slot| self.slots.state(*slot) == wanted).collect()

@@ -20,8 +20,9 @@ pub type Change = (RowKind, Row);
 
 /// A folder with an operator's state, which outlives the operator.
 pub struct State {
-    _folder: tempfile::TempDir,
     pub backend: KeyedBackend,
+    // Behind the store, for it goes after it.
+    _folder: tempfile::TempDir,
 }
 
 /// A folder in memory where there is such a place: stores wait for the disk each time they are opened.

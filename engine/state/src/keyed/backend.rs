@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use millrace_core::{CheckpointId, Error, Result, key_group};
 
 use super::files::{KeyedFiles, Uploads};
-use super::store::{KeyedStore, Limits};
+use super::store::{Folder, KeyedStore, Limits};
 use crate::job::StateWriter;
 use crate::store::Store;
 
@@ -44,7 +44,7 @@ impl KeyedResources {
             key_group::hash(uid.as_bytes()),
             FOLDERS.fetch_add(1, Ordering::Relaxed)
         );
-        let folder = Folder(self.folder.join(name));
+        let folder = Arc::new(Folder(self.folder.join(name)));
         let open = |name: &str| KeyedStore::open(&folder.0.join(name), &self.limits);
         let overlapping: Vec<&KeyedFiles> = restored
             .iter()
@@ -74,12 +74,12 @@ impl KeyedResources {
             }
         };
         Ok(KeyedBackend {
-            store: Arc::new(store),
+            store: Arc::new(store.within(&folder)),
             uploads: Arc::new(Mutex::new(uploads)),
             groups,
             max_parallelism,
             cache_bytes: self.cache_bytes,
-            folder: Arc::new(folder),
+            folder,
         })
     }
 
@@ -90,22 +90,12 @@ impl KeyedResources {
     }
 }
 
-/// A folder that goes when nobody uses it any more.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 pub struct KeyedBackend {
     pub store: Arc<KeyedStore>,
     uploads: Arc<Mutex<Uploads>>,
     groups: Range<u16>,
     pub max_parallelism: u16,
     pub cache_bytes: usize,
-    // Behind the store, for it is dropped after it.
     folder: Arc<Folder>,
 }
 

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use millrace_core::row::Rows;
 use millrace_core::{Error, Result};
@@ -101,6 +101,8 @@ impl Limits {
         // The store's own log tells nothing that somebody here reads.
         options.set_keep_log_file_num(1);
         options.set_stats_dump_period_sec(0);
+        // What no checkpoint holds is not needed again.
+        options.set_avoid_flush_during_shutdown(true);
         options
     }
 }
@@ -128,6 +130,17 @@ pub struct KeyedStore {
     /// A snapshot is taken of what has been written so far.
     frozen: Mutex<bool>,
     thawed: Condvar,
+    /// Behind the store, for it goes after it: a store that closes and finds its files gone waits a second.
+    _place: Option<Arc<Folder>>,
+}
+
+/// A folder that goes when nobody uses it any more.
+pub(super) struct Folder(pub PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 fn failed(what: &str, folder: &Path, e: rocksdb::Error) -> Error {
@@ -162,6 +175,7 @@ impl KeyedStore {
             folder: folder.to_owned(),
             frozen: Mutex::new(false),
             thawed: Condvar::new(),
+            _place: None,
         })
     }
 
@@ -179,7 +193,16 @@ impl KeyedStore {
             folder: folder.to_owned(),
             frozen: Mutex::new(false),
             thawed: Condvar::new(),
+            _place: None,
         })
+    }
+
+    /// The store stands in this folder, which is not to go before it.
+    pub(super) fn within(self, folder: &Arc<Folder>) -> Self {
+        KeyedStore {
+            _place: Some(folder.clone()),
+            ..self
+        }
     }
 
     /// From now on writing waits for `thaw`.
@@ -260,7 +283,7 @@ impl KeyedStore {
         Ok(sizes)
     }
 
-    fn handle(&self, family: &Family) -> Result<std::sync::Arc<rocksdb::BoundColumnFamily<'_>>> {
+    fn handle(&self, family: &Family) -> Result<Arc<rocksdb::BoundColumnFamily<'_>>> {
         self.db
             .cf_handle(&family.0)
             .ok_or_else(|| Error::internal(format!("the table '{}' of keyed state is gone", family.0)))

@@ -3,8 +3,10 @@
 //! Parsers take bytes and give nothing for what they do not accept; writers append to a buffer.
 //! Neither allocates.
 
+pub mod charset;
 pub mod date;
 pub mod decimal;
+pub mod java_format;
 pub mod json;
 pub mod json_path;
 pub mod number;

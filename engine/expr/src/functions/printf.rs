@@ -9,7 +9,7 @@ use millrace_core::{Error, Result};
 use super::support::{nullable, string, string_kind, try_strings};
 use crate::cast::temporal::moment;
 use crate::function::{Call, Function, Resolution};
-use crate::text::java_format::{Argument, Fault, Format};
+use crate::text::java_format::{Argument, Fault, Format, WIDEST};
 use crate::text::{date, decimal, timestamp};
 use crate::value::Value;
 use crate::{DataType, TypeKind};
@@ -74,6 +74,11 @@ fn printf(call: &Call<'_>) -> Result<ArrayRef> {
                         "DATE_FORMAT writes dates, HEX and MD5 what is to be told apart; %s, %d, %x, %f, %e, %g, %c and %b are known",
                     ),
                 );
+            }
+            Some((_, Err(Fault::TooWide))) => {
+                return Err(Error::unsupported(format!(
+                    "a width or precision beyond {WIDEST} in the format of PRINTF"
+                )));
             }
             _ => Err(Fault::Java),
         };

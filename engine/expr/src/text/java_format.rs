@@ -22,6 +22,8 @@ pub enum Fault {
     Java,
     /// A conversion of Java that is not built.
     NotBuilt(char),
+    /// A width or precision beyond `WIDEST`.
+    TooWide,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -60,8 +62,8 @@ struct Flags {
     parentheses: bool,
 }
 
-/// More would be no text but a way to take all memory.
-const WIDEST: usize = 1 << 20;
+/// The largest width and precision. More would be no text but a way to take all memory.
+pub const WIDEST: usize = 1 << 20;
 
 /// A format, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -154,7 +156,8 @@ fn specifier(text: &str) -> Result<(Specifier, &str), Fault> {
     }
     let size = |text: &str| match text.parse::<i32>() {
         Ok(size) if size as usize <= WIDEST => Ok(size as usize),
-        _ => Err(Fault::Java),
+        Ok(_) => Err(Fault::TooWide),
+        Err(_) => Err(Fault::Java),
     };
     let (width, mut rest) = digits(rest);
     let width = Some(width).filter(|w| !w.is_empty()).map(size).transpose()?;
@@ -610,6 +613,7 @@ mod tests {
             ("%<d", Fault::Java),
             ("%2$d", Fault::Java),
             ("%99999999999d", Fault::Java),
+            ("%9999999d", Fault::TooWide),
             ("%D", Fault::Java),
             ("%f", Fault::Java),
             ("%h", Fault::NotBuilt('h')),

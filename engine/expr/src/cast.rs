@@ -44,6 +44,9 @@ fn make(expr: Expr, to: DataType, try_cast: bool) -> Result<Expr> {
         return Ok(expr);
     }
     rules::check(&from, &to)?;
+    if let Some(literal) = temporal::shorter_literal(&expr, &to) {
+        return Ok(literal);
+    }
     let to = if rules::may_overflow(&from, &to) {
         to.with_nullable(true)
     } else {

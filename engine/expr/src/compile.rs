@@ -6,6 +6,7 @@
 //! raises no error.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
@@ -58,6 +59,7 @@ enum Node {
         arg_types: Vec<DataType>,
         data_type: DataType,
         fallible: bool,
+        memory: AtomicU64,
     },
     Cast {
         input: Box<Node>,
@@ -187,6 +189,7 @@ fn compile_call(name: &str, args: &[Expr], data_type: &DataType, session: &Sessi
                 arg_types: args.iter().map(|a| a.data_type().clone()).collect(),
                 data_type: data_type.clone(),
                 fallible: call_may_fail(name, *fallible, args),
+                memory: AtomicU64::new(0),
             });
         }
         Body::Lazy(lazy) => *lazy,
@@ -364,8 +367,9 @@ impl Node {
                 args,
                 arg_types,
                 data_type,
+                memory,
                 ..
-            } => call(function, args, arg_types, data_type, rows),
+            } => call(function, args, arg_types, data_type, memory, rows),
             Node::Cast {
                 input,
                 from,
@@ -442,6 +446,7 @@ fn call(
     args: &[Node],
     arg_types: &[DataType],
     data_type: &DataType,
+    memory: &AtomicU64,
     rows: &Rows<'_>,
 ) -> Result<Value> {
     let args = args
@@ -462,6 +467,7 @@ fn call(
         rows: if scalar { 1 } else { rows.len },
         session: rows.session,
         now_millis: rows.now_millis,
+        memory,
     };
     let array = with_type(evaluate(&call)?, &data_type.to_arrow())?;
     if array.len() != call.rows {

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
+use std::sync::atomic::AtomicU64;
 
 use arrow::array::ArrayRef;
 use millrace_core::{Error, Result};
 
 use crate::compile::Session;
-use crate::functions;
+use crate::functions::{self, catalog, catalog::Why};
 use crate::value::Value;
 use crate::{DataType, Expr};
 
@@ -81,6 +82,8 @@ pub(crate) struct Call<'a> {
     pub rows: usize,
     pub session: &'a Session,
     pub now_millis: i64,
+    /// What this call keeps from batch to batch: 0 at first.
+    pub memory: &'a AtomicU64,
 }
 
 impl Function {
@@ -209,16 +212,19 @@ pub fn call(name: &str, mut args: Vec<Expr>) -> Result<Expr> {
 }
 
 fn unknown(name: &str, canonical: &str) -> Error {
-    if functions::catalog::AGGREGATES.contains(&canonical) {
+    if let Some(refusal) = refusal(canonical) {
+        return refusal;
+    }
+    if catalog::AGGREGATES.contains(&canonical) {
         return Error::user(format!(
             "{canonical} is an aggregate or window function and cannot stand here"
         ))
         .with_detail("it takes the rows of a group or window, not one row");
     }
-    if functions::catalog::NOT_BUILT.contains(&canonical) {
-        return Error::unsupported(format!("the function {canonical}"));
-    }
     let error = Error::user(format!("unknown function {name}"));
+    if let Some((_, sql)) = catalog::TABLE_API.iter().find(|(known, _)| *known == canonical) {
+        return error.with_hint(format!("that is its name in Flink's Table API; SQL has {sql}"));
+    }
     let nearest = names()
         .into_iter()
         .map(|known| (edit_distance(canonical, known), known))
@@ -228,6 +234,27 @@ fn unknown(name: &str, canonical: &str) -> Error {
         Some((_, known)) => error.with_hint(format!("did you mean {known}?")),
         None => error,
     }
+}
+
+/// Why a function of Flink is refused, whatever its arguments are, with what to write instead; none of
+/// what is built, and of what Flink does not have.
+pub fn refusal(name: &str) -> Option<Error> {
+    let canonical = canonical(name);
+    let refused = catalog::REFUSED.iter().find(|r| r.name == canonical)?;
+    let error = match refused.why {
+        Why::NotBuilt => Error::unsupported(format!("the function {canonical}")),
+        Why::NoStream => Error::user(format!("{canonical} over a stream is not supported, as in Flink")),
+        Why::Internal => Error::user(format!(
+            "{canonical} is internal to Flink's planner, and no function of its SQL"
+        )),
+        Why::TableApi => Error::user(format!("{canonical} is of Flink's Table API, and not of SQL")),
+    };
+    Some(error.with_hint(refused.instead))
+}
+
+/// The names of all functions that `refusal` knows.
+pub fn refused() -> impl Iterator<Item = &'static str> {
+    catalog::REFUSED.iter().map(|refused| refused.name)
 }
 
 /// Levenshtein distance.
@@ -251,8 +278,9 @@ pub fn exists(name: &str) -> bool {
     let canonical = canonical(name);
     let name = canonical.as_str();
     TABLE.contains_key(name)
-        || functions::catalog::NOT_BUILT.contains(&name)
-        || functions::catalog::AGGREGATES.contains(&name)
+        || catalog::OF_THE_SESSION.contains(&name)
+        || catalog::AGGREGATES.contains(&name)
+        || catalog::REFUSED.iter().any(|refused| refused.name == name)
 }
 
 /// The names of all functions and operators that `call` resolves, sorted; aliases included, those
@@ -271,7 +299,7 @@ pub fn names() -> Vec<&'static str> {
 
 /// Whether a name is an aggregate or window function of Flink.
 pub fn is_aggregate(name: &str) -> bool {
-    functions::catalog::AGGREGATES.contains(&canonical(name).as_str())
+    catalog::AGGREGATES.contains(&canonical(name).as_str())
 }
 
 /// Whether equal arguments always give an equal result. An unknown name is not.

@@ -14,8 +14,11 @@ mod equality;
 mod hash;
 mod interval;
 mod json;
+mod json_text;
 mod logic;
 mod math;
+mod printf;
+mod random;
 pub(crate) mod regexp;
 mod string;
 mod support;
@@ -29,8 +32,11 @@ pub(crate) const FAMILIES: &[&[Function]] = &[
     conditional::FUNCTIONS,
     hash::FUNCTIONS,
     json::FUNCTIONS,
+    json_text::FUNCTIONS,
     logic::FUNCTIONS,
     math::FUNCTIONS,
+    printf::FUNCTIONS,
+    random::FUNCTIONS,
     regexp::FUNCTIONS,
     string::FUNCTIONS,
     temporal::FUNCTIONS,

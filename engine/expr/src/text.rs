@@ -1,10 +1,13 @@
 //! Dates, times and numbers as text, as Flink's casts write them and as the formats share them.
 //!
 //! Parsers take bytes and give nothing for what they do not accept; writers append to a buffer.
-//! Neither allocates.
+//! Neither allocates, but for formats of Java (`java_format`), which are text by text.
 
+pub mod charset;
 pub mod date;
 pub mod decimal;
+pub(crate) mod digits;
+pub(crate) mod java_format;
 pub mod json;
 pub mod json_path;
 pub mod number;

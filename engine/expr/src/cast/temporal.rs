@@ -11,7 +11,7 @@ use crate::text::timestamp::Moment;
 use crate::text::zone;
 use crate::types::timestamp_unit;
 use crate::value::with_type;
-use crate::{DataType, TypeKind};
+use crate::{DataType, Expr, Scalar, TypeKind};
 
 /// The value of a timestamp array of a precision.
 pub(crate) fn moment(array: &dyn Array, row: usize, precision: u8) -> Moment {
@@ -101,6 +101,26 @@ fn collect<T: ArrowPrimitiveType>(
     Ok(Arc::new(PrimitiveArray::<T>::new(values.into(), nulls.finish())))
 }
 
+/// A literal TIMESTAMP with fewer digits, which Flink cuts when it plans: down, where the cast of any
+/// other value cuts toward the epoch.
+pub(super) fn shorter_literal(expr: &Expr, to: &DataType) -> Option<Expr> {
+    let Expr::Literal {
+        value: Scalar::Timestamp(value),
+        data_type,
+    } = expr
+    else {
+        return None;
+    };
+    match (&data_type.kind, &to.kind) {
+        (TypeKind::Timestamp(from), TypeKind::Timestamp(precision)) if precision < from => {
+            let moment = Moment::from_unit(*value, timestamp_unit(*from)).truncate(*precision);
+            let value = moment.to_unit(timestamp_unit(*precision))?;
+            Some(Expr::literal(Scalar::Timestamp(value), to.clone()))
+        }
+        _ => None,
+    }
+}
+
 pub(super) fn cast(
     array: &ArrayRef,
     from: &DataType,
@@ -124,6 +144,10 @@ pub(super) fn cast(
         (_, TimestampLtz(_)) => zone::to_instant,
         _ => |_, m| m,
     };
+    let cut = match (&from.kind, &to.kind) {
+        (Timestamp(_) | TimestampLtz(_), Timestamp(p) | TimestampLtz(p)) => Some(*p),
+        _ => None,
+    };
     let read = reader(array, from)?;
     let fits = |moment: Moment| match to.kind {
         Timestamp(p) | TimestampLtz(p) => moment.to_unit(timestamp_unit(p)).is_some(),
@@ -133,7 +157,10 @@ pub(super) fn cast(
         if array.is_null(row) {
             return Ok(None);
         }
-        let moment = convert(zone, read(row));
+        let mut moment = convert(zone, read(row));
+        if let Some(precision) = cut {
+            moment = moment.truncate_as_cast(precision);
+        }
         Ok(if try_cast && !fits(moment) {
             None
         } else {

@@ -185,15 +185,41 @@ fn choose(call: &Call<'_>, wanted: Ordering) -> Result<ArrayRef> {
 /// The type is known here, so the call becomes a literal.
 fn type_of(args: &mut Vec<Expr>) -> Resolution {
     let text = match args.as_slice() {
-        [arg] => arg.data_type().to_string(),
+        [arg] => type_text(arg.data_type(), false),
         [
             arg,
             Expr::Literal {
-                value: Scalar::Boolean(_),
+                value: Scalar::Boolean(serializable),
                 ..
             },
-        ] => arg.data_type().to_string(),
+        ] => type_text(arg.data_type(), *serializable),
         _ => return Resolution::Mismatch,
     };
     Resolution::Rewritten(Expr::literal(Scalar::String(text), DataType::string()))
+}
+
+/// A type as Flink writes it: shortly, or as SQL says it in full.
+fn type_text(data_type: &DataType, serializable: bool) -> String {
+    let inner = |data_type: &DataType| type_text(data_type, serializable);
+    let kind = match &data_type.kind {
+        TypeKind::Varchar(length) if serializable => format!("VARCHAR({length})"),
+        TypeKind::Varbinary(length) if serializable => format!("VARBINARY({length})"),
+        TypeKind::TimestampLtz(precision) if serializable => {
+            format!("TIMESTAMP({precision}) WITH LOCAL TIME ZONE")
+        }
+        TypeKind::IntervalYearMonth => "INTERVAL MONTH".to_owned(),
+        TypeKind::IntervalDaySecond => "INTERVAL SECOND(3)".to_owned(),
+        TypeKind::Array(element) => format!("ARRAY<{}>", inner(element)),
+        TypeKind::Multiset(element) => format!("MULTISET<{}>", inner(element)),
+        TypeKind::Map(key, value) => format!("MAP<{}, {}>", inner(key), inner(value)),
+        TypeKind::Row(fields) => {
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|field| format!("`{}` {}", field.name, inner(&field.data_type)))
+                .collect();
+            format!("ROW<{}>", fields.join(", "))
+        }
+        other => other.to_string(),
+    };
+    format!("{kind}{}", if data_type.nullable { "" } else { " NOT NULL" })
 }

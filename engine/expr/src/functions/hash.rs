@@ -13,6 +13,7 @@ use super::support::{
     takes, try_strings,
 };
 use crate::function::{Call, Function, Resolution, Volatility};
+use crate::text::charset::{self, Charset};
 use crate::value::Value;
 use crate::{DataType, Expr, TypeKind};
 
@@ -250,54 +251,35 @@ fn hex_of(call: &Call<'_>) -> Result<ArrayRef> {
     })
 }
 
-/// An odd first digit stands for itself; other characters than digits make NULL.
+/// An odd first digit makes a byte of 0, as in Flink; other characters than digits make NULL.
 fn unhex(call: &Call<'_>) -> Result<ArrayRef> {
     let texts = call.args[0].strings();
     byte_strings(call.rows, |row, out| {
         let Some(text) = texts.get(row).map(str::as_bytes) else {
             return false;
         };
-        let digit = |b: &u8| (*b as char).to_digit(16).map(|d| d as u8);
+        let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
         let (odd, pairs) = text.split_at(text.len() % 2);
-        for chunk in std::iter::once(odd)
-            .filter(|o| !o.is_empty())
-            .chain(pairs.chunks(2))
-        {
-            let mut value = 0u8;
-            for byte in chunk {
-                match digit(byte) {
-                    Some(d) => value = value << 4 | d,
-                    None => return false,
-                }
+        for byte in odd {
+            if digit(*byte).is_none() {
+                return false;
             }
-            out.push(value);
+            out.push(0);
+        }
+        for pair in pairs.chunks_exact(2) {
+            let (Some(high), Some(low)) = (digit(pair[0]), digit(pair[1])) else {
+                return false;
+            };
+            out.push(high << 4 | low);
         }
         true
     })
 }
 
-#[derive(Clone, Copy)]
-enum Charset {
-    Utf8,
-    Ascii,
-    Latin1,
-    Utf16,
-    Utf16Be,
-    Utf16Le,
-}
-
 fn charset(name: &str) -> Result<Charset> {
-    Ok(match name.to_ascii_uppercase().as_str() {
-        "UTF-8" | "UTF8" => Charset::Utf8,
-        "US-ASCII" | "ASCII" => Charset::Ascii,
-        "ISO-8859-1" | "ISO8859_1" | "LATIN1" => Charset::Latin1,
-        "UTF-16" => Charset::Utf16,
-        "UTF-16BE" => Charset::Utf16Be,
-        "UTF-16LE" => Charset::Utf16Le,
-        _ => {
-            return Err(Error::user(format!("unknown character set {name}"))
-                .with_hint("UTF-8, US-ASCII, ISO-8859-1, UTF-16, UTF-16BE and UTF-16LE are known"));
-        }
+    charset::by_name(name).ok_or_else(|| {
+        Error::user(format!("unknown character set {name}"))
+            .with_hint("UTF-8, US-ASCII, ISO-8859-1, UTF-16, UTF-16BE and UTF-16LE are known")
     })
 }
 
@@ -308,25 +290,8 @@ fn encode(call: &Call<'_>) -> Result<ArrayRef> {
         let (Some(text), Some(name)) = (texts.get(row), charsets.get(row)) else {
             return false;
         };
-        let narrow = |out: &mut Vec<u8>, most: u32| {
-            out.extend(text.chars().map(|c| {
-                if u32::from(c) <= most {
-                    u32::from(c) as u8
-                } else {
-                    b'?'
-                }
-            }));
-        };
         match charset(name) {
-            Ok(Charset::Utf8) => out.extend_from_slice(text.as_bytes()),
-            Ok(Charset::Ascii) => narrow(out, 0x7f),
-            Ok(Charset::Latin1) => narrow(out, 0xff),
-            Ok(Charset::Utf16) => {
-                out.extend_from_slice(&[0xfe, 0xff]);
-                out.extend(text.encode_utf16().flat_map(u16::to_be_bytes));
-            }
-            Ok(Charset::Utf16Be) => out.extend(text.encode_utf16().flat_map(u16::to_be_bytes)),
-            Ok(Charset::Utf16Le) => out.extend(text.encode_utf16().flat_map(u16::to_le_bytes)),
+            Ok(charset) => charset::write(out, text, charset),
             Err(error) => {
                 failure.get_or_insert(error);
                 return false;
@@ -343,30 +308,7 @@ fn decode(call: &Call<'_>) -> Result<ArrayRef> {
         let (Some(bytes), Some(name)) = (bytes.get(row), charsets.get(row)) else {
             return Ok(false);
         };
-        let wide = |bytes: &[u8], read: fn([u8; 2]) -> u16| {
-            let units = bytes
-                .chunks(2)
-                .map(|c| if c.len() == 2 { read([c[0], c[1]]) } else { 0xfffd });
-            char::decode_utf16(units)
-                .map(|c| c.unwrap_or('\u{fffd}'))
-                .collect::<String>()
-        };
-        let text = match charset(name)? {
-            Charset::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
-            Charset::Ascii => bytes
-                .iter()
-                .map(|b| if b.is_ascii() { char::from(*b) } else { '\u{fffd}' })
-                .collect(),
-            Charset::Latin1 => bytes.iter().map(|b| char::from(*b)).collect(),
-            Charset::Utf16 => match bytes {
-                [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
-                [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
-                _ => wide(bytes, u16::from_be_bytes),
-            },
-            Charset::Utf16Be => wide(bytes, u16::from_be_bytes),
-            Charset::Utf16Le => wide(bytes, u16::from_le_bytes),
-        };
-        out.extend_from_slice(text.as_bytes());
+        charset::read(out, bytes, charset(name)?);
         Ok(true)
     })
 }

@@ -1,18 +1,20 @@
 //! Mathematical functions.
+//!
+//! Digits are Java's: those that it computes by fdlibm come from `libm`, which is a port of it. SIN, COS, TAN, EXP,
+//! logarithms and powers are up to the processor in Java too, and may differ in the last digit.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes as a;
 use millrace_core::{Error, Result};
-use rand::Rng;
 
 use super::support::{
     bigint, double, int, kind, map_double, primitives, strict, string_kind, strings, takes,
 };
 use super::temporal;
 use crate::cast::numeric::double_to_decimal;
-use crate::function::{Call, Function, Resolution, Volatility};
+use crate::function::{Call, Function, Resolution};
 use crate::text::decimal;
 use crate::text::decimal::{divide_half_up, power_of_ten};
 use crate::value::with_type;
@@ -47,10 +49,17 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         map_two(call, f64::powf)
     }),
     Function::eager("ATAN2", "ATAN2(number, number)", two_doubles, |call| {
-        map_two(call, f64::atan2)
+        map_two(call, libm::atan2)
     }),
     Function::eager("SQRT", "SQRT(number)", one_double, |call| {
-        map_double(call, f64::sqrt)
+        // As a power of one half: -0.0 gives 0.0, and the lowest infinity the highest.
+        map_double(call, |v| {
+            if v == f64::NEG_INFINITY {
+                f64::INFINITY
+            } else {
+                (v + 0.0).sqrt()
+            }
+        })
     }),
     Function::eager("EXP", "EXP(number)", one_double, |call| {
         map_double(call, f64::exp)
@@ -60,7 +69,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         map_double(call, |v| v.ln() / 2f64.ln())
     }),
     Function::eager("LOG10", "LOG10(number)", one_double, |call| {
-        map_double(call, f64::log10)
+        map_double(call, libm::log10)
     }),
     Function::eager(
         "LOG",
@@ -84,23 +93,19 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         map_double(call, |v| 1.0 / v.tan())
     }),
     Function::eager("ASIN", "ASIN(number)", one_double, |call| {
-        map_double(call, f64::asin)
+        map_double(call, libm::asin)
     }),
     Function::eager("ACOS", "ACOS(number)", one_double, |call| {
-        map_double(call, f64::acos)
+        map_double(call, libm::acos)
     }),
     Function::eager("ATAN", "ATAN(number)", one_double, |call| {
-        map_double(call, f64::atan)
+        map_double(call, libm::atan)
     }),
     Function::eager("SINH", "SINH(number)", one_double, |call| {
-        map_double(call, f64::sinh)
+        map_double(call, libm::sinh)
     }),
-    Function::eager("COSH", "COSH(number)", one_double, |call| {
-        map_double(call, f64::cosh)
-    }),
-    Function::eager("TANH", "TANH(number)", one_double, |call| {
-        map_double(call, f64::tanh)
-    }),
+    Function::eager("COSH", "COSH(number)", one_double, |call| map_double(call, cosh)),
+    Function::eager("TANH", "TANH(number)", one_double, |call| map_double(call, tanh)),
     Function::eager("DEGREES", "DEGREES(number)", one_double, |call| {
         map_double(call, |v| v * (180.0 / std::f64::consts::PI))
     }),
@@ -113,15 +118,6 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     Function::eager("E", "E()", constant_type, |call| {
         constant(call, std::f64::consts::E)
     }),
-    Function::eager("RAND", "RAND([INT seed])", rand_type, rand).with_volatility(Volatility::Volatile),
-    Function::eager(
-        "RAND_INTEGER",
-        "RAND_INTEGER([INT seed,] INT bound)",
-        rand_integer_type,
-        rand_integer,
-    )
-    .with_volatility(Volatility::Volatile)
-    .fallible(),
     Function::eager("BIN", "BIN(integer)", bin_type, |call| {
         let values = call.args[0].primitives::<a::Int64Type>();
         strings(call.rows, |row, out| {
@@ -132,6 +128,36 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         })
     }),
 ];
+
+/// As fdlibm, and so Java, computes it.
+fn cosh(value: f64) -> f64 {
+    let x = value.abs();
+    if x < 0.5 * std::f64::consts::LN_2 {
+        let t = libm::expm1(x);
+        let w = 1.0 + t;
+        return 1.0 + (t * t) / (w + w);
+    }
+    libm::cosh(x)
+}
+
+/// As fdlibm, and so Java, computes it.
+fn tanh(value: f64) -> f64 {
+    let x = value.abs();
+    let z = match x {
+        _ if x.is_nan() => return value,
+        ..1.0 => {
+            // Smaller ones are themselves.
+            if x < 2f64.powi(-55) {
+                return value * (1.0 + value);
+            }
+            let t = libm::expm1(-2.0 * x);
+            -t / (t + 2.0)
+        }
+        ..22.0 => 1.0 - 2.0 / (libm::expm1(2.0 * x) + 2.0),
+        _ => 1.0,
+    };
+    z.copysign(value)
+}
 
 fn same_number(args: &mut Vec<Expr>) -> Resolution {
     match args.as_slice() {
@@ -230,25 +256,6 @@ fn log_type(args: &mut Vec<Expr>) -> Resolution {
 fn constant_type(args: &mut Vec<Expr>) -> Resolution {
     if args.is_empty() {
         strict(TypeKind::Double, args)
-    } else {
-        Resolution::Mismatch
-    }
-}
-
-fn rand_type(args: &mut Vec<Expr>) -> Resolution {
-    match args.as_mut_slice() {
-        [] => strict(TypeKind::Double, args),
-        [_] => Resolution::Refused(Error::unsupported("RAND with a seed")),
-        _ => Resolution::Mismatch,
-    }
-}
-
-fn rand_integer_type(args: &mut Vec<Expr>) -> Resolution {
-    if args.len() == 2 {
-        return Resolution::Refused(Error::unsupported("RAND_INTEGER with a seed"));
-    }
-    if takes(args, &[int]) {
-        strict(TypeKind::Int, args)
     } else {
         Resolution::Mismatch
     }
@@ -421,21 +428,4 @@ fn map_two(call: &Call<'_>, f: impl Fn(f64, f64) -> f64) -> Result<ArrayRef> {
 
 fn constant(call: &Call<'_>, value: f64) -> Result<ArrayRef> {
     primitives::<a::Float64Type>(call.rows, |_| Some(value))
-}
-
-fn rand(call: &Call<'_>) -> Result<ArrayRef> {
-    let mut random = rand::rng();
-    primitives::<a::Float64Type>(call.rows, |_| Some(random.random::<f64>()))
-}
-
-fn rand_integer(call: &Call<'_>) -> Result<ArrayRef> {
-    let bounds = call.args[0].primitives::<a::Int32Type>();
-    let mut random = rand::rng();
-    super::support::try_primitives::<a::Int32Type>(call.rows, |row| match bounds.get(row) {
-        Some(bound) if bound > 0 => Ok(Some(random.random_range(0..bound))),
-        Some(bound) => Err(Error::user(format!(
-            "the bound of RAND_INTEGER must be positive, not {bound}"
-        ))),
-        None => Ok(None),
-    })
 }

@@ -53,6 +53,20 @@ impl Moment {
         }
     }
 
+    /// As a cast between timestamps cuts digits: whole ones of milliseconds toward the epoch, which before
+    /// 1970 is up, and those beyond them down.
+    pub fn truncate_as_cast(self, precision: u8) -> Self {
+        let cut = self.truncate(precision);
+        if precision >= 3 || self.seconds >= 0 || cut.nanos == self.truncate(3).nanos {
+            return cut;
+        }
+        let nanos = cut.nanos + 10u32.pow(9 - u32::from(precision));
+        Moment {
+            seconds: cut.seconds + i64::from(nanos / 1_000_000_000),
+            nanos: nanos % 1_000_000_000,
+        }
+    }
+
     /// Milliseconds since the epoch, rounded down, and the nanoseconds beyond them.
     pub fn millis(self) -> (i64, u32) {
         let millis = self

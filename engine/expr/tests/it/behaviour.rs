@@ -154,8 +154,20 @@ fn errors_say_what_to_do() {
         Some("given: UPPER(INT NOT NULL)\naccepted: UPPER(STRING)")
     );
 
-    let refused = function::call("PRINTF", vec![]).unwrap_err();
-    assert_eq!(refused.message(), "the function PRINTF is not supported yet");
+    let refused = function::call("PARSE_JSON", vec![]).unwrap_err();
+    assert_eq!(refused.message(), "the function PARSE_JSON is not supported yet");
+    assert!(refused.hint().is_some_and(|hint| hint.contains("JSON_VALUE")));
+    let internal = function::call("sum0", vec![column()]).unwrap_err();
+    assert_eq!(
+        internal.message(),
+        "SUM0 is internal to Flink's planner, and no function of its SQL"
+    );
+    assert_eq!(internal.hint(), Some("write COALESCE(SUM(x), 0)"));
+    let other = function::call("upperCase", vec![]).unwrap_err();
+    assert_eq!(
+        other.hint(),
+        Some("that is its name in Flink's Table API; SQL has UPPER(s)")
+    );
     assert!(function::exists("json_value") && function::is_aggregate("sum"));
     assert!(
         function::call("SUM", vec![column()])

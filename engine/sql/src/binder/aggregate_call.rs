@@ -30,10 +30,6 @@ pub(super) fn bind(binder: &ExprBinder, grouping: &Grouping, f: &Function, at: S
     if matches!(name, "GROUPING" | "GROUPING_ID" | "GROUP_ID") {
         return grouping_function(grouping, &written);
     }
-    if name == "APPROX_COUNT_DISTINCT" {
-        return Err(SqlError::new("APPROX_COUNT_DISTINCT is for batch jobs only", at)
-            .with_hint("COUNT(DISTINCT x) counts exactly; Flink refuses it in streaming too"));
-    }
     if let Some((biased, root)) = variance(name) {
         return variance_call(grouping, &written, biased, root);
     }

@@ -1,7 +1,6 @@
 //! Calls of functions.
 
-use millrace_expr::aggregate::AggregateFunction;
-use millrace_expr::{DataType, Expr, TypeKind, function};
+use millrace_expr::{DataType, Expr, Scalar, TypeKind, function};
 use sqlparser::ast::{
     Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Spanned,
 };
@@ -71,19 +70,12 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
     if f.uses_odbc_syntax || f.parameters != FunctionArguments::None {
         return Err(SqlError::new("a function is called as NAME(arguments)", at));
     }
+    if is_aggregate && let Some(refusal) = function::refusal(&canonical) {
+        return Err(SqlError::from(refusal).or_at(at));
+    }
     if is_aggregate {
         return match binder.grouping {
             Some(grouping) => aggregate_call::bind(binder, grouping, f, at),
-            None if AggregateFunction::by_name(&canonical).is_none()
-                && !canonical.starts_with("GROUP")
-                && !canonical.starts_with("STDDEV")
-                && !canonical.starts_with("VAR") =>
-            {
-                Err(SqlError::unsupported(
-                    format!("the aggregate or window function {canonical}"),
-                    at,
-                ))
-            }
             None => Err(SqlError::new(
                 format!("the aggregate function {canonical} cannot stand here"),
                 at,
@@ -109,11 +101,8 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
         return Err(SqlError::new(format!("unknown function {}", name.value), at));
     }
     match canonical.as_str() {
-        "CURRENT_DATABASE" if asts.is_empty() => return Ok(literal::string(DATABASE)),
-        "CURRENT_CATALOG" if asts.is_empty() => return Ok(literal::string(CATALOG)),
-        "CURRENT_WATERMARK" | "SOURCE_WATERMARK" => {
-            return Err(SqlError::unsupported(format!("the function {canonical}"), at));
-        }
+        "CURRENT_DATABASE" if asts.is_empty() => return Ok(name_of_the_session(DATABASE)),
+        "CURRENT_CATALOG" if asts.is_empty() => return Ok(name_of_the_session(CATALOG)),
         // An empty constructor has no type to give.
         "ARRAY" | "MAP" if asts.is_empty() => {
             return Err(SqlError::new(
@@ -122,6 +111,10 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
             ));
         }
         _ => {}
+    }
+    // Whatever its arguments are.
+    if let Some(refusal) = function::refusal(&canonical) {
+        return Err(SqlError::from(refusal).or_at(at));
     }
     let mut args = Vec::with_capacity(asts.len());
     for (i, ast) in asts.iter().enumerate() {
@@ -139,6 +132,13 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
         ));
     }
     call(&canonical, args, at)
+}
+
+fn name_of_the_session(name: &str) -> Expr {
+    Expr::literal(
+        Scalar::String(name.to_owned()),
+        DataType::string().with_nullable(false),
+    )
 }
 
 /// Whether it is the row constructor, `ROW(...)`.

@@ -232,20 +232,10 @@ pub(super) fn call(scope: &Scope, windows: &Windows, f: &Function, at: Span) -> 
             let (offset, arg) = lag(args, scope, at)?;
             (OverFunction::Lag { offset }, Some(arg))
         }
-        ("RANK" | "DENSE_RANK", _) => {
-            return Err(
-                SqlError::new(format!("{name} over a stream is not supported, as in Flink"), at).with_hint(
-                    "ROW_NUMBER is; rows that are equal in ORDER BY have the order of their arrival",
-                ),
-            );
-        }
-        ("LEAD", _) => {
-            return Err(
-                SqlError::new("LEAD over a stream is not supported, as in Flink", at)
-                    .with_hint("what follows a row is not known yet when it comes; LAG looks back"),
-            );
-        }
         _ => {
+            if let Some(refusal) = millrace_expr::function::refusal(&name) {
+                return Err(SqlError::from(refusal).or_at(at));
+            }
             let Some(function) = AggregateFunction::by_name(&name) else {
                 return Err(SqlError::unsupported(format!("{name} OVER"), at));
             };

@@ -103,7 +103,7 @@ fn options_of_mini_batches_are_checked() {
 const WRONG: &[(&str, &str)] = &[
     (
         "SELECT APPROX_COUNT_DISTINCT(delay) FROM flights",
-        "batch jobs only",
+        "APPROX_COUNT_DISTINCT over a stream is not supported, as in Flink",
     ),
     ("SELECT COUNT(carrier, delay) FROM flights", "takes one argument"),
     ("SELECT COUNT(DISTINCT *) FROM flights", "takes one argument"),

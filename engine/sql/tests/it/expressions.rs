@@ -107,7 +107,7 @@ fn literals() {
         ),
         ("TRUE", "true : BOOLEAN NOT NULL"),
         ("CAST(NULL AS INT)", "null:INT : INT"),
-        ("CURRENT_DATABASE()", "'default_database' : CHAR(16) NOT NULL"),
+        ("CURRENT_DATABASE()", "'default_database' : STRING NOT NULL"),
     ] {
         assert_eq!(bound(sql), expected, "{sql}");
     }

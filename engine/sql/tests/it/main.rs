@@ -8,6 +8,7 @@ mod ddl;
 mod errors;
 mod expressions;
 mod fixtures;
+mod functions;
 mod golden;
 mod plans;
 mod refused;

@@ -196,8 +196,8 @@ const REFUSED: &[(&str, &str)] = &[
         "a filter in a JSON path",
     ),
     (
-        "INSERT INTO late SELECT PRINTF('%d', delay), delay FROM flights",
-        "PRINTF",
+        "INSERT INTO late SELECT PARSE_JSON(carrier), delay FROM flights",
+        "PARSE_JSON",
     ),
     (
         "INSERT INTO late SELECT REGEXP_REPLACE(carrier, 'a*+', ''), delay FROM flights",

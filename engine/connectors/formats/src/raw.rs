@@ -1,8 +1,4 @@
 //! The format `raw`: a record is one value in its bytes, as Flink's `RawFormatFactory` has it.
-//!
-//! Layout: `text` strings in a charset.
-
-mod text;
 
 use std::sync::Arc;
 
@@ -13,11 +9,11 @@ use millrace_connector_api::format::{DecodeError, Decoded, Decoder, Encoder, For
 use millrace_connector_api::{ChangeBatch, OptionSpec, Options};
 use millrace_core::{Error, Result};
 use millrace_dataflow::TableSpec;
+use millrace_expr::text::charset::{self, Charset};
 use millrace_expr::{Field, RowType, TypeKind};
 
 use crate::column::{Column, Values, check_type};
 use crate::options::Prefixed;
-use text::Charset;
 
 pub struct Raw;
 
@@ -43,21 +39,11 @@ struct Settings {
 impl Settings {
     fn new(table: &TableSpec, prefix: &str) -> Result<Self> {
         let options = Prefixed::new(Options::new(&table.name, &table.options), prefix);
-        let charsets = [
-            ("UTF-8", Charset::Utf8),
-            ("UTF8", Charset::Utf8),
-            ("US-ASCII", Charset::Ascii),
-            ("ASCII", Charset::Ascii),
-            ("ISO-8859-1", Charset::Latin1),
-            ("ISO8859_1", Charset::Latin1),
-            ("latin1", Charset::Latin1),
-            ("UTF-16", Charset::Utf16),
-            ("UTF-16BE", Charset::Utf16Be),
-            ("UTF-16LE", Charset::Utf16Le),
-        ];
         let orders = [("big-endian", false), ("little-endian", true)];
         Ok(Settings {
-            charset: options.choice("charset", &charsets)?.unwrap_or(Charset::Utf8),
+            charset: options
+                .choice("charset", charset::NAMES)?
+                .unwrap_or(Charset::Utf8),
             little_endian: options.choice("endianness", &orders)?.unwrap_or(false),
         })
     }
@@ -203,7 +189,7 @@ fn value(column: &mut Column, bytes: &[u8], settings: Settings) -> Result<(), St
     let little = settings.little_endian;
     match &mut column.values {
         Values::Text(v) => {
-            text::read(&mut v.data, bytes, settings.charset);
+            charset::read(&mut v.data, bytes, settings.charset);
             v.close();
         }
         Values::Bytes(v) => v.push(bytes),
@@ -309,7 +295,7 @@ impl RawEncoder {
     fn value(&self, array: &dyn Array, row: usize, out: &mut Vec<u8>) -> Result<()> {
         match &self.field.data_type.kind {
             TypeKind::Char(_) | TypeKind::Varchar(_) => {
-                text::write(out, array.as_string::<i32>().value(row), self.settings.charset);
+                charset::write(out, array.as_string::<i32>().value(row), self.settings.charset);
             }
             TypeKind::Binary(_) | TypeKind::Varbinary(_) => {
                 out.extend_from_slice(array.as_binary::<i32>().value(row));

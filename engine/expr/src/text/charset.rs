@@ -4,6 +4,25 @@
 /// What a malformed sequence is read as.
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
+/// The names of charsets, which are the same in upper and lower case.
+pub const NAMES: &[(&str, Charset)] = &[
+    ("UTF-8", Charset::Utf8),
+    ("UTF8", Charset::Utf8),
+    ("US-ASCII", Charset::Ascii),
+    ("ASCII", Charset::Ascii),
+    ("ISO-8859-1", Charset::Latin1),
+    ("ISO8859_1", Charset::Latin1),
+    ("latin1", Charset::Latin1),
+    ("UTF-16", Charset::Utf16),
+    ("UTF-16BE", Charset::Utf16Be),
+    ("UTF-16LE", Charset::Utf16Le),
+];
+
+pub fn by_name(name: &str) -> Option<Charset> {
+    let found = NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+    Some(found.1)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charset {
     Utf8,

@@ -1,6 +1,7 @@
 //! Elements as bytes: what an edge between two processes carries.
 //!
-//! A frame is its format's version (u8), its kind (u8), and a body; numbers are little-endian.
+//! A frame is its format's version (u8), its kind (u8), a body, and xxh3-64 of all before (u64); numbers are
+//! little-endian. The checksum is for what a network or a bug does to a frame, so that nobody looks for rows in it.
 //!
 //! | kind | body |
 //! |---|---|
@@ -12,6 +13,7 @@
 //! Both ends know the rows' schema from the job graph: it is not sent.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::array::UInt8Array;
 use arrow::buffer::Buffer;
@@ -20,7 +22,7 @@ use arrow_ipc::reader::read_record_batch;
 use arrow_ipc::root_as_message;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
 use millrace_connector_api::ChangeBatch;
-use millrace_core::{CheckpointId, Error, Result};
+use millrace_core::{CheckpointId, Error, Result, RowKind, key_group};
 
 use crate::element::{Barrier, Batch, Element};
 use crate::operators::kernel;
@@ -69,7 +71,14 @@ impl Wire {
             }
             Element::EndOfInput => bytes.push(END_OF_INPUT),
         }
-        Ok(bytes)
+        Ok(Self::sealed(bytes))
+    }
+
+    /// With its checksum behind it.
+    pub(crate) fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+        let checksum = key_group::hash(&bytes);
+        bytes.extend(checksum.to_le_bytes());
+        bytes
     }
 
     fn encode_batch(&self, batch: &Batch, bytes: &mut Vec<u8>) -> Result<()> {
@@ -123,8 +132,7 @@ impl Wire {
 
     /// Fails for bytes that no `encode` has given.
     pub fn decode(&self, bytes: &[u8]) -> Result<Element> {
-        let mut frame = Frame(bytes);
-        let version = frame.byte()?;
+        let version = Frame(bytes).byte()?;
         if version != VERSION {
             return Err(
                 Error::external("another subtask sends frames of a format that is not known")
@@ -132,6 +140,14 @@ impl Wire {
                     .with_hint("run the same release of Millrace on all machines"),
             );
         }
+        let (frame, checksum) = bytes
+            .split_last_chunk()
+            .ok_or_else(|| damaged().with_detail("a frame is cut off"))?;
+        if key_group::hash(frame).to_le_bytes() != *checksum {
+            return Err(damaged().with_detail("a frame has another checksum than was sent"));
+        }
+        let mut frame = Frame(frame);
+        frame.byte()?;
         let element = match frame.byte()? {
             BATCH => return self.decode_batch(frame),
             WATERMARK => Element::Watermark(frame.long()?),
@@ -139,7 +155,11 @@ impl Wire {
             BARRIER => Element::Barrier(Barrier {
                 checkpoint: CheckpointId(frame.long()? as u64),
                 timestamp: frame.long()?,
-                stop: frame.byte()? != 0,
+                stop: match frame.byte()? {
+                    0 => false,
+                    1 => true,
+                    other => return Err(damaged().with_detail(format!("a barrier with {other}"))),
+                },
             }),
             END_OF_INPUT => Element::EndOfInput,
             kind => return Err(damaged().with_detail(format!("a frame of kind {kind}"))),
@@ -155,14 +175,25 @@ impl Wire {
         let count = frame.count()?;
         let kinds = match there & KINDS {
             0 => None,
-            _ => Some(UInt8Array::from(frame.take(count)?.to_vec())),
+            _ => {
+                let kinds = frame.take(count)?.to_vec();
+                if let Some(kind) = kinds.iter().find(|kind| RowKind::from_u8(**kind).is_none()) {
+                    return Err(damaged().with_detail(format!("a row of kind {kind}")));
+                }
+                Some(UInt8Array::from(kinds))
+            }
         };
         let splits = match there & SPLITS {
             0 => None,
             _ => {
                 let splits = frame.count()?;
                 let split = |_| Ok((frame.count()? as u32, frame.count()?));
-                Some((0..splits).map(split).collect::<Result<_>>()?)
+                let splits: Arc<[(u32, usize)]> = (0..splits).map(split).collect::<Result<_>>()?;
+                let rows: usize = splits.iter().map(|(_, rows)| rows).sum();
+                if rows != count {
+                    return Err(damaged().with_detail(format!("splits of {rows} rows for {count}")));
+                }
+                Some(splits)
             }
         };
         let watermarks = match there & WATERMARKS {
@@ -255,8 +286,6 @@ impl<'a> Frame<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{ArrayRef, Decimal128Array, Int32Array, Int64Array, ListArray, StringArray};
     use arrow::datatypes::{Int32Type, Schema};
     use arrow::record_batch::{RecordBatch, RecordBatchOptions};

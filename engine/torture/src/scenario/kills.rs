@@ -62,8 +62,11 @@ struct Killer {
 
 /// Kills as told, then lets the job catch up and checks its output.
 pub fn run(kafka: &Kafka, line: Line, s3: Option<&S3>, kills: &Kills) -> Result<Summary> {
-    let mut bench = Workbench::new(kafka, line, "kills", kills.records_per_second)?;
-    bench.job.shape = kills.shape;
+    let mut bench = Workbench::of(kafka, line, kills.shape, "kills", kills.records_per_second)?;
+    if kills.shape == Shape::Keyed {
+        // So little that rows are written back and read again between checkpoints too.
+        bench.job.option("taskmanager.memory.managed.size", "4mb");
+    }
     bench
         .job
         .option("execution.checkpointing.tolerable-failed-checkpoints", "1000000");
@@ -140,14 +143,14 @@ pub fn run(kafka: &Kafka, line: Line, s3: Option<&S3>, kills: &Kills) -> Result<
 
 impl Killer {
     /// Whether operators are chained may change from run to run; unchained, each stands behind a
-    /// channel and a gate.
+    /// channel and a gate. So may whether what goes through channels goes as bytes.
     fn options(&mut self, parallelism: std::ops::RangeInclusive<usize>) -> RunOptions {
-        let is_chained = self.rng.random_bool(0.6);
+        let choices = [
+            ("pipeline.operator-chaining.enabled", self.rng.random_bool(0.6)),
+            ("millrace.test.wire", self.rng.random_bool(0.3)),
+        ];
         RunOptions {
-            options: vec![(
-                "pipeline.operator-chaining.enabled".to_owned(),
-                is_chained.to_string(),
-            )],
+            options: choices.map(|(key, value)| (key.to_owned(), value.to_string())).into(),
             ..RunOptions::parallel(self.rng.random_range(parallelism))
         }
     }

@@ -83,9 +83,10 @@ impl JobMaster {
         let reads_copies = spec.config.get(&options::LOCAL_RECOVERY)?;
         let keeps_copies = spec.config.get_optional(&options::LOCAL_BACKUP)?;
         let copies = match &store {
-            Some(store) if keeps_copies.unwrap_or(reads_copies) => {
-                Some(Copies::open(&copies_folder(&spec.config, &state_folder)?, store.job_id())?)
-            }
+            Some(store) if keeps_copies.unwrap_or(reads_copies) => Some(Copies::open(
+                &copies_folder(&spec.config, &state_folder)?,
+                store.job_id(),
+            )?),
             _ => None,
         };
         let restart =

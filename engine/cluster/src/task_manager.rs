@@ -19,10 +19,10 @@ use millrace_state::job::{INLINE_BYTES, StateWriter};
 use millrace_state::keyed::{KeyedResources, Limits};
 use tokio::runtime::Handle;
 
-use crate::{STACK, wire};
 use crate::attempt::{Message, TaskEvent};
 use crate::checkpoint::StoredSnapshot;
 use crate::recovery::RestoredState;
+use crate::{STACK, wire};
 
 /// A subtask as the JobMaster sees it.
 pub struct Task {

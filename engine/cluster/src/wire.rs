@@ -256,9 +256,7 @@ fn frame(kind: u8, body: &impl Message) -> Vec<u8> {
 
 fn body<M: Message + Default>(kind: u8, bytes: &[u8]) -> Result<M> {
     match bytes {
-        [VERSION, of, rest @ ..] if *of == kind => {
-            M::decode(rest).map_err(|e| damaged().with_source(e))
-        }
+        [VERSION, of, rest @ ..] if *of == kind => M::decode(rest).map_err(|e| damaged().with_source(e)),
         [VERSION, of, ..] => Err(damaged().with_detail(format!("a frame of kind {of}"))),
         [version, ..] if *version != VERSION => Err(Error::external(
             "another process sends control messages of a format that is not known",
@@ -401,7 +399,10 @@ mod tests {
         assert!(said.contains("kind 0"), "{said}");
         bytes[0] = 9;
         let said = decode_command(&bytes).unwrap_err().to_string();
-        assert!(said.contains("version 9") && said.contains("same release"), "{said}");
+        assert!(
+            said.contains("version 9") && said.contains("same release"),
+            "{said}"
+        );
         assert!(decode_command(&[]).is_err());
     }
 }

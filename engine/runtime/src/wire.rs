@@ -8,6 +8,7 @@
 //! | 0 batch | what is there beside the columns (u8 of bits: 1 kinds, 2 splits, 4 watermarks); rows (u32); kinds: a u8 a row; splits: their number (u32), then of each its id and its rows (u32, u32); watermarks: an i64 a row; the length of Arrow's message (u32), the message (a RecordBatch of Arrow IPC), its buffers |
 //! | 1 watermark | i64 |
 //! | 2 idle, 4 end of input | |
+//! | 5 splits | their number (u32), the id of each (u32) |
 //! | 3 barrier | checkpoint (u64), timestamp (i64), stop (u8) |
 //!
 //! Both ends know the rows' schema from the job graph: it is not sent.
@@ -34,6 +35,7 @@ const WATERMARK: u8 = 1;
 const IDLE: u8 = 2;
 const BARRIER: u8 = 3;
 const END_OF_INPUT: u8 = 4;
+const OPEN_SPLITS: u8 = 5;
 
 const KINDS: u8 = 1;
 const SPLITS: u8 = 2;
@@ -68,6 +70,11 @@ impl Wire {
                 bytes.extend(barrier.checkpoint.0.to_le_bytes());
                 bytes.extend(barrier.timestamp.to_le_bytes());
                 bytes.push(u8::from(barrier.stop));
+            }
+            Element::Splits(splits) => {
+                bytes.push(OPEN_SPLITS);
+                push_count(&mut bytes, splits.len())?;
+                bytes.extend(splits.iter().flat_map(|split| split.to_le_bytes()));
             }
             Element::EndOfInput => bytes.push(END_OF_INPUT),
         }
@@ -161,6 +168,11 @@ impl Wire {
                     other => return Err(damaged().with_detail(format!("a barrier with {other}"))),
                 },
             }),
+            OPEN_SPLITS => {
+                let count = frame.count()?;
+                let splits = (0..count).map(|_| Ok(frame.count()? as u32));
+                Element::Splits(splits.collect::<Result<_>>()?)
+            }
             END_OF_INPUT => Element::EndOfInput,
             kind => return Err(damaged().with_detail(format!("a frame of kind {kind}"))),
         };

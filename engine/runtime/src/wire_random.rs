@@ -21,7 +21,10 @@ type Cell = (Option<i64>, Option<String>, bool, Vec<Option<i64>>);
 fn rows(cells: &[Cell]) -> RecordBatch {
     let numbers: Int64Array = cells.iter().map(|cell| cell.0).collect();
     let texts: StringArray = cells.iter().map(|cell| cell.1.as_deref()).collect();
-    let bytes: BinaryArray = cells.iter().map(|cell| cell.1.as_deref().map(str::as_bytes)).collect();
+    let bytes: BinaryArray = cells
+        .iter()
+        .map(|cell| cell.1.as_deref().map(str::as_bytes))
+        .collect();
     let flags: BooleanArray = cells.iter().map(|cell| cell.0.map(|_| cell.2)).collect();
     let doubles: Float64Array = cells.iter().map(|cell| cell.0.map(|n| n as f64 / 3.0)).collect();
     let times: TimestampMillisecondArray = cells.iter().map(|cell| cell.0).collect();
@@ -63,8 +66,13 @@ fn batches() -> impl Strategy<Value = Batch> {
         prop::collection::vec(any::<Option<i64>>(), 0..3),
     );
     let cells = prop::collection::vec(cell, 0..20);
-    (cells, any::<[bool; 4]>(), any::<prop::sample::Index>(), any::<u64>()).prop_map(
-        |(cells, [kinds, splits, watermarks, part], cut, seed)| {
+    (
+        cells,
+        any::<[bool; 4]>(),
+        any::<prop::sample::Index>(),
+        any::<u64>(),
+    )
+        .prop_map(|(cells, [kinds, splits, watermarks, part], cut, seed)| {
             let mut rows = rows(&cells);
             // A slice has buffers that begin before it.
             if part && rows.num_rows() > 0 {
@@ -76,13 +84,13 @@ fn batches() -> impl Strategy<Value = Batch> {
             Batch {
                 change: ChangeBatch {
                     rows,
-                    kinds: kinds.then(|| UInt8Array::from_iter_values((0..count).map(|i| (of_row(i) % 4) as u8))),
+                    kinds: kinds
+                        .then(|| UInt8Array::from_iter_values((0..count).map(|i| (of_row(i) % 4) as u8))),
                 },
                 splits: splits.then(|| (0..count).map(|i| (of_row(i) as u32, 1)).collect()),
                 watermarks: watermarks.then(|| (0..count).map(|i| of_row(i) as i64).collect()),
             }
-        },
-    )
+        })
 }
 
 fn others() -> impl Strategy<Value = Element> {
@@ -90,6 +98,7 @@ fn others() -> impl Strategy<Value = Element> {
         any::<i64>().prop_map(Element::Watermark),
         Just(Element::Idle),
         Just(Element::EndOfInput),
+        any::<Vec<u32>>().prop_map(|splits| Element::Splits(splits.into())),
         (any::<u64>(), any::<i64>(), any::<bool>()).prop_map(|(checkpoint, timestamp, stop)| {
             Element::Barrier(Barrier {
                 checkpoint: CheckpointId(checkpoint),
@@ -162,7 +171,9 @@ fn rows_without_columns_come_as_many() {
     let options = RecordBatchOptions::new().with_row_count(Some(9));
     let rows = RecordBatch::try_new_with_options(schema.clone(), vec![], &options).unwrap();
     let wire = Wire::new(schema);
-    let bytes = wire.encode(&Element::Batch(ChangeBatch::inserts(rows).into())).unwrap();
+    let bytes = wire
+        .encode(&Element::Batch(ChangeBatch::inserts(rows).into()))
+        .unwrap();
     match wire.decode(&bytes).unwrap() {
         Element::Batch(batch) => assert_eq!(batch.change.len(), 9),
         other => panic!("{other:?}"),

@@ -456,12 +456,7 @@ impl StateWriter {
 
     /// Puts bytes away as a file, which later checkpoints can name too. `from` is where they are on this
     /// machine, if they never change there.
-    pub fn put_file(
-        &self,
-        checkpoint: CheckpointId,
-        bytes: &[u8],
-        from: Option<&Path>,
-    ) -> Result<StateBlob> {
+    pub fn put_file(&self, checkpoint: CheckpointId, bytes: &[u8], from: Option<&Path>) -> Result<StateBlob> {
         let path = format!(
             "{}/{}",
             self.job.checkpoint_folder(checkpoint),

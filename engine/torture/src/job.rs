@@ -50,7 +50,9 @@ impl Job {
     pub fn inputs(&self) -> Vec<String> {
         match self.shape {
             Shape::Chain | Shape::Union => vec![self.input.clone()],
-            Shape::Keyed => keyed::job::INPUTS.map(|name| format!("{}{name}", self.input)).into(),
+            Shape::Keyed => keyed::job::INPUTS
+                .map(|name| format!("{}{name}", self.input))
+                .into(),
         }
     }
 
@@ -58,7 +60,9 @@ impl Job {
     pub fn outputs(&self) -> Vec<String> {
         match self.shape {
             Shape::Chain | Shape::Union => vec![self.output.clone()],
-            Shape::Keyed => keyed::job::OUTPUTS.map(|name| format!("{}{name}", self.output)).into(),
+            Shape::Keyed => keyed::job::OUTPUTS
+                .map(|name| format!("{}{name}", self.output))
+                .into(),
         }
     }
 

@@ -55,7 +55,11 @@ impl Local {
         job.stopper().stop();
         assert_eq!(job.join().unwrap(), Outcome::Stopped);
         self.world.assert_no_gap_and_no_repetition();
-        assert_eq!(self.copies(), Vec::<PathBuf>::new(), "who stops a job may start it anywhere");
+        assert_eq!(
+            self.copies(),
+            Vec::<PathBuf>::new(),
+            "who stops a job may start it anywhere"
+        );
     }
 
     /// Takes the checkpoints' files away, descriptions and all; what counts is that the head stays.

@@ -17,7 +17,9 @@ use millrace_connector_api::source::{
 };
 use millrace_connector_api::{ChangeBatch, Connector, OptionSpec, Registry};
 use millrace_core::{CheckpointId, Configuration, Error, ErrorKind, Result};
-use millrace_dataflow::{Edge, Graph, GroupAggregate, Operator, Partitioning, SinkSpec, SourceSpec, TableSpec};
+use millrace_dataflow::{
+    Edge, Graph, GroupAggregate, Operator, Partitioning, SinkSpec, SourceSpec, TableSpec,
+};
 use millrace_expr::{DataType, Field, TypeKind};
 use millrace_state::JobStore;
 use millrace_state::head::{Head, Resume};
@@ -307,8 +309,10 @@ impl World {
 pub fn folders_of(job: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(job).unwrap().flatten();
     let folders = entries.map(|entry| entry.path());
-    let is_checkpoint =
-        |path: &PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("chk-"));
+    let is_checkpoint = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|n| n.to_string_lossy().starts_with("chk-"))
+    };
     folders.filter(is_checkpoint).collect()
 }
 

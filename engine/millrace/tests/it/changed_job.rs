@@ -46,12 +46,18 @@ impl Bench {
     fn new() -> Bench {
         let folder = Folder::new();
         let order = |id: i64| {
-            format!("{{\"id\":{id},\"k\":{},\"amount\":{id},\"note\":\"n{id}\"}}\n", id % 5)
+            format!(
+                "{{\"id\":{id},\"k\":{},\"amount\":{id},\"note\":\"n{id}\"}}\n",
+                id % 5
+            )
         };
         folder.write("orders.json", &(1..=ROWS).map(order).collect::<String>());
         // The payments of early orders are late, and the other way round.
         let payment = |id: i64| format!("{{\"id\":{id},\"paid\":{}}}\n", 10 * id);
-        folder.write("payments.json", &(1..=ROWS).rev().map(payment).collect::<String>());
+        folder.write(
+            "payments.json",
+            &(1..=ROWS).rev().map(payment).collect::<String>(),
+        );
         Bench(folder)
     }
 
@@ -67,7 +73,14 @@ impl Bench {
     /// Runs to the end, or until the job stops; what was printed.
     fn run(&self, script: &str, settings: &[&str]) -> Result<String, String> {
         let checkpoints = format!("execution.checkpointing.dir={}", self.checkpoints().display());
-        let mut arguments = vec!["run", script, "-D", &checkpoints, "-D", "millrace.batch.max-rows=5"];
+        let mut arguments = vec![
+            "run",
+            script,
+            "-D",
+            &checkpoints,
+            "-D",
+            "millrace.batch.max-rows=5",
+        ];
         arguments.extend(settings.iter().flat_map(|setting| ["-D", setting]));
         let output = output(&arguments);
         match output.status.success() {

@@ -91,7 +91,9 @@ fn two_phases_have_the_state_of_one() {
     );
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("GlobalGroupAggregate"), "{said}");
-    let line = said.lines().find(|line| line.starts_with("group-aggregate:numbers"));
+    let line = said
+        .lines()
+        .find(|line| line.starts_with("group-aggregate:numbers"));
     assert!(line.is_some_and(|line| line.ends_with("kept")), "{said}");
 }
 
@@ -106,7 +108,9 @@ fn a_checkpoint_that_says_no_schemas_is_known_by_its_uids() {
     std::fs::write(&path, metadata.encode_file()).unwrap();
     let (code, said) = compared(&folder, &job("", COUNTS, ""), &checkpoint, &[]);
     assert_eq!(code, Some(0), "{said}");
-    let line = said.lines().find(|line| line.starts_with("group-aggregate:numbers"));
+    let line = said
+        .lines()
+        .find(|line| line.starts_with("group-aggregate:numbers"));
     assert!(line.is_some_and(|line| line.ends_with("kept")), "{said}");
 }
 
@@ -125,8 +129,16 @@ fn other_keys_and_accumulators_are_refused_before_anything_starts() {
             "(numbers.a INT)",
             "((numbers.a + numbers.b) INT)",
         ),
-        (COUNTS.replace("SUM(n)", "MAX(n)"), "SUM(numbers.n)", "MAX(numbers.n)"),
-        (COUNTS.replace("SUM(n)", "SUM(b)"), "SUM(numbers.n)", "SUM(numbers.b)"),
+        (
+            COUNTS.replace("SUM(n)", "MAX(n)"),
+            "SUM(numbers.n)",
+            "MAX(numbers.n)",
+        ),
+        (
+            COUNTS.replace("SUM(n)", "SUM(b)"),
+            "SUM(numbers.n)",
+            "SUM(numbers.b)",
+        ),
     ] {
         let changed = job("", &query, "");
         let (code, said) = compared(&folder, &changed, &checkpoint, &["--allow-non-restored-state"]);

@@ -178,7 +178,10 @@ fn check_sums(steps: u64, records: &[Record], findings: &mut Findings) -> Result
         ),
     };
     let none = Vec::new();
-    for account in expected.keys().chain(received.keys().filter(|a| !expected.contains_key(a))) {
+    for account in expected
+        .keys()
+        .chain(received.keys().filter(|a| !expected.contains_key(a)))
+    {
         let should = expected.get(account).unwrap_or(&none);
         let is = received.get(account).unwrap_or(&none);
         let Some(first) = (0..should.len().max(is.len())).find(|i| should.get(*i) != is.get(*i)) else {
@@ -207,7 +210,10 @@ struct Session {
 impl Session {
     fn shown(&self) -> Result<String> {
         let Session {
-            region, orders, total, ..
+            region,
+            orders,
+            total,
+            ..
         } = self;
         let (begin, end) = (millis(&self.begin)?, millis(&self.end)?);
         Ok(session(*region, begin, end, *orders, *total))
@@ -274,7 +280,9 @@ impl Pair {
             amount,
             paid,
         } = self;
-        Ok(format!("{how} pair of order {id} and payment {number}: {amount}, {paid}"))
+        Ok(format!(
+            "{how} pair of order {id} and payment {number}: {amount}, {paid}"
+        ))
     }
 }
 
@@ -393,9 +401,12 @@ mod tests {
                     order.id, payment.number, order.amount, payment.paid
                 );
                 let at = output.pairs.len();
-                output
-                    .pairs
-                    .push(record(order.id % 5, at, &format!("{{\"id\":{}}}", order.id), value));
+                output.pairs.push(record(
+                    order.id % 5,
+                    at,
+                    &format!("{{\"id\":{}}}", order.id),
+                    value,
+                ));
             }
         }
         output

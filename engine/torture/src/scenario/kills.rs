@@ -66,6 +66,10 @@ pub fn run(kafka: &Kafka, line: Line, s3: Option<&S3>, kills: &Kills) -> Result<
     if kills.shape == Shape::Keyed {
         // So little that rows are written back and read again between checkpoints too.
         bench.job.option("taskmanager.memory.managed.size", "4mb");
+        let copies = bench.folder.join("copies").display().to_string();
+        bench
+            .job
+            .option("execution.checkpointing.local-backup.dirs", copies);
     }
     bench
         .job
@@ -143,14 +147,18 @@ pub fn run(kafka: &Kafka, line: Line, s3: Option<&S3>, kills: &Kills) -> Result<
 
 impl Killer {
     /// Whether operators are chained may change from run to run; unchained, each stands behind a
-    /// channel and a gate. So may whether what goes through channels goes as bytes.
+    /// channel and a gate. So may whether what goes through channels goes as bytes,
+    /// and whether state is read from copies on this machine.
     fn options(&mut self, parallelism: std::ops::RangeInclusive<usize>) -> RunOptions {
         let choices = [
             ("pipeline.operator-chaining.enabled", self.rng.random_bool(0.6)),
             ("millrace.test.wire", self.rng.random_bool(0.3)),
+            ("execution.state-recovery.from-local", self.rng.random_bool(0.5)),
         ];
         RunOptions {
-            options: choices.map(|(key, value)| (key.to_owned(), value.to_string())).into(),
+            options: choices
+                .map(|(key, value)| (key.to_owned(), value.to_string()))
+                .into(),
             ..RunOptions::parallel(self.rng.random_range(parallelism))
         }
     }

@@ -122,7 +122,11 @@ impl Workbench {
             std::process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
-        let mut folder = Scratch::new(name)?;
+        // Many small files of keyed state are written and synchronised all the time.
+        let mut folder = match shape {
+            Shape::Keyed => Scratch::in_memory(name)?,
+            Shape::Chain | Shape::Union => Scratch::new(name)?,
+        };
         // Until the verdict.
         folder.keep(true);
         let client = kafka.client();
@@ -144,6 +148,10 @@ impl Workbench {
         job.option(
             "execution.checkpointing.dir",
             format!("file://{}", folder.join("checkpoints").display()),
+        );
+        job.option(
+            "state.backend.rocksdb.localdir",
+            folder.join("state").display().to_string(),
         );
         // A failure that a restart within the process would hide shall end it.
         job.option("restart-strategy.type", "none");

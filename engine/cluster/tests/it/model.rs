@@ -294,9 +294,13 @@ impl World {
         }
         let mut registry = Registry::default();
         registry.add_connector(Arc::new(Model(self.outside.clone())));
+        let (second, keyed) = {
+            let outside = self.outside();
+            (outside.second.is_some(), outside.keyed)
+        };
         let spec = JobSpec {
             name: NAME.into(),
-            graph: graph(self.outside().second.is_some(), self.outside().keyed),
+            graph: graph(second, keyed),
             config,
             registry,
             start,

@@ -19,6 +19,8 @@ use crate::workbench::{Line, Summary, Workbench};
 
 /// A run that does not reach its fail point within this is killed and counts as a random kill.
 const REACH: Duration = Duration::from_secs(10);
+/// The same for a job with state by key, whose start and checkpoints take more work.
+const REACH_KEYED: Duration = Duration::from_secs(60);
 const LIMIT: Duration = Duration::from_secs(60);
 const ATTEMPTS: u32 = 8;
 
@@ -223,20 +225,41 @@ impl Killer {
         if is_recovery {
             // It has something to commit only after such a death, and two things only with two subtasks.
             let options = self.options(2..=4);
-            let passage = self.rng.random_range(5..=8) + attempt;
-            if self.bench.run_to(BEFORE_COMMITS, passage, options, REACH)? {
+            let passage = self.before_commits() + attempt;
+            if self
+                .bench
+                .run_to(BEFORE_COMMITS, passage, options, self.reach())?
+            {
                 *self.hits.entry(BEFORE_COMMITS).or_default() += 1;
             }
         }
         let passages = match name {
-            BEFORE_COMMITS => 5..=8,
+            BEFORE_COMMITS => {
+                let passage = self.before_commits();
+                passage..=passage
+            }
             // Recovery passes its points a few times at most.
             _ if is_recovery || attempt > 0 => 1..=1,
             _ => 1..=4,
         };
         let options = self.options(1..=4);
         let passage = self.rng.random_range(passages);
-        self.bench.run_to(name, passage, options, REACH)
+        self.bench.run_to(name, passage, options, self.reach())
+    }
+
+    fn reach(&self) -> Duration {
+        match self.bench.job.shape {
+            Shape::Keyed => REACH_KEYED,
+            Shape::Chain | Shape::Union => REACH,
+        }
+    }
+
+    /// At which checkpoint of a run there are records to commit.
+    fn before_commits(&mut self) -> u32 {
+        match self.bench.job.shape {
+            Shape::Keyed => self.rng.random_range(2..=3),
+            Shape::Chain | Shape::Union => self.rng.random_range(5..=8),
+        }
     }
 
     /// Two in a row.
@@ -260,7 +283,7 @@ impl Killer {
         if run.process.ended()?.is_none() {
             failed?;
         }
-        if !self.bench.died_at(&mut run, BETWEEN_COMMITS, REACH)? {
+        if !self.bench.died_at(&mut run, BETWEEN_COMMITS, self.reach())? {
             return Ok(false);
         }
         let options = self.options(1..=4);

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_core::key_group;
-use millrace_expr::{Expr, Field, RowType};
+use millrace_expr::{DataType, Expr, Field, RowType};
 
 use crate::explain::{self, column_names, format_call, format_expr};
 use crate::graph::{Graph, GroupAggregate, Node, NodeId, Operator, WindowAggregate};
@@ -103,18 +103,10 @@ pub fn cut(text: String) -> String {
     }
 }
 
-fn named(columns: &[String], row: Option<&Node>) -> RowType {
-    let fields = columns.iter().enumerate();
-    let data_type = |i: usize| {
-        let field = row.and_then(|row| row.output.fields.get(i));
-        field.map_or_else(millrace_expr::DataType::string, |field| field.data_type.clone())
-    };
-    RowType::new(fields.map(|(i, name)| Field::new(name, data_type(i))).collect())
-}
-
-/// The row of an input, with columns named by where they come from.
+/// The row of an input, with columns named by where they come from. (Types are not shown.)
 fn row(of: &Of) -> RowType {
-    named(&of.columns, None)
+    let field = |name: &String| Field::new(name, DataType::string());
+    RowType::new(of.columns.iter().map(field).collect())
 }
 
 fn columns(node: &Node, inputs: &[Of], lineage: &Lineage) -> Vec<String> {
@@ -300,5 +292,19 @@ fn rows(node: &Node, inputs: &[Of], lineage: &Lineage, plan: &Graph) -> String {
     match of.is_empty() {
         true => cut(own),
         false => cut(format!("{own} of {}", of.join(" and "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_and_stays_another_than_a_like_one() {
+        let long = |end: &str| format!("{}{end}", "ä".repeat(LENGTH));
+        assert_eq!(cut("short".to_owned()), "short");
+        let (a, b) = (cut(long("a")), cut(long("b")));
+        assert!(a.starts_with(&"ä".repeat(LENGTH)) && a != b, "{a} {b}");
+        assert_eq!(a, cut(long("a")));
     }
 }

@@ -114,6 +114,8 @@ fn wire() -> Wire {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn a_batch_comes_as_it_was(batch in batches()) {
         let bytes = wire().encode(&Element::Batch(batch.clone())).unwrap();

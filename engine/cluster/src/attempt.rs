@@ -264,7 +264,7 @@ impl<'a> Attempt<'a> {
         self.run.due = false;
         self.run.pending = Some(PendingCheckpoint::new(barrier, self.tasks.len()));
         for task in self.tasks {
-            task.mailbox.send(Command::Trigger(barrier));
+            task.send(Command::Trigger(barrier))?;
         }
         Ok(())
     }
@@ -335,7 +335,7 @@ impl<'a> Attempt<'a> {
                     return Ok(None);
                 };
                 match outcome {
-                    Ok(size) => self.completed(storing, Some(size)),
+                    Ok(size) => self.completed(storing, Some(size))?,
                     Err(error) => self.checkpoint_failed(checkpoint, error)?,
                 }
                 Ok(None)
@@ -370,7 +370,7 @@ impl<'a> Attempt<'a> {
                     _ => false,
                 };
                 if complete && let Some(pending) = self.run.pending.take() {
-                    self.store_checkpoint(pending);
+                    self.store_checkpoint(pending)?;
                 }
             }
             TaskEvent::Declined { checkpoint, error } => {
@@ -405,7 +405,7 @@ impl<'a> Attempt<'a> {
         Ok(None)
     }
 
-    fn store_checkpoint(&mut self, pending: PendingCheckpoint) {
+    fn store_checkpoint(&mut self, pending: PendingCheckpoint) -> Result<()> {
         let storing = Storing {
             barrier: pending.barrier,
             triggered: pending.triggered,
@@ -422,13 +422,14 @@ impl<'a> Attempt<'a> {
             Some(worker) => {
                 self.run.storing = Some(storing);
                 worker.complete(pending.into_metadata(self.number, self.job_name, is_final, self.schemas));
+                Ok(())
             }
             None => self.completed(storing, None),
         }
     }
 
     /// The head is swapped (or there is none to swap): sinks make visible what they hold.
-    fn completed(&mut self, storing: Storing, size: Option<CheckpointSize>) {
+    fn completed(&mut self, storing: Storing, size: Option<CheckpointSize>) -> Result<()> {
         let checkpoint = storing.barrier.checkpoint;
         self.run.failures = 0;
         self.run.last_end = Instant::now();
@@ -457,7 +458,8 @@ impl<'a> Attempt<'a> {
             finishing.last = Some((checkpoint, (0..self.tasks.len()).collect()));
         }
         for task in self.tasks {
-            task.mailbox.send(Command::Complete(checkpoint));
+            task.send(Command::Complete(checkpoint))?;
         }
+        Ok(())
     }
 }

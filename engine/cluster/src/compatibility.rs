@@ -93,16 +93,46 @@ pub fn compare(metadata: &Metadata, graph: &JobGraph) -> Result<Compatibility> {
             fate,
         });
     }
-    for (uid, state) in written {
-        if !graph.operators().any(|(node, _)| node.uid == uid) {
-            operators.push(OperatorFate {
-                uid: uid.to_owned(),
-                name: state.name.clone(),
-                fate: Fate::Lost,
-            });
-        }
+    let mut lost: Vec<&OperatorState> = written
+        .into_values()
+        .filter(|state| !graph.operators().any(|(node, _)| node.uid == state.uid))
+        .collect();
+    // What keyed state is made of is in its uid: an operator that was changed has another one.
+    for operator in operators.iter_mut().filter(|o| o.fate == Fate::New) {
+        let Some(schema) = planned.get(&operator.uid) else {
+            continue;
+        };
+        let is_like = |state: &&OperatorState| {
+            let is_of_kind = kind_and_tables(&state.uid) == kind_and_tables(&operator.uid);
+            is_of_kind && state.schema.is_some()
+        };
+        // Several may be: one with the same keys before others.
+        let same_keys = |state: &&OperatorState| {
+            let keys = state.schema.as_ref().map(|s| &s.keys);
+            is_like(state) && keys == Some(&schema.keys)
+        };
+        let at = lost.iter().position(|state| same_keys(state));
+        let Some(at) = at.or_else(|| lost.iter().position(|state| is_like(state))) else {
+            continue;
+        };
+        let before = lost.remove(at);
+        let difference = before.schema.as_ref().and_then(|s| s.difference(schema));
+        let difference =
+            difference.unwrap_or_else(|| "it was kept under another condition, window or range".to_owned());
+        operator.fate = Fate::Incompatible(format!("in the checkpoint it is {}: {difference}", before.uid));
     }
+    operators.extend(lost.into_iter().map(|state| OperatorFate {
+        uid: state.uid.clone(),
+        name: state.name.clone(),
+        fate: Fate::Lost,
+    }));
     Ok(Compatibility { operators })
+}
+
+/// Of a uid of keyed state: `group-aggregate:orders` of `group-aggregate:orders:1f5c03a8`.
+fn kind_and_tables(uid: &str) -> &str {
+    let mut ends = uid.match_indices(':').map(|(at, _)| at);
+    ends.nth(1).map_or(uid, |end| &uid[..end])
 }
 
 /// Whether an operator has something to remember.

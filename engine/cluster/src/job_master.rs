@@ -1,6 +1,6 @@
 //! A job's master: attempts one after the other, until the job has ended or cannot be restarted.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,11 @@ use millrace_connector_api::Registry;
 use millrace_core::{CheckpointId, Configuration, Error, Result, options};
 use millrace_dataflow::{JobGraph, Operator};
 use millrace_runtime::state_schema;
+use millrace_state::copies::{Copies, WithCopies};
 use millrace_state::head::{Head, Resume, Status};
 use millrace_state::job::StateWriter;
 use millrace_state::keyed::RunFolder;
-use millrace_state::{JobStore, Leadership, location};
+use millrace_state::{JobStore, Leadership, Store, location};
 use tokio::runtime::Handle;
 
 use crate::attempt::{Attempt, CheckpointSettings, Message};
@@ -38,6 +39,9 @@ pub struct JobMaster {
     stop_requested: bool,
     /// Where keyed state lies while the job runs.
     state_folder: PathBuf,
+    /// State files that are on this machine too.
+    copies: Option<Copies>,
+    reads_copies: bool,
 }
 
 impl JobMaster {
@@ -76,6 +80,15 @@ impl JobMaster {
             None => None,
         };
         let state_folder = state_folder(&spec.config)?;
+        let reads_copies = spec.config.get(&options::LOCAL_RECOVERY)?;
+        let keeps_copies = spec.config.get_optional(&options::LOCAL_BACKUP)?;
+        let copies = match &store {
+            Some(store) if keeps_copies.unwrap_or(reads_copies) => Some(Copies::open(
+                &copies_folder(&spec.config, &state_folder)?,
+                store.job_id(),
+            )?),
+            _ => None,
+        };
         let restart =
             RestartStrategy::from_config(&spec.config, store.is_some() && settings.interval.is_some())?;
         Ok(JobMaster {
@@ -92,11 +105,17 @@ impl JobMaster {
             restart,
             stop_requested: false,
             state_folder,
+            copies,
+            reads_copies,
         })
     }
 
     pub fn run(mut self) -> Result<Outcome> {
         let outcome = self.attempts();
+        // Who ended the job may start it anywhere.
+        if let (Ok(_), Some(copies)) = (&outcome, &self.copies) {
+            copies.remove();
+        }
         let state = match &outcome {
             Ok(Outcome::Finished) => State::Finished,
             Ok(Outcome::Stopped) => State::Stopped,
@@ -202,6 +221,22 @@ impl JobMaster {
         self.stop_requested
     }
 
+    /// What checkpoints of this job are read from.
+    fn files(&self, job: &JobStore) -> Arc<dyn Store> {
+        match (&self.copies, self.reads_copies) {
+            (Some(copies), true) => Arc::new(WithCopies::new(job.store().clone(), copies.clone())),
+            _ => job.store().clone(),
+        }
+    }
+
+    fn state_writer(&self) -> Option<StateWriter> {
+        let writer = StateWriter::new(self.store.clone()?);
+        Some(match &self.copies {
+            Some(copies) => writer.with_copies(copies.clone()),
+            None => writer,
+        })
+    }
+
     /// A folder for keyed state, if the job has any.
     fn run_folder(&self) -> Result<Option<RunFolder>> {
         let is_keyed = self.graph.operators().any(|(node, _)| node.operator.is_keyed());
@@ -226,6 +261,7 @@ impl JobMaster {
                 config: &self.config,
                 runtime: &self.runtime,
                 leadership,
+                files: self.files(leadership.job()),
             }
             .run()
             .and_then(|restored| {
@@ -242,7 +278,12 @@ impl JobMaster {
         let worker = match leadership {
             None => None,
             Some(leadership) => {
-                match StoreWorker::start(leadership, self.settings.retained, self.sender.clone()) {
+                match StoreWorker::start(
+                    leadership,
+                    self.settings.retained,
+                    self.copies.clone(),
+                    self.sender.clone(),
+                ) {
                     Ok(worker) => Some(worker),
                     Err(e) => {
                         let error = Error::external("a thread could not be started").with_source(e);
@@ -265,7 +306,7 @@ impl JobMaster {
             runtime: &self.runtime,
             restored,
             run: run.as_ref().map(RunFolder::path),
-            state_writer: self.store.clone().map(StateWriter::new),
+            state_writer: self.state_writer(),
             messages: &self.sender,
         }
         .deploy();
@@ -327,16 +368,27 @@ fn check_checkpoints(
     Ok(())
 }
 
+/// The first of `execution.checkpointing.local-backup.dirs`, else a folder on the disk of keyed state.
+fn copies_folder(config: &Configuration, state_folder: &Path) -> Result<PathBuf> {
+    Ok(match config.get_optional(&options::LOCAL_BACKUP_DIRECTORIES)? {
+        Some(given) => first_of(&given),
+        None => state_folder.join("local-copies"),
+    })
+}
+
+/// Of folders that are divided by commas or colons.
+fn first_of(folders: &str) -> PathBuf {
+    let first = folders.split([',', ':']).next().unwrap_or_default();
+    PathBuf::from(first.trim())
+}
+
 /// `state.backend.rocksdb.localdir`, else a folder in the first of `io.tmp.dirs`, else in the machine's.
 pub fn state_folder(config: &Configuration) -> Result<PathBuf> {
     if let Some(given) = config.get_optional(&options::LOCAL_STATE_DIRECTORY)? {
         return Ok(given.into());
     }
     let temporary = match config.get_optional(&options::TEMPORARY_DIRECTORIES)? {
-        Some(given) => {
-            let first = given.split([',', ':']).next().unwrap_or_default();
-            PathBuf::from(first.trim())
-        }
+        Some(given) => first_of(&given),
         None => std::env::temp_dir(),
     };
     Ok(temporary.join("millrace-state"))

@@ -221,16 +221,17 @@ pub struct Recovery<'a> {
     pub config: &'a Configuration,
     pub runtime: &'a Handle,
     pub leadership: &'a Leadership,
+    /// What the job's checkpoints are read from.
+    pub files: Arc<dyn Store>,
 }
 
 impl Recovery<'_> {
     pub fn run(&self) -> Result<Option<Arc<RestoredState>>> {
         let head = self.leadership.head();
-        let job = self.leadership.job();
         let newest = head.completed.last().map(|c| c.id);
         let restored = match &head.resume {
             Resume::Fresh => None,
-            Resume::Checkpoint(id) => Some((Some(*id), load(job.store(), &job.read(head, *id)?)?)),
+            Resume::Checkpoint(id) => Some((Some(*id), load(&self.files, &self.leadership.read(*id)?)?)),
             Resume::Elsewhere { path, .. } => Some((None, load_elsewhere(path, self.config, self.runtime)?)),
         };
         if let Some((_, state)) = &restored {
@@ -241,7 +242,7 @@ impl Recovery<'_> {
                 // Complete checkpoints of an earlier run are its users' data: they become visible
                 // though this run begins anew.
                 let left = match newest.filter(|id| head.committed_through < Some(*id)) {
-                    Some(id) => load(job.store(), &job.read(head, id)?)?,
+                    Some(id) => load(&self.files, &self.leadership.read(id)?)?,
                     None => RestoredState::default(),
                 };
                 self.refuse_lost_sinks(&left)?;
@@ -250,7 +251,9 @@ impl Recovery<'_> {
             }
             Some((id, state)) => {
                 let newer = match newest {
-                    Some(newest) if Some(newest) != *id => Some(load(job.store(), &job.read(head, newest)?)?),
+                    Some(newest) if Some(newest) != *id => {
+                        Some(load(&self.files, &self.leadership.read(newest)?)?)
+                    }
                     _ => None,
                 };
                 let committed = match &head.resume {

@@ -19,10 +19,10 @@ use millrace_state::job::{INLINE_BYTES, StateWriter};
 use millrace_state::keyed::{KeyedResources, Limits};
 use tokio::runtime::Handle;
 
-use crate::STACK;
 use crate::attempt::{Message, TaskEvent};
 use crate::checkpoint::StoredSnapshot;
 use crate::recovery::RestoredState;
+use crate::{STACK, wire};
 
 /// A subtask as the JobMaster sees it.
 pub struct Task {
@@ -32,6 +32,19 @@ pub struct Task {
     pub mailbox: Mailbox,
     pub metrics: Arc<TaskMetrics>,
     pub thread: JoinHandle<()>,
+    /// For tests: what is said goes through its bytes.
+    through_wire: bool,
+}
+
+impl Task {
+    pub fn send(&self, command: Command) -> Result<()> {
+        let command = match self.through_wire {
+            true => wire::decode_command(&wire::encode_command(&command))?,
+            false => command,
+        };
+        self.mailbox.send(command);
+        Ok(())
+    }
 }
 
 /// Cancels all tasks and waits until their threads are gone.
@@ -163,6 +176,7 @@ impl Deployment<'_> {
         let name = format!("{} ({}/{})", vertex.name, slot.subtask + 1, vertex.parallelism);
         let metrics = TaskMetrics::new(vertex.operators.iter().map(|o| o.node.name.clone()));
         let (mailbox, commands) = Mailbox::new(slot.waker.clone());
+        let through_wire = self.config.get(&options::TEST_WIRE)?;
         let report = {
             let reporter = TaskReporter {
                 task,
@@ -170,6 +184,7 @@ impl Deployment<'_> {
                 messages: self.messages.clone(),
                 state_writer: self.state_writer.clone(),
                 runtime: self.runtime.clone(),
+                through_wire,
             };
             move |event| reporter.report(event)
         };
@@ -214,6 +229,7 @@ impl Deployment<'_> {
             mailbox,
             metrics,
             thread,
+            through_wire,
         })
     }
 }
@@ -226,6 +242,8 @@ struct TaskReporter {
     messages: Sender<Message>,
     state_writer: Option<StateWriter>,
     runtime: Handle,
+    /// For tests: what is reported goes through its bytes.
+    through_wire: bool,
 }
 
 impl TaskReporter {
@@ -287,6 +305,11 @@ impl TaskReporter {
     }
 
     fn send(&self, event: TaskEvent) {
+        let event = match self.through_wire {
+            true => wire::decode_report(&wire::encode_report(&event))
+                .unwrap_or_else(|error| TaskEvent::Stopped { error: Some(error) }),
+            false => event,
+        };
         let _ = self.messages.send(Message::Task {
             attempt: self.attempt,
             task: self.task,

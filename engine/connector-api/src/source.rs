@@ -76,6 +76,12 @@ pub trait SourceReader: Send {
     /// The checkpoint is durably complete (Kafka: commit its offsets to the group; best effort).
     fn checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<()>;
 
+    /// The numbers of the splits that may give rows yet, those without a row so far among them: event time
+    /// waits for each of them. None where splits are known by their rows only.
+    fn splits(&self) -> Option<Vec<u32>> {
+        None
+    }
+
     /// Records that wait outside and are not read yet, if the connector can tell.
     fn pending_records(&self) -> Option<u64>;
 

@@ -111,6 +111,25 @@ pub const TEMPORARY_DIRECTORIES: ConfigOption<String> = ConfigOption::new(
     None,
     "folders for temporary files, the first of which is used; without it the machine's",
 );
+pub const LOCAL_RECOVERY: ConfigOption<bool> = ConfigOption::new(
+    "execution.state-recovery.from-local",
+    Some("false"),
+    "whether a restart on this machine reads copies of state files that are on it, not the checkpoint folder",
+)
+.with_fallback(&["state.backend.local-recovery"]);
+pub const LOCAL_BACKUP: ConfigOption<bool> = ConfigOption::new(
+    "execution.checkpointing.local-backup.enabled",
+    None,
+    "whether state files of the newest checkpoint are kept on this machine too; without it as \
+     execution.state-recovery.from-local",
+);
+pub const LOCAL_BACKUP_DIRECTORIES: ConfigOption<String> = ConfigOption::new(
+    "execution.checkpointing.local-backup.dirs",
+    None,
+    "folders for these copies, the first of which is used; without it one beside keyed state, where they \
+     take no room of their own",
+)
+.with_fallback(&["taskmanager.state.local.root-dirs"]);
 pub const MANAGED_MEMORY: ConfigOption<MemorySize> = ConfigOption::new(
     "taskmanager.memory.managed.size",
     Some("512mb"),
@@ -248,6 +267,11 @@ const READ: &[&str] = &[
     "table.exec.state.ttl",
     "state.backend.rocksdb.localdir",
     "io.tmp.dirs",
+    "execution.state-recovery.from-local",
+    "state.backend.local-recovery",
+    "execution.checkpointing.local-backup.enabled",
+    "execution.checkpointing.local-backup.dirs",
+    "taskmanager.state.local.root-dirs",
     "taskmanager.memory.managed.size",
     "table.local-time-zone",
     "table.exec.mini-batch.enabled",

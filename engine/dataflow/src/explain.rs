@@ -408,7 +408,7 @@ fn inputs(graph: &Graph, node: &Node) -> Vec<RowType> {
     node.inputs.iter().filter_map(of).collect()
 }
 
-fn column_names(input: &RowType, columns: &[usize]) -> String {
+pub(crate) fn column_names(input: &RowType, columns: &[usize]) -> String {
     let names: Vec<String> = columns.iter().map(|&c| column_name(input, c)).collect();
     names.join(", ")
 }
@@ -440,7 +440,7 @@ fn format_window(window: &Window, of: &str) -> String {
 
 /// A call of an aggregate function: `SUM(DISTINCT a) FILTER b`; over rows that may be taken back,
 /// Flink's planner calls some of them otherwise.
-fn format_call(call: &AggregateCall, input: &RowType, retracts: bool) -> String {
+pub(crate) fn format_call(call: &AggregateCall, input: &RowType, retracts: bool) -> String {
     let mut arg = call
         .arg
         .map_or("*".to_owned(), |column| column_name(input, column));

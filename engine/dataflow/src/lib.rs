@@ -4,12 +4,13 @@
 //!
 //! Layout: `table` a table as connectors see it, `graph` operators and edges as planned,
 //! `job` the job graph: operators chained into vertices, with parallelism, `explain` both as text, `window` windows of time,
-//! `ranking` top-N and OVER, `join` joins.
+//! `ranking` top-N and OVER, `join` joins, `lineage` what columns and rows come from.
 
 pub mod explain;
 pub mod graph;
 pub mod job;
 pub mod join;
+pub mod lineage;
 pub mod ranking;
 pub mod table;
 pub mod window;

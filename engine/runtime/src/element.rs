@@ -19,6 +19,8 @@ pub enum Element {
     /// Nothing comes at present: this stream no longer holds the watermark back.
     Idle,
     Barrier(Barrier),
+    /// The splits of a source that may give rows yet; only between a source and what it forwards to.
+    Splits(Arc<[u32]>),
     /// No batch follows. Barriers still do: checkpoints go on until the job ends.
     EndOfInput,
 }

@@ -128,6 +128,12 @@ impl InputGate {
                 self.merge_watermarks();
             }
             Element::Barrier(barrier) => self.align(index, barrier),
+            // Of several sources' splits no one could tell which are which.
+            Element::Splits(splits) => {
+                if self.inputs.len() == 1 {
+                    self.merged(Element::Splits(splits));
+                }
+            }
             Element::EndOfInput => {
                 self.inputs[index].ended = true;
                 if self.inputs.iter().all(|i| i.ended) {
@@ -258,6 +264,7 @@ mod tests {
                 Element::Barrier(b) => format!("b{}", b.checkpoint),
                 Element::Watermark(w) => format!("w{w}"),
                 Element::Idle => "idle".into(),
+                Element::Splits(splits) => format!("{splits:?}"),
                 Element::EndOfInput => "end".into(),
             })
             .collect()

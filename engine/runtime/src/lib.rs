@@ -38,6 +38,8 @@ pub mod time;
 pub mod timers;
 pub mod windows;
 pub mod wire;
+#[cfg(test)]
+mod wire_random;
 
 pub use build::{SubtaskBuilder, SubtaskPlan};
 pub use channel::channel;

@@ -69,6 +69,7 @@ impl RemoteOutput {
             Some(wire) => wire.decode(&wire.encode(&element)?),
         };
         match (element, &mut self.routing) {
+            (Element::Splits(_), Routing::Rebalance(_) | Routing::Hash(..)) => {}
             (Element::Batch(_), Routing::Rebalance(next)) => {
                 self.channels[*next].send(carried(element.clone())?);
                 *next = (*next + 1) % readers;

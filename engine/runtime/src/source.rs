@@ -12,6 +12,8 @@ pub struct SourceHead {
     reader: Box<dyn SourceReader>,
     metrics: Arc<TaskMetrics>,
     state: State,
+    /// Splits that may give rows yet, as they were told last.
+    splits: Vec<u32>,
     /// For tests: so many rows are still given before it holds still, once.
     hold_after: Option<u64>,
 }
@@ -29,6 +31,7 @@ enum State {
 
 pub enum SourceStep {
     Batch(Batch),
+    Splits(Arc<[u32]>),
     Pending,
     /// The source holds still from now on, for a checkpoint.
     Held,
@@ -44,6 +47,7 @@ impl SourceHead {
             reader,
             metrics,
             state: State::Reading,
+            splits: Vec::new(),
             hold_after,
         }
     }
@@ -56,6 +60,10 @@ impl SourceHead {
             self.hold_after = None;
             self.state = State::Held;
             return Ok(SourceStep::Held);
+        }
+        if let Some(splits) = self.reader.splits().filter(|splits| *splits != self.splits) {
+            self.splits.clone_from(&splits);
+            return Ok(SourceStep::Splits(splits.into()));
         }
         match self.reader.poll()? {
             SourcePoll::Batch(batch) => {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use millrace_core::{Result, key_group, row};
+use millrace_core::{Result, row};
+use millrace_dataflow::lineage::Lineage;
 use millrace_dataflow::{
-    ChainedOperator, Frame, JobGraph, JoinInput, JoinKey, Operator, OverAggregate, OverCall, Rank,
-    RankStrategy, SortKey, TimeKind, Window, Windowing, explain,
+    Frame, JobGraph, JoinInput, JoinKey, Node, NodeId, Operator, OverAggregate, OverCall, Rank, RankStrategy,
+    SortKey, TimeKind, Window, Windowing,
 };
 use millrace_expr::aggregate::AggregateCall;
-use millrace_expr::{Expr, Field, RowType};
 use millrace_state::schema::{StateField, StateSchema};
 
 /// The columns of a stream as schemas name them: by what they come from, whatever queries call them.
@@ -16,116 +16,42 @@ type Columns = [StateField];
 
 /// By uid, of all operators of a job that keep state by key.
 pub fn of_job(graph: &JobGraph) -> Result<BTreeMap<String, StateSchema>> {
+    let nodes: BTreeMap<NodeId, &Node> = graph.operators().map(|(node, _)| (node.id, node)).collect();
+    let lineage = Lineage::new(nodes.values().copied());
+    let columns = |id: NodeId| -> Vec<StateField> {
+        let fields = nodes.get(&id).map_or(&[][..], |node| &node.output.fields);
+        let names = lineage.columns(id).iter();
+        names
+            .zip(fields)
+            .map(|(name, field)| StateField {
+                name: name.clone(),
+                data_type: field.data_type.kind.to_string(),
+            })
+            .collect()
+    };
     let mut schemas = BTreeMap::new();
-    for (v, vertex) in graph.vertices.iter().enumerate() {
-        for (o, chained) in vertex.operators.iter().enumerate() {
-            if !chained.node.operator.is_keyed() {
-                continue;
+    for node in nodes.values().filter(|node| node.operator.is_keyed()) {
+        let mut from: Vec<NodeId> = node.inputs.iter().map(|edge| edge.from).collect();
+        let inputs: Vec<Vec<StateField>> = from.iter().map(|id| columns(*id)).collect();
+        let inputs: Vec<&Columns> = inputs.iter().map(Vec::as_slice).collect();
+        // The calls of a second phase are over what comes into the first one.
+        let arguments = match (&node.operator, from.first().and_then(|id| nodes.get(id))) {
+            (Operator::GlobalGroupAggregate(_), Some(local)) => {
+                from = local.inputs.iter().map(|edge| edge.from).collect();
+                from.first().map(|id| columns(*id))
             }
-            let at = At {
-                graph,
-                vertex: v,
-                operator: o,
+            _ => None,
+        };
+        if let Some(schema) = of_operator(&node.operator, &inputs, arguments.as_deref())? {
+            let rows: Vec<&str> = from.iter().map(|id| lineage.rows(*id)).collect();
+            let schema = StateSchema {
+                rows: rows.join(" and "),
+                ..schema
             };
-            let inputs: Vec<Vec<StateField>> = (0..chained.inputs.len()).map(|i| at.columns(i)).collect();
-            let inputs: Vec<&Columns> = inputs.iter().map(Vec::as_slice).collect();
-            // The calls of a second phase are over what comes into the first one.
-            let arguments = match &chained.node.operator {
-                Operator::GlobalGroupAggregate(_) => at.producer(0).map(|local| local.columns(0)),
-                _ => None,
-            };
-            if let Some(schema) = of_operator(&chained.node.operator, &inputs, arguments.as_deref())? {
-                schemas.insert(chained.node.uid.clone(), schema);
-            }
+            schemas.insert(node.uid.clone(), schema);
         }
     }
     Ok(schemas)
-}
-
-/// An operator of a job.
-#[derive(Clone, Copy)]
-struct At<'a> {
-    graph: &'a JobGraph,
-    vertex: usize,
-    operator: usize,
-}
-
-/// Longer names of columns are cut, and told apart by a hash.
-const NAME: usize = 200;
-
-impl<'a> At<'a> {
-    fn chained(self) -> Option<&'a ChainedOperator> {
-        self.graph.vertices.get(self.vertex)?.operators.get(self.operator)
-    }
-
-    /// The operator behind an input.
-    fn producer(self, input: usize) -> Option<At<'a>> {
-        if let Some(operator) = self.chained()?.input {
-            return Some(At { operator, ..self });
-        }
-        let mut edges = self.graph.edges.iter();
-        let edge = edges.find(|e| e.to_vertex == self.vertex && e.to_input == input)?;
-        Some(At {
-            graph: self.graph,
-            vertex: edge.from_vertex,
-            operator: edge.from_operator,
-        })
-    }
-
-    /// The columns of an input.
-    fn columns(self, input: usize) -> Vec<StateField> {
-        let row = self.chained().and_then(|chained| chained.inputs.get(input));
-        let fields = row.iter().flat_map(|row| row.fields.iter().enumerate());
-        let field = |(index, field): (usize, &Field)| {
-            let producer = self.producer(input);
-            StateField {
-                name: producer.map_or_else(|| field.name.clone(), |producer| producer.lineage(index)),
-                data_type: field.data_type.kind.to_string(),
-            }
-        };
-        fields.map(field).collect()
-    }
-
-    /// What a column that this operator gives comes from.
-    fn lineage(self, column: usize) -> String {
-        let Some(chained) = self.chained() else {
-            return String::new();
-        };
-        let from = |input: usize, column: usize| match self.producer(input) {
-            Some(producer) => producer.lineage(column),
-            None => name_of(&chained.node.output, column),
-        };
-        match &chained.node.operator {
-            Operator::Calc { projection, .. } => match (projection.get(column), chained.inputs.first()) {
-                (Some(Expr::Column { index, .. }), _) => from(0, *index),
-                (Some(expression), Some(row)) => cut(explain::format_expr(expression, row)),
-                _ => name_of(&chained.node.output, column),
-            },
-            Operator::Watermark(_) | Operator::DropUpdateBefore | Operator::ChangelogNormalize(_) => {
-                from(0, column)
-            }
-            Operator::LocalGroupAggregate(plan) | Operator::GroupAggregate(plan) => {
-                match plan.keys.get(column) {
-                    Some(key) => from(0, *key),
-                    None => name_of(&chained.node.output, column),
-                }
-            }
-            _ => name_of(&chained.node.output, column),
-        }
-    }
-}
-
-fn name_of(row: &RowType, column: usize) -> String {
-    row.fields
-        .get(column)
-        .map_or_else(String::new, |field| field.name.clone())
-}
-
-fn cut(name: String) -> String {
-    match name.char_indices().nth(NAME) {
-        None => name,
-        Some((end, _)) => format!("{}... {:016x}", &name[..end], key_group::hash(name.as_bytes())),
-    }
 }
 
 fn of_operator(
@@ -190,6 +116,7 @@ fn schema(form: String, keys: Vec<StateField>, fields: Vec<StateField>) -> State
         form,
         keys,
         fields,
+        rows: String::new(),
     }
 }
 

@@ -189,6 +189,10 @@ impl Subtask {
                 self.emit(0, Element::Batch(batch))?;
                 Ok(true)
             }
+            SourceStep::Splits(splits) => {
+                self.emit(0, Element::Splits(splits))?;
+                Ok(true)
+            }
             SourceStep::Held => {
                 self.reporter.report(Event::Held);
                 Ok(true)
@@ -520,6 +524,7 @@ mod tests {
                     Element::Watermark(i64::MAX) => "highest watermark".to_owned(),
                     Element::Watermark(w) => format!("watermark {w}"),
                     Element::Idle => "idle".to_owned(),
+                    Element::Splits(splits) => format!("{splits:?}"),
                     Element::EndOfInput => "end".to_owned(),
                 })
                 .collect()

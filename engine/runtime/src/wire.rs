@@ -1,17 +1,21 @@
 //! Elements as bytes: what an edge between two processes carries.
 //!
-//! A frame is its format's version (u8), its kind (u8), and a body; numbers are little-endian.
+//! A frame is its format's version (u8), its kind (u8), a body, and xxh3-64 of all before (u64); numbers are
+//! little-endian. The checksum is for what a network or a bug does to a frame, so that nobody looks for rows in it.
 //!
 //! | kind | body |
 //! |---|---|
 //! | 0 batch | what is there beside the columns (u8 of bits: 1 kinds, 2 splits, 4 watermarks); rows (u32); kinds: a u8 a row; splits: their number (u32), then of each its id and its rows (u32, u32); watermarks: an i64 a row; the length of Arrow's message (u32), the message (a RecordBatch of Arrow IPC), its buffers |
 //! | 1 watermark | i64 |
 //! | 2 idle, 4 end of input | |
+//! | 5 splits | their number (u32), the id of each (u32) |
 //! | 3 barrier | checkpoint (u64), timestamp (i64), stop (u8) |
 //!
 //! Both ends know the rows' schema from the job graph: it is not sent.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use arrow::array::UInt8Array;
 use arrow::buffer::Buffer;
@@ -20,7 +24,7 @@ use arrow_ipc::reader::read_record_batch;
 use arrow_ipc::root_as_message;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
 use millrace_connector_api::ChangeBatch;
-use millrace_core::{CheckpointId, Error, Result};
+use millrace_core::{CheckpointId, Error, Result, RowKind, key_group};
 
 use crate::element::{Barrier, Batch, Element};
 use crate::operators::kernel;
@@ -32,6 +36,7 @@ const WATERMARK: u8 = 1;
 const IDLE: u8 = 2;
 const BARRIER: u8 = 3;
 const END_OF_INPUT: u8 = 4;
+const OPEN_SPLITS: u8 = 5;
 
 const KINDS: u8 = 1;
 const SPLITS: u8 = 2;
@@ -67,9 +72,21 @@ impl Wire {
                 bytes.extend(barrier.timestamp.to_le_bytes());
                 bytes.push(u8::from(barrier.stop));
             }
+            Element::Splits(splits) => {
+                bytes.push(OPEN_SPLITS);
+                push_count(&mut bytes, splits.len())?;
+                bytes.extend(splits.iter().flat_map(|split| split.to_le_bytes()));
+            }
             Element::EndOfInput => bytes.push(END_OF_INPUT),
         }
-        Ok(bytes)
+        Ok(Self::sealed(bytes))
+    }
+
+    /// With its checksum behind it.
+    pub(crate) fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+        let checksum = key_group::hash(&bytes);
+        bytes.extend(checksum.to_le_bytes());
+        bytes
     }
 
     fn encode_batch(&self, batch: &Batch, bytes: &mut Vec<u8>) -> Result<()> {
@@ -123,8 +140,7 @@ impl Wire {
 
     /// Fails for bytes that no `encode` has given.
     pub fn decode(&self, bytes: &[u8]) -> Result<Element> {
-        let mut frame = Frame(bytes);
-        let version = frame.byte()?;
+        let version = Frame(bytes).byte()?;
         if version != VERSION {
             return Err(
                 Error::external("another subtask sends frames of a format that is not known")
@@ -132,6 +148,14 @@ impl Wire {
                     .with_hint("run the same release of Millrace on all machines"),
             );
         }
+        let (frame, checksum) = bytes
+            .split_last_chunk()
+            .ok_or_else(|| damaged().with_detail("a frame is cut off"))?;
+        if key_group::hash(frame).to_le_bytes() != *checksum {
+            return Err(damaged().with_detail("a frame has another checksum than was sent"));
+        }
+        let mut frame = Frame(frame);
+        frame.byte()?;
         let element = match frame.byte()? {
             BATCH => return self.decode_batch(frame),
             WATERMARK => Element::Watermark(frame.long()?),
@@ -139,8 +163,17 @@ impl Wire {
             BARRIER => Element::Barrier(Barrier {
                 checkpoint: CheckpointId(frame.long()? as u64),
                 timestamp: frame.long()?,
-                stop: frame.byte()? != 0,
+                stop: match frame.byte()? {
+                    0 => false,
+                    1 => true,
+                    other => return Err(damaged().with_detail(format!("a barrier with {other}"))),
+                },
             }),
+            OPEN_SPLITS => {
+                let count = frame.count()?;
+                let splits = (0..count).map(|_| Ok(frame.count()? as u32));
+                Element::Splits(splits.collect::<Result<_>>()?)
+            }
             END_OF_INPUT => Element::EndOfInput,
             kind => return Err(damaged().with_detail(format!("a frame of kind {kind}"))),
         };
@@ -155,14 +188,25 @@ impl Wire {
         let count = frame.count()?;
         let kinds = match there & KINDS {
             0 => None,
-            _ => Some(UInt8Array::from(frame.take(count)?.to_vec())),
+            _ => {
+                let kinds = frame.take(count)?.to_vec();
+                if let Some(kind) = kinds.iter().find(|kind| RowKind::from_u8(**kind).is_none()) {
+                    return Err(damaged().with_detail(format!("a row of kind {kind}")));
+                }
+                Some(UInt8Array::from(kinds))
+            }
         };
         let splits = match there & SPLITS {
             0 => None,
             _ => {
                 let splits = frame.count()?;
                 let split = |_| Ok((frame.count()? as u32, frame.count()?));
-                Some((0..splits).map(split).collect::<Result<_>>()?)
+                let splits: Arc<[(u32, usize)]> = (0..splits).map(split).collect::<Result<_>>()?;
+                let rows: usize = splits.iter().map(|(_, rows)| rows).sum();
+                if rows != count {
+                    return Err(damaged().with_detail(format!("splits of {rows} rows for {count}")));
+                }
+                Some(splits)
             }
         };
         let watermarks = match there & WATERMARKS {
@@ -190,15 +234,20 @@ impl Wire {
                 message.bodyLength()
             )));
         }
-        let rows = read_record_batch(
-            &Buffer::from(frame.0),
-            header,
-            self.schema.clone(),
-            &HashMap::new(),
-            None,
-            &message.version(),
-        )
-        .map_err(|e| damaged().with_source(e))?;
+        // What no checksum tells from good (somebody has made it so), Arrow may meet with a panic.
+        let read = catch_unwind(AssertUnwindSafe(|| {
+            read_record_batch(
+                &Buffer::from(frame.0),
+                header,
+                self.schema.clone(),
+                &HashMap::new(),
+                None,
+                &message.version(),
+            )
+        }));
+        let rows = read
+            .map_err(|_| damaged().with_detail("columns that are none"))?
+            .map_err(|e| damaged().with_source(e))?;
         if rows.num_rows() != count {
             return Err(damaged().with_detail(format!("{} rows instead of {count}", rows.num_rows())));
         }
@@ -255,8 +304,6 @@ impl<'a> Frame<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{ArrayRef, Decimal128Array, Int32Array, Int64Array, ListArray, StringArray};
     use arrow::datatypes::{Int32Type, Schema};
     use arrow::record_batch::{RecordBatch, RecordBatchOptions};

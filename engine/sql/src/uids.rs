@@ -7,14 +7,19 @@
 //! - a source is `source:t` with the table's own options, else with a hash of what hints change;
 //! - a sink is `sink:t`; where several INSERTs write to `t`, with a hash of the sources that it is
 //!   fed from, and where that is the same for several, of its query's text;
-//! - `VALUES` for one sink, if there are several, go by a hash of their rows.
+//! - `VALUES` for one sink, if there are several, go by a hash of their rows;
+//! - an operator that keeps state by key is `group-aggregate:orders:1f5c03a8`: what it is, the tables that its
+//!   rows come from, and a hash of what it keeps of which rows, by lineage: columns of tables, functions,
+//!   conditions (`millrace_dataflow::lineage`). Aliases, views, the sinks behind it and columns that it does
+//!   not read are no part of that; several statements share such an operator or each have their own.
 //!
 //! Nothing of a plan that other statements have a part in is hashed (the columns that a shared
-//! source reads). Operators without state are numbered; so are equal ones, whose states may change
-//! places.
+//! source reads). Operators without state are numbered. Keyed ones that are equal to the last word
+//! (that calls like RAND keep from being one) go by the sinks that they feed, then by number.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use millrace_dataflow::lineage::Lineage;
 use millrace_dataflow::{Graph, NodeId, Operator, explain};
 
 /// A name with what tells it from others of the same name.
@@ -29,6 +34,7 @@ pub(crate) fn with(base: &str, distinction: &BTreeMap<String, String>) -> String
 /// Tells apart the operators of a graph that have the same uid so far. `queries` has the text that
 /// each sink's rows come from.
 pub(crate) fn distinguish(graph: &mut Graph, queries: &BTreeMap<NodeId, String>) {
+    name_keyed(graph);
     let mut equals: BTreeMap<String, Vec<NodeId>> = BTreeMap::new();
     for node in &graph.nodes {
         equals.entry(node.uid.clone()).or_default().push(node.id);
@@ -37,7 +43,7 @@ pub(crate) fn distinguish(graph: &mut Graph, queries: &BTreeMap<NodeId, String>)
     if equals.is_empty() {
         return;
     }
-    let origins = origins(graph);
+    let (origins, sinks) = (origins(graph), sinks(graph));
     for nodes in equals.into_values() {
         let distinct = |id: NodeId| {
             let node = &graph.nodes[id];
@@ -47,6 +53,7 @@ pub(crate) fn distinguish(graph: &mut Graph, queries: &BTreeMap<NodeId, String>)
                 }
                 Operator::Sink(_) => format!("{:?}", origins[id]),
                 Operator::Values { .. } => explain::describe(graph, node),
+                _ if node.operator.is_keyed() => format!("{:?}", sinks[id]),
                 _ => return node.uid.clone(),
             };
             format!("{}:{}", node.uid, short(hash(&told_by)))
@@ -62,6 +69,34 @@ pub(crate) fn distinguish(graph: &mut Graph, queries: &BTreeMap<NodeId, String>)
             };
         }
     }
+}
+
+/// Names operators with keyed state by what they keep.
+fn name_keyed(graph: &mut Graph) {
+    let lineage = Lineage::new(&graph.nodes);
+    for node in graph.nodes.iter_mut().filter(|node| node.operator.is_keyed()) {
+        let (kind, owner) = node.uid.split_once(':').unwrap_or((&node.uid, ""));
+        let of = match node.operator {
+            Operator::SinkMaterializer(_) => owner.to_owned(),
+            _ => lineage.tables(node.id).join("+"),
+        };
+        node.uid = format!("{kind}:{of}:{}", short(hash(lineage.rows(node.id))));
+    }
+}
+
+/// For each node the sinks that its rows go to.
+fn sinks(graph: &Graph) -> Vec<BTreeSet<String>> {
+    let mut all: Vec<BTreeSet<String>> = vec![BTreeSet::new(); graph.nodes.len()];
+    for node in graph.nodes.iter().rev() {
+        if matches!(node.operator, Operator::Sink(_)) {
+            all[node.id].insert(node.uid.clone());
+        }
+        for edge in &node.inputs {
+            let further = all[node.id].clone();
+            all[edge.from].extend(further);
+        }
+    }
+    all
 }
 
 /// For each node the uids of what its rows come from.

@@ -1,13 +1,15 @@
 //! One job's checkpoints: who may write them, which of them count, when their files go.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use millrace_core::{CheckpointId, Configuration, Error, JobId, Result, failpoint};
 use tokio::runtime::Handle;
 
+use crate::copies::Copies;
 use crate::head::{AttemptRecord, CompletedCheckpoint, Head, Resume, Status};
 use crate::location;
-use crate::metadata::{Metadata, StateBlob};
+use crate::metadata::{Blob, FileRef, Metadata, StateBlob};
 use crate::store::{HeadVersion, Store, StoreError};
 
 /// State bytes up to this size stand in `_metadata`; Flink's
@@ -93,6 +95,7 @@ impl JobStore {
                         version,
                         next,
                         uncertain: Vec::new(),
+                        newest: None,
                     };
                     leadership.delete_unreferenced();
                     return Ok(leadership);
@@ -184,6 +187,8 @@ pub struct Leadership {
     next: CheckpointId,
     /// Nonces of swaps that failed without saying whether they took effect, since the last that did.
     uncertain: Vec<String>,
+    /// What it completed last.
+    newest: Option<Metadata>,
 }
 
 impl Leadership {
@@ -197,6 +202,14 @@ impl Leadership {
 
     pub fn job(&self) -> &JobStore {
         &self.job
+    }
+
+    /// A checkpoint that the head refers to; the one that was completed last is not read again.
+    pub fn read(&self, id: CheckpointId) -> Result<Metadata> {
+        match &self.newest {
+            Some(newest) if newest.checkpoint == id.0 => Ok(newest.clone()),
+            _ => self.job.read(&self.head, id),
+        }
     }
 
     /// A number for the next checkpoint; each is given once.
@@ -304,6 +317,7 @@ impl Leadership {
             Ok(())
         })?;
         failpoint::pass("checkpoint.after-head");
+        self.newest = Some(metadata.clone());
         self.delete_dropped(&before);
         Ok(completed)
     }
@@ -422,11 +436,20 @@ pub struct CheckpointSize {
 #[derive(Clone)]
 pub struct StateWriter {
     job: JobStore,
+    copies: Option<Copies>,
 }
 
 impl StateWriter {
     pub fn new(job: JobStore) -> Self {
-        StateWriter { job }
+        StateWriter { job, copies: None }
+    }
+
+    /// What is written is kept on this machine too.
+    pub fn with_copies(self, copies: Copies) -> Self {
+        StateWriter {
+            copies: Some(copies),
+            ..self
+        }
     }
 
     /// The job's folder, which all of its files are below.
@@ -439,11 +462,23 @@ impl StateWriter {
         if bytes.len() <= INLINE_BYTES {
             return Ok(StateBlob::inline(bytes));
         }
-        self.put_file(checkpoint, &bytes)
+        self.put_file(checkpoint, &bytes, None)
     }
 
-    /// Puts bytes away as a file, which later checkpoints can name too.
-    pub fn put_file(&self, checkpoint: CheckpointId, bytes: &[u8]) -> Result<StateBlob> {
+    /// A file of an earlier checkpoint is named again; `from` is a file on this machine with its bytes,
+    /// which never change.
+    pub fn name_again(&self, file: &FileRef, from: &Path) -> StateBlob {
+        if let Some(copies) = &self.copies {
+            copies.keep_link(file, from);
+        }
+        StateBlob {
+            blob: Some(Blob::File(file.clone())),
+        }
+    }
+
+    /// Puts bytes away as a file, which later checkpoints can name too. `from` is where they are on this
+    /// machine, if they never change there.
+    pub fn put_file(&self, checkpoint: CheckpointId, bytes: &[u8], from: Option<&Path>) -> Result<StateBlob> {
         let path = format!(
             "{}/{}",
             self.job.checkpoint_folder(checkpoint),
@@ -453,7 +488,11 @@ impl StateWriter {
             .store
             .create(&path, bytes)
             .map_err(|e| e.into_error("writing a state file"))?;
-        Ok(StateBlob::file(path, bytes))
+        let blob = StateBlob::file(path, bytes);
+        if let (Some(copies), Some(Blob::File(file))) = (&self.copies, &blob.blob) {
+            copies.keep(file, bytes, from);
+        }
+        Ok(blob)
     }
 }
 

@@ -12,10 +12,11 @@
 //! - Every file carries a checksum; what is torn or altered is found when it is read.
 //!
 //! Layout: `store` the few operations that a checkpoint folder must have, `local` and `object`
-//! the two kinds of it, `location` which one a path means, `head` the head's body, `metadata` a
+//! the two kinds of it, `location` which one a path means, `copies` what of it is on this machine too, `head` the head's body, `metadata` a
 //! checkpoint's own description, `job` all of it together for one job, `keyed` the state of keys, `schema` what the
 //! bytes of keyed state mean, `inspect` what a person is shown of a checkpoint.
 
+pub mod copies;
 pub mod head;
 pub mod inspect;
 pub mod job;

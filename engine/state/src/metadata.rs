@@ -126,6 +126,9 @@ impl StateBlob {
             )),
             Some(Blob::Inline(bytes)) => Ok(bytes.clone()),
             Some(Blob::File(file)) => {
+                if let Some((bytes, _)) = store.copy_of(file) {
+                    return Ok(bytes);
+                }
                 let place = format!("{}/{}", store.describe(), file.path);
                 let bytes = store
                     .get(&file.path)

@@ -17,6 +17,10 @@ pub struct StateSchema {
     /// Accumulators, or the columns of rows that are kept.
     #[prost(message, repeated, tag = "4")]
     pub fields: Vec<StateField>,
+    /// What the rows are that it is made from: `orders WHERE (orders.amount > 10)`. Empty in checkpoints of
+    /// engines that did not write it.
+    #[prost(string, tag = "5")]
+    pub rows: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -41,8 +45,11 @@ impl StateSchema {
             ("keyed by", listed(&self.keys), listed(&planned.keys)),
             ("kept as", self.form.clone(), planned.form.clone()),
             ("with the fields", listed(&self.fields), listed(&planned.fields)),
+            ("of the rows of", self.rows.clone(), planned.rows.clone()),
         ];
-        let changed = lists.iter().find(|(_, was, is)| was != is);
+        let changed = lists
+            .iter()
+            .find(|(_, was, is)| was != is && !was.is_empty() && !is.is_empty());
         changed.map(|(what, was, is)| format!("it is {what} {was}, and the job has {is}"))
     }
 }
@@ -72,6 +79,7 @@ mod tests {
             form: "groups".into(),
             keys: fields_of(keys),
             fields: fields_of(fields),
+            rows: "orders".into(),
         }
     }
 

@@ -1,6 +1,10 @@
 //! What a checkpoint folder must be able to do.
 
+use std::path::PathBuf;
+
 use millrace_core::Error;
+
+use crate::metadata::FileRef;
 
 /// Why a store did not do what it was asked.
 #[derive(Debug)]
@@ -49,6 +53,12 @@ pub trait Store: Send + Sync {
 
     /// Writes the head if the newest one is still `expected` (`None`: there is none).
     fn swap_head(&self, folder: &str, expected: Option<&HeadVersion>, body: &[u8]) -> Result<HeadVersion>;
+
+    /// The bytes of a state file by a copy of it on this machine, and where that is: what is there is what
+    /// was written, and never changes.
+    fn copy_of(&self, _: &FileRef) -> Option<(Vec<u8>, PathBuf)> {
+        None
+    }
 
     /// The folder as a person writes it, for messages: a path or a URI.
     fn describe(&self) -> String;

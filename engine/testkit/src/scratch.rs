@@ -17,7 +17,20 @@ pub struct Scratch {
 impl Scratch {
     /// A new empty folder below the system's temporary folder; what dead processes left is removed.
     pub fn new(name: &str) -> Result<Scratch> {
-        let base = std::env::temp_dir().join("millrace-testkit");
+        Scratch::below(&std::env::temp_dir(), name)
+    }
+
+    /// The same in memory, where the machine has such a place: for what dies by `kill -9` and not with the
+    /// machine, and would wait for the disk all the time.
+    pub fn in_memory(name: &str) -> Result<Scratch> {
+        match Path::new("/dev/shm") {
+            memory if memory.is_dir() => Scratch::below(memory, name),
+            _ => Scratch::new(name),
+        }
+    }
+
+    fn below(parent: &Path, name: &str) -> Result<Scratch> {
+        let base = parent.join("millrace-testkit");
         fs::create_dir_all(&base).with_context(|| format!("creating {}", base.display()))?;
         remove_leftovers(&base);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);

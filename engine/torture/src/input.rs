@@ -11,6 +11,8 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::checker::Sent;
+use crate::keyed;
+use crate::keyed::job::{ORDERS, PAYMENTS};
 
 pub const KEYS: u32 = 48;
 
@@ -23,6 +25,34 @@ pub fn record(id: u64) -> Sent {
     }
 }
 
+/// A record of a step of the input: the number of its topic, its key and its value.
+pub struct Message {
+    pub topic: usize,
+    pub key: String,
+    pub value: String,
+}
+
+/// The records of a step, by its number.
+pub type Steps = fn(u64) -> Vec<Message>;
+
+/// One record a step.
+pub fn single(id: u64) -> Vec<Message> {
+    let Sent { id, key, sequence } = record(id);
+    vec![Message {
+        topic: 0,
+        key: format!("key-{key}"),
+        value: format!("{{\"id\":{id},\"k\":{key},\"seq\":{sequence}}}"),
+    }]
+}
+
+/// An order a step, and the payments that are due.
+pub fn orders_and_payments(step: u64) -> Vec<Message> {
+    let message = |topic, (key, value)| Message { topic, key, value };
+    let order = message(ORDERS, keyed::input::order(step).record());
+    let payments = keyed::input::payments(step).map(|payment| message(PAYMENTS, payment.record()));
+    std::iter::once(order).chain(payments).collect()
+}
+
 /// A thread that sends numbered records at a bounded rate, with acks=all, through whatever
 /// happens to the brokers.
 #[derive(Debug)]
@@ -33,7 +63,12 @@ pub struct Input {
 }
 
 impl Input {
-    pub fn start(client: &ClientConfig, topic: &str, records_per_second: u64) -> Result<Input> {
+    pub fn start(
+        client: &ClientConfig,
+        topics: Vec<String>,
+        steps: Steps,
+        steps_per_second: u64,
+    ) -> Result<Input> {
         let producer: BaseProducer = client
             .clone()
             .set("enable.idempotence", "true")
@@ -44,18 +79,18 @@ impl Input {
             .create()?;
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let thread = std::thread::spawn({
-            let (stop, sent, topic) = (stop.clone(), sent.clone(), topic.to_owned());
-            move || produce(&producer, &topic, records_per_second, &stop, &sent)
+            let (stop, sent) = (stop.clone(), sent.clone());
+            move || produce(&producer, &topics, steps, steps_per_second, &stop, &sent)
         });
         Ok(Input { stop, sent, thread })
     }
 
-    /// Records handed to the client so far.
+    /// Steps handed to the client so far.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Stops, and returns how many records were sent: all of them are acknowledged.
+    /// Stops, and returns how many steps were sent: all of their records are acknowledged.
     pub fn finish(self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow!("the producer panicked"))?
@@ -64,7 +99,8 @@ impl Input {
 
 fn produce(
     producer: &BaseProducer,
-    topic: &str,
+    topics: &[String],
+    steps: Steps,
     rate: u64,
     stop: &AtomicBool,
     sent: &AtomicU64,
@@ -72,17 +108,20 @@ fn produce(
     let start = Instant::now();
     let mut next = 0u64;
     while !stop.load(Ordering::Relaxed) {
-        let Sent { id, key, sequence } = record(next);
-        let key_text = format!("key-{key}");
-        let value = format!("{{\"id\":{id},\"k\":{key},\"seq\":{sequence}}}");
-        match producer.send(BaseRecord::to(topic).key(&key_text).payload(&value)) {
-            Ok(()) => next += 1,
-            Err((e, _)) if e.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
+        for message in steps(next) {
+            let topic = topics
+                .get(message.topic)
+                .context("a record of the input has no topic")?;
+            let mut record = BaseRecord::to(topic).key(&message.key).payload(&message.value);
+            while let Err((e, back)) = producer.send(record) {
+                if e.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                    return Err(e).context("sending the input");
+                }
                 producer.poll(Duration::from_millis(50));
-                continue;
+                record = back;
             }
-            Err((e, _)) => return Err(e).context("sending the input"),
         }
+        next += 1;
         if next.is_multiple_of(16) {
             sent.store(next, Ordering::Relaxed);
             producer.poll(Duration::ZERO);

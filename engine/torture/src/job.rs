@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use millrace_testkit::process::Process;
 use millrace_testkit::{engine, wait};
 
+use crate::keyed;
+
 /// What the job is made of; the same in all of its runs, for state belongs to operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -17,6 +19,8 @@ pub enum Shape {
     /// The same for even and for odd keys, and their union: the sink stands behind a gate that
     /// aligns barriers, and each key still has one way through.
     Union,
+    /// Sums, sessions and joins: see `keyed`.
+    Keyed,
 }
 
 /// What every run of the job has in common.
@@ -42,8 +46,34 @@ impl Job {
         self.options.push((key.to_owned(), value.into()));
     }
 
+    /// The topics that it reads.
+    pub fn inputs(&self) -> Vec<String> {
+        match self.shape {
+            Shape::Chain | Shape::Union => vec![self.input.clone()],
+            Shape::Keyed => keyed::job::INPUTS
+                .map(|name| format!("{}{name}", self.input))
+                .into(),
+        }
+    }
+
+    /// The topics that it writes.
+    pub fn outputs(&self) -> Vec<String> {
+        match self.shape {
+            Shape::Chain | Shape::Union => vec![self.output.clone()],
+            Shape::Keyed => keyed::job::OUTPUTS
+                .map(|name| format!("{}{name}", self.output))
+                .into(),
+        }
+    }
+
     /// Every record is decoded, computed and encoded again.
     pub fn sql(&self) -> String {
+        let select = "SELECT id, k, seq, id * 2 FROM `input` WHERE MOD(id, 10) <> 9";
+        let query = match self.shape {
+            Shape::Chain => select.to_owned(),
+            Shape::Union => format!("{select} AND MOD(k, 2) = 0 UNION ALL {select} AND MOD(k, 2) = 1"),
+            Shape::Keyed => return keyed::job::sql(self),
+        };
         let mut text = format!("SET 'pipeline.name' = '{}';\n\n", self.name);
         let reach: Vec<(&str, &str)> = self.kafka.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let mut source = vec![("connector", "kafka"), ("topic", self.input.as_str())];
@@ -73,11 +103,6 @@ impl Job {
             "id BIGINT, k INT, seq BIGINT, twice BIGINT",
             &sink,
         );
-        let select = "SELECT id, k, seq, id * 2 FROM `input` WHERE MOD(id, 10) <> 9";
-        let query = match self.shape {
-            Shape::Chain => select.to_owned(),
-            Shape::Union => format!("{select} AND MOD(k, 2) = 0 UNION ALL {select} AND MOD(k, 2) = 1"),
-        };
         let _ = writeln!(text, "INSERT INTO `output` {query};");
         text
     }
@@ -115,7 +140,7 @@ impl Job {
     }
 }
 
-fn table(text: &mut String, name: &str, columns: &str, options: &[(&str, &str)]) {
+pub(crate) fn table(text: &mut String, name: &str, columns: &str, options: &[(&str, &str)]) {
     let _ = writeln!(text, "CREATE TABLE `{name}` (\n  {columns}\n) WITH (");
     let lines: Vec<String> = options
         .iter()

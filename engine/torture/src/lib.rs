@@ -10,13 +10,15 @@
 //! comes from one seed, which is printed.
 //!
 //! Layout: `input` the producer, `job` the SQL and the process, `checker` what is wrong with an
-//! output, `workbench` one scenario's topics, producer and verdict, `scenario` what
+//! output, `keyed` the same three for a job with
+//! state by key, `workbench` one scenario's topics, producer and verdict, `scenario` what
 //! is done to the engine: `kills`, `faults` and a `full` disk, `plan` which of them make the short and the long
 //! form.
 
 pub mod checker;
 pub mod input;
 pub mod job;
+pub mod keyed;
 pub mod plan;
 pub mod scenario;
 pub mod workbench;

@@ -9,6 +9,7 @@ use millrace_testkit::s3::S3;
 use crate::job::Shape;
 use crate::scenario::faults;
 use crate::scenario::full;
+use crate::scenario::keyed;
 use crate::scenario::kills::{self, Kills};
 use crate::workbench::{Line, Summary};
 
@@ -52,6 +53,21 @@ pub const ALL: &[Scenario] = &[
         name: "kills-union",
         forms: BOTH,
         run: kills_union,
+    },
+    Scenario {
+        name: "keyed-short",
+        forms: SHORT,
+        run: keyed_short,
+    },
+    Scenario {
+        name: "keyed",
+        forms: LONG,
+        run: keyed_long,
+    },
+    Scenario {
+        name: "keyed-rescaled",
+        forms: LONG,
+        run: |_| keyed::rescaled(shared()),
     },
     Scenario {
         name: "kills-3.9",
@@ -180,6 +196,35 @@ fn kills_union(context: &Context) -> Result<Summary> {
         committed_at_least: 5,
         fenced_at_least: 5,
         records_per_second: 2000,
+        seed: context.seed,
+    };
+    kills::run(shared(), Line::Plain, None, &kills)
+}
+
+fn keyed_short(context: &Context) -> Result<Summary> {
+    let kills = Kills {
+        shape: Shape::Keyed,
+        hits: 0,
+        random: 6,
+        failing: 1,
+        committed_at_least: 3,
+        fenced_at_least: 3,
+        records_per_second: 1000,
+        seed: context.seed,
+    };
+    kills::run(shared(), Line::Plain, None, &kills)
+}
+
+/// More than a hundred kills: at every fail point, at random, while checkpoints fail.
+fn keyed_long(context: &Context) -> Result<Summary> {
+    let kills = Kills {
+        shape: Shape::Keyed,
+        hits: 2,
+        random: 70,
+        failing: 8,
+        committed_at_least: 20,
+        fenced_at_least: 20,
+        records_per_second: 1000,
         seed: context.seed,
     };
     kills::run(shared(), Line::Plain, None, &kills)

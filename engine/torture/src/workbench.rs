@@ -8,18 +8,24 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use millrace_testkit::kafka::Kafka;
-use millrace_testkit::records::{self, Isolation};
+use millrace_testkit::records::{self, Isolation, Record};
 use millrace_testkit::s3::S3;
 use millrace_testkit::scratch::Scratch;
 use millrace_testkit::wait;
 use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde::{Deserialize, Serialize};
 
 use crate::checker::{self, Received, Sent};
 use crate::input::{self, Input};
 use crate::job::{Job, RUNNING, Report, Run, RunOptions, Shape};
+use crate::keyed;
+use crate::keyed::checker::Output;
+use crate::keyed::job::{PAIRS, SESSIONS, SUMS};
 
 const CATCH_UP: Duration = Duration::from_secs(120);
+/// Of each topic of the input.
+const PARTITIONS: i32 = 6;
 
 /// How the job reaches the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,26 +109,32 @@ struct Row {
 }
 
 impl Workbench {
-    /// Topics and a producer that has begun; checkpoints go to the scenario's own folder.
+    /// As `of`, for a filter and a computed column.
     pub fn new(kafka: &Kafka, line: Line, name: &str, records_per_second: u64) -> Result<Workbench> {
+        Workbench::of(kafka, line, Shape::Chain, name, records_per_second)
+    }
+
+    /// Topics and a producer that has begun; checkpoints go to the scenario's own folder.
+    pub fn of(kafka: &Kafka, line: Line, shape: Shape, name: &str, rate: u64) -> Result<Workbench> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let unique = format!(
             "{name}-{}-{}",
             std::process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
-        let mut folder = Scratch::new(name)?;
+        // Many small files of keyed state are written and synchronised all the time.
+        let mut folder = match shape {
+            Shape::Keyed => Scratch::in_memory(name)?,
+            Shape::Chain | Shape::Union => Scratch::new(name)?,
+        };
         // Until the verdict.
         folder.keep(true);
-        let (input, output) = (format!("{unique}-in"), format!("{unique}-out"));
-        kafka.create_topic(&input, 6)?;
-        kafka.create_topic(&output, 5)?;
         let client = kafka.client();
         let mut job = Job {
             name: unique.clone(),
-            shape: Shape::Chain,
-            input: input.clone(),
-            output,
+            shape,
+            input: format!("{unique}-in"),
+            output: format!("{unique}-out"),
             group: unique.clone(),
             transactional_id_prefix: unique,
             kafka: reach(kafka, line)?,
@@ -137,9 +149,23 @@ impl Workbench {
             "execution.checkpointing.dir",
             format!("file://{}", folder.join("checkpoints").display()),
         );
+        job.option(
+            "state.backend.rocksdb.localdir",
+            folder.join("state").display().to_string(),
+        );
         // A failure that a restart within the process would hide shall end it.
         job.option("restart-strategy.type", "none");
-        let input = Input::start(&client, &input, records_per_second)?;
+        for input in job.inputs() {
+            kafka.create_topic(&input, PARTITIONS)?;
+        }
+        for output in job.outputs() {
+            kafka.create_topic(&output, 5)?;
+        }
+        let steps = match shape {
+            Shape::Chain | Shape::Union => input::single,
+            Shape::Keyed => input::orders_and_payments,
+        };
+        let input = Input::start(&client, job.inputs(), steps, rate)?;
         Ok(Workbench {
             job,
             folder,
@@ -211,14 +237,22 @@ impl Workbench {
 
     /// How many output records a read_committed reader sees, roughly: offsets of markers count too.
     pub fn visible(&self) -> Result<i64> {
-        let ends = records::end_offsets(&self.client, &self.job.output, Isolation::ReadCommitted)?;
-        Ok(ends.values().sum())
+        self.ends(Isolation::ReadCommitted)
     }
 
     /// The same for a read_uncommitted reader, who sees what is written.
     pub fn written(&self) -> Result<i64> {
-        let ends = records::end_offsets(&self.client, &self.job.output, Isolation::ReadUncommitted)?;
-        Ok(ends.values().sum())
+        self.ends(Isolation::ReadUncommitted)
+    }
+
+    fn ends(&self, isolation: Isolation) -> Result<i64> {
+        let mut sum = 0;
+        for output in self.job.outputs() {
+            sum += records::end_offsets(&self.client, &output, isolation)?
+                .values()
+                .sum::<i64>();
+        }
+        Ok(sum)
     }
 
     /// Waits until more output than now is visible: the job makes progress.
@@ -259,15 +293,25 @@ impl Workbench {
     pub fn catch_up(&mut self, mut run: Run) -> Result<Run> {
         if let Some(input) = self.input.take() {
             self.summary.records = input.finish()?;
+            if self.job.shape == Shape::Keyed {
+                self.send_end()?;
+            }
         }
-        let ends = records::end_offsets(&self.client, &self.job.input, Isolation::ReadUncommitted)?;
+        let inputs = self.job.inputs();
+        let ends = inputs
+            .iter()
+            .map(|input| records::end_offsets(&self.client, input, Isolation::ReadUncommitted))
+            .collect::<Result<Vec<_>>>()?;
         let start = Instant::now();
-        let mut last = BTreeMap::new();
+        let mut last: Vec<BTreeMap<i32, i64>> = Vec::new();
         wait::until("the job to catch up", CATCH_UP, || {
             if let Err(e) = run.expect_running() {
                 return Ok(Some(Err(e)));
             }
-            last = records::committed_offsets(&self.client, &self.job.group, &self.job.input)?;
+            last = inputs
+                .iter()
+                .map(|input| records::committed_offsets(&self.client, &self.job.group, input))
+                .collect::<Result<_>>()?;
             Ok((last == ends).then_some(Ok(())))
         })
         .with_context(|| {
@@ -280,8 +324,66 @@ impl Workbench {
         Ok(run)
     }
 
+    /// A row far in the future in each partition: the watermark passes all that is open.
+    fn send_end(&self) -> Result<()> {
+        let producer: BaseProducer = self.client.create()?;
+        let value = keyed::input::end();
+        for topic in self.job.inputs() {
+            for partition in 0..PARTITIONS {
+                let record = BaseRecord::to(&topic)
+                    .partition(partition)
+                    .key("end")
+                    .payload(&value);
+                producer.send(record).map_err(|(e, _)| e)?;
+            }
+        }
+        producer.flush(Duration::from_secs(30))?;
+        Ok(())
+    }
+
     /// The output against the input, and no transaction left open. The engine must be stopped.
     pub fn check(&self, kafka: &Kafka) -> Result<()> {
+        match self.job.shape {
+            Shape::Chain | Shape::Union => self.check_rows(kafka)?,
+            Shape::Keyed => self.check_keyed()?,
+        }
+        self.check_transactions(kafka)
+    }
+
+    fn check_keyed(&self) -> Result<()> {
+        let read = |topic: &String| records::read(&self.client, topic, Isolation::ReadCommitted);
+        for (number, topic) in self.job.inputs().iter().enumerate() {
+            let of_topic = |message: input::Message| (message.topic == number).then_some(message.value);
+            let steps = (0..self.summary.records).flat_map(input::orders_and_payments);
+            let mut sent: Vec<String> = steps.filter_map(of_topic).collect();
+            sent.extend((0..PARTITIONS).map(|_| keyed::input::end()));
+            let mut held: Vec<String> = read(topic)?.iter().map(Record::text).collect();
+            sent.sort_unstable();
+            held.sort_unstable();
+            ensure!(
+                held == sent,
+                "the topic {topic} does not hold what was sent: the test itself is broken"
+            );
+        }
+        let [sums, sessions, pairs] = [SUMS, SESSIONS, PAIRS].map(|number| read(&self.job.outputs()[number]));
+        let output = Output {
+            sums: sums?,
+            sessions: sessions?,
+            pairs: pairs?,
+        };
+        let findings = keyed::checker::check(self.summary.records, &output)?;
+        ensure!(
+            findings.is_clean(),
+            "{} steps of input, {} sums, {} sessions, {} pairs read:\n{findings}",
+            self.summary.records,
+            output.sums.len(),
+            output.sessions.len(),
+            output.pairs.len()
+        );
+        Ok(())
+    }
+
+    fn check_rows(&self, kafka: &Kafka) -> Result<()> {
         let mut held: Vec<Sent> = Vec::new();
         for record in records::read(&self.client, &self.job.input, Isolation::ReadCommitted)? {
             let row: Row = serde_json::from_slice(record.value.as_deref().unwrap_or_default())?;
@@ -334,7 +436,7 @@ impl Workbench {
                 received.len()
             );
         }
-        self.check_transactions(kafka)
+        Ok(())
     }
 
     fn check_transactions(&self, kafka: &Kafka) -> Result<()> {
@@ -345,9 +447,14 @@ impl Workbench {
             .filter(|t| t.transactional_id.starts_with(prefix.as_str()) && t.is_open())
             .collect();
         ensure!(open.is_empty(), "transactions are left open: {open:?}");
-        let stable = records::end_offsets(&self.client, &self.job.output, Isolation::ReadCommitted)?;
-        let all = records::end_offsets(&self.client, &self.job.output, Isolation::ReadUncommitted)?;
-        ensure!(stable == all, "records are undecided: {stable:?} of {all:?}");
+        for output in self.job.outputs() {
+            let stable = records::end_offsets(&self.client, &output, Isolation::ReadCommitted)?;
+            let all = records::end_offsets(&self.client, &output, Isolation::ReadUncommitted)?;
+            ensure!(
+                stable == all,
+                "records of {output} are undecided: {stable:?} of {all:?}"
+            );
+        }
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Jobs run by a real JobMaster over a real checkpoint folder, between a source that counts and a
 //! sink with transactions in memory. The sink checks, at each commit, that the head allows it.
 
+mod local;
 mod model;
 
 use std::time::{Duration, Instant};

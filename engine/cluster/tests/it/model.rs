@@ -1,7 +1,7 @@
 //! A counting source and a transactional sink in memory, with switches to make them fail.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 
@@ -17,7 +17,9 @@ use millrace_connector_api::source::{
 };
 use millrace_connector_api::{ChangeBatch, Connector, OptionSpec, Registry};
 use millrace_core::{CheckpointId, Configuration, Error, ErrorKind, Result};
-use millrace_dataflow::{Edge, Graph, Operator, Partitioning, SinkSpec, SourceSpec, TableSpec};
+use millrace_dataflow::{
+    Edge, Graph, GroupAggregate, Operator, Partitioning, SinkSpec, SourceSpec, TableSpec,
+};
 use millrace_expr::{DataType, Field, TypeKind};
 use millrace_state::JobStore;
 use millrace_state::head::{Head, Resume};
@@ -55,6 +57,10 @@ struct Outside {
     /// Rows of the second source, where the job has one.
     second: Option<i64>,
     fail: Option<(usize, ErrorKind)>,
+    /// Done before the next failure is told.
+    before_failure: Option<Box<dyn FnOnce() + Send>>,
+    /// Whether the job keeps its rows by key.
+    keyed: bool,
     die_before_commits: bool,
     read: usize,
     transactions: BTreeMap<u64, Transaction>,
@@ -130,6 +136,23 @@ impl World {
 
     pub fn fail_after_rows(&self, rows: usize, kind: ErrorKind) {
         self.outside().fail = Some((rows, kind));
+    }
+
+    /// The job keeps the rows that it has seen, from now on.
+    pub fn keep_rows_by_key(&self) {
+        self.outside().keyed = true;
+    }
+
+    /// The source fails at its next row; `before` is done while the job does not know yet.
+    pub fn fail_after(&self, before: impl FnOnce() + Send + 'static) {
+        let mut outside = self.outside();
+        outside.before_failure = Some(Box::new(before));
+        outside.fail = Some((0, ErrorKind::External));
+    }
+
+    /// All checkpoints' folders.
+    pub fn checkpoint_folders(&self) -> Vec<PathBuf> {
+        folders_of(&self.job_folder())
     }
 
     pub fn die_before_commits(&self) {
@@ -271,9 +294,13 @@ impl World {
         }
         let mut registry = Registry::default();
         registry.add_connector(Arc::new(Model(self.outside.clone())));
+        let (second, keyed) = {
+            let outside = self.outside();
+            (outside.second.is_some(), outside.keyed)
+        };
         let spec = JobSpec {
             name: NAME.into(),
-            graph: graph(self.outside().second.is_some()),
+            graph: graph(second, keyed),
             config,
             registry,
             start,
@@ -282,7 +309,18 @@ impl World {
     }
 }
 
-fn graph(second: bool) -> Graph {
+/// Folders of checkpoints below a job's folder.
+pub fn folders_of(job: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(job).unwrap().flatten();
+    let folders = entries.map(|entry| entry.path());
+    let is_checkpoint = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|n| n.to_string_lossy().starts_with("chk-"))
+    };
+    folders.filter(is_checkpoint).collect()
+}
+
+fn graph(second: bool, keyed: bool) -> Graph {
     let table = |name: &str| TableSpec {
         name: name.into(),
         options: [("connector".to_owned(), "model".to_owned())].into(),
@@ -326,6 +364,22 @@ fn graph(second: bool) -> Graph {
             inputs,
             rows.clone(),
         );
+        edge = Edge {
+            from: id,
+            partitioning: Partitioning::Forward,
+        };
+    }
+    if keyed {
+        let keys = vec![0, 1];
+        edge.partitioning = Partitioning::Hash { keys: keys.clone() };
+        let plan = GroupAggregate {
+            keys,
+            calls: vec![],
+            retracts: false,
+            mini_batch: None,
+        };
+        let (operator, name) = (Operator::GroupAggregate(plan), "GroupAggregate".to_owned());
+        let id = graph.add("groups".into(), name, operator, vec![edge], rows.clone());
         edge = Edge {
             from: id,
             partitioning: Partitioning::Forward,
@@ -422,6 +476,9 @@ impl SourceReader for Reader {
             && outside.read >= rows
         {
             outside.fail = None;
+            if let Some(before) = outside.before_failure.take() {
+                before();
+            }
             return Err(Error::new(kind, "a failure on purpose"));
         }
         let end = match self.is_second {

@@ -60,7 +60,7 @@ fn columns_sinks_and_views_more_keep_the_state() {
     let (code, said) = compared(&folder, &changed, &checkpoint, &[]);
     assert_eq!(code, Some(0), "{said}");
     assert!(
-        said.contains("group-aggregate:hole") && said.contains("kept"),
+        said.contains("group-aggregate:numbers") && said.contains("kept"),
         "{said}"
     );
     assert!(said.contains("sink:other (Sink: other"), "{said}");
@@ -91,7 +91,9 @@ fn two_phases_have_the_state_of_one() {
     );
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("GlobalGroupAggregate"), "{said}");
-    let line = said.lines().find(|line| line.starts_with("group-aggregate:hole"));
+    let line = said
+        .lines()
+        .find(|line| line.starts_with("group-aggregate:numbers"));
     assert!(line.is_some_and(|line| line.ends_with("kept")), "{said}");
 }
 
@@ -106,7 +108,9 @@ fn a_checkpoint_that_says_no_schemas_is_known_by_its_uids() {
     std::fs::write(&path, metadata.encode_file()).unwrap();
     let (code, said) = compared(&folder, &job("", COUNTS, ""), &checkpoint, &[]);
     assert_eq!(code, Some(0), "{said}");
-    let line = said.lines().find(|line| line.starts_with("group-aggregate:hole"));
+    let line = said
+        .lines()
+        .find(|line| line.starts_with("group-aggregate:numbers"));
     assert!(line.is_some_and(|line| line.ends_with("kept")), "{said}");
 }
 
@@ -117,23 +121,31 @@ fn other_keys_and_accumulators_are_refused_before_anything_starts() {
     for (query, was, is) in [
         (
             COUNTS.replace("a AS", "b AS").replace("BY a", "BY b"),
-            "(a INT)",
-            "(b INT)",
+            "(numbers.a INT)",
+            "(numbers.b INT)",
         ),
         (
             COUNTS.replace("a AS", "a + b AS").replace("BY a", "BY a + b"),
-            "(a INT)",
-            "((a + b) INT)",
+            "(numbers.a INT)",
+            "((numbers.a + numbers.b) INT)",
         ),
-        (COUNTS.replace("SUM(n)", "MAX(n)"), "SUM(n)", "MAX(n)"),
-        (COUNTS.replace("SUM(n)", "SUM(b)"), "SUM(n)", "SUM(b)"),
+        (
+            COUNTS.replace("SUM(n)", "MAX(n)"),
+            "SUM(numbers.n)",
+            "MAX(numbers.n)",
+        ),
+        (
+            COUNTS.replace("SUM(n)", "SUM(b)"),
+            "SUM(numbers.n)",
+            "SUM(numbers.b)",
+        ),
     ] {
         let changed = job("", &query, "");
         let (code, said) = compared(&folder, &changed, &checkpoint, &["--allow-non-restored-state"]);
         assert_eq!(code, Some(1), "{said}");
         let line = said.lines().find(|line| line.contains("incompatible"));
         let line = line.unwrap_or_else(|| panic!("{said}"));
-        assert!(line.contains("group-aggregate:hole"), "{line}");
+        assert!(line.contains("group-aggregate:numbers"), "{line}");
         assert!(
             line.contains(was) && line.contains(is),
             "{was} and {is} in {line}"

@@ -1,5 +1,6 @@
 //! The command as a person meets it: its output, its errors, its exit codes, its signals.
 
+mod changed_job;
 mod compatibility;
 mod state;
 

@@ -27,7 +27,7 @@ pub fn checkpoint_of(sql: &str, folder: &Folder) -> PathBuf {
     newest(&checkpoints).expect("a checkpoint")
 }
 
-fn newest(checkpoints: &Path) -> Option<PathBuf> {
+pub fn newest(checkpoints: &Path) -> Option<PathBuf> {
     let job = std::fs::read_dir(checkpoints).ok()?.next()?.ok()?.path();
     let folders = std::fs::read_dir(job).ok()?.flatten().map(|entry| entry.path());
     let number = |path: &PathBuf| {

@@ -64,6 +64,20 @@ impl Watermark {
             .min()
     }
 
+    /// A split that may give rows yet holds the watermark back from before its first one, which may be late
+    /// else only because another split was read first; one that gives none any more does no longer.
+    fn open_splits(&mut self, splits: &[u32], now: i64, out: &mut Vec<Element>) {
+        self.splits
+            .retain(|split, _| *split == WHOLE || splits.contains(split));
+        for split in splits {
+            self.splits.entry(*split).or_insert(Split {
+                watermark: i64::MIN,
+                last_row: now,
+            });
+        }
+        self.advance(now, out);
+    }
+
     /// Splits that have become idle no longer hold the others back.
     fn advance(&mut self, now: i64, out: &mut Vec<Element>) {
         match self.lowest(now, None) {
@@ -141,6 +155,7 @@ impl Operator for Watermark {
                 out.push(Element::Watermark(i64::MAX));
             }
             Element::Watermark(_) | Element::Idle => {}
+            Element::Splits(splits) => self.open_splits(&splits, now_millis(), out),
             other => out.push(other),
         }
         Ok(())
@@ -151,5 +166,89 @@ impl Operator for Watermark {
             self.advance(now_millis, out);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, TimestampMillisecondArray};
+    use arrow::record_batch::RecordBatch;
+    use millrace_connector_api::ChangeBatch;
+    use millrace_expr::{DataType, Expr, TypeKind};
+
+    use super::*;
+
+    /// The watermark is the time itself.
+    fn watermark(idle_timeout: Duration) -> Watermark {
+        let time = DataType::not_null(TypeKind::Timestamp(3));
+        let spec = WatermarkSpec {
+            column: 0,
+            expression: Expr::column(0, time),
+        };
+        let metrics = TaskMetrics::new(["watermark".to_owned()]);
+        Watermark::new(&spec, "ts", idle_timeout, &Session::default(), metrics).unwrap()
+    }
+
+    fn rows(split: u32, times: &[i64]) -> Element {
+        let column: ArrayRef = Arc::new(TimestampMillisecondArray::from(times.to_vec()));
+        let rows = RecordBatch::try_from_iter([("ts", column)]).unwrap();
+        Element::Batch(Batch {
+            splits: Some([(split, times.len())].into()),
+            ..ChangeBatch::inserts(rows).into()
+        })
+    }
+
+    fn open(splits: &[u32]) -> Element {
+        Element::Splits(splits.into())
+    }
+
+    /// The watermarks that come out.
+    fn sent(operator: &mut Watermark, elements: Vec<Element>) -> Vec<i64> {
+        let mut out = Vec::new();
+        for element in elements {
+            match element {
+                Element::Batch(batch) => operator.batch(0, batch, &mut out).unwrap(),
+                other => operator.other(other, &mut out).unwrap(),
+            }
+        }
+        assert!(!out.iter().any(|e| matches!(e, Element::Splits(_))));
+        let watermarks = out.into_iter().filter_map(|element| match element {
+            Element::Watermark(watermark) => Some(watermark),
+            _ => None,
+        });
+        watermarks.collect()
+    }
+
+    #[test]
+    fn a_split_that_was_not_read_yet_holds_the_watermark_back() {
+        let mut operator = watermark(Duration::ZERO);
+        let first = sent(&mut operator, vec![open(&[0, 1]), rows(0, &[100, 200, 900])]);
+        assert_eq!(first, [0; 0], "rows of split 1 may be older");
+        assert_eq!(sent(&mut operator, vec![rows(1, &[50, 70])]), [70]);
+        assert_eq!(sent(&mut operator, vec![rows(1, &[950])]), [900]);
+    }
+
+    #[test]
+    fn a_split_that_is_over_does_not_and_one_that_is_new_does() {
+        let mut operator = watermark(Duration::ZERO);
+        let before = sent(
+            &mut operator,
+            vec![open(&[0, 1]), rows(0, &[100]), rows(1, &[500]), open(&[1])],
+        );
+        assert_eq!(before, [100, 500]);
+        assert_eq!(sent(&mut operator, vec![open(&[1, 2]), rows(1, &[800])]), [0; 0]);
+        assert_eq!(sent(&mut operator, vec![rows(2, &[600])]), [600]);
+    }
+
+    #[test]
+    fn a_split_without_rows_becomes_idle() {
+        let mut operator = watermark(Duration::from_millis(500));
+        assert_eq!(sent(&mut operator, vec![open(&[0, 1]), rows(0, &[100])]), [0; 0]);
+        let mut out = Vec::new();
+        let now = now_millis();
+        // The one that has rows has some again.
+        operator.splits.get_mut(&0).unwrap().last_row = now + 10_000;
+        operator.tick(now + 10_000, &mut out).unwrap();
+        assert!(matches!(out.as_slice(), [Element::Watermark(100)]), "{out:?}");
     }
 }

@@ -108,14 +108,12 @@ impl KeyedFiles {
                 continue;
             }
             let blob = match known.get(&name) {
-                Some(file) => StateBlob {
-                    blob: Some(Blob::File(file.clone())),
-                },
+                Some(file) => writer.name_again(file, &path),
                 None => {
                     let bytes = fs::read(&path).map_err(|e| unreadable(&path, e))?;
                     // A table file is a file in the checkpoint too, however small: it is named again.
                     match name.ends_with(".sst") {
-                        true => writer.put_file(checkpoint, &bytes)?,
+                        true => writer.put_file(checkpoint, &bytes, Some(&path))?,
                         false => writer.put(checkpoint, bytes)?,
                     }
                 }
@@ -152,6 +150,14 @@ impl KeyedFiles {
                 );
             };
             let path = folder.join(&file.name);
+            // A table file is never written to: the copy is as good as one of it.
+            if let Some(Blob::File(named)) = &blob.blob
+                && file.name.ends_with(".sst")
+                && let Some((_, copy)) = store.copy_of(named)
+                && fs::hard_link(copy, &path).is_ok()
+            {
+                continue;
+            }
             fs::write(&path, blob.load(store)?).map_err(|e| unwritable(&path, e))?;
         }
         Ok(())

@@ -19,6 +19,8 @@ use crate::workbench::{Line, Summary, Workbench};
 
 /// A run that does not reach its fail point within this is killed and counts as a random kill.
 const REACH: Duration = Duration::from_secs(10);
+/// The same for a job with state by key, whose start and checkpoints take more work.
+const REACH_KEYED: Duration = Duration::from_secs(60);
 const LIMIT: Duration = Duration::from_secs(60);
 const ATTEMPTS: u32 = 8;
 
@@ -62,8 +64,15 @@ struct Killer {
 
 /// Kills as told, then lets the job catch up and checks its output.
 pub fn run(kafka: &Kafka, line: Line, s3: Option<&S3>, kills: &Kills) -> Result<Summary> {
-    let mut bench = Workbench::new(kafka, line, "kills", kills.records_per_second)?;
-    bench.job.shape = kills.shape;
+    let mut bench = Workbench::of(kafka, line, kills.shape, "kills", kills.records_per_second)?;
+    if kills.shape == Shape::Keyed {
+        // So little that rows are written back and read again between checkpoints too.
+        bench.job.option("taskmanager.memory.managed.size", "4mb");
+        let copies = bench.folder.join("copies").display().to_string();
+        bench
+            .job
+            .option("execution.checkpointing.local-backup.dirs", copies);
+    }
     bench
         .job
         .option("execution.checkpointing.tolerable-failed-checkpoints", "1000000");
@@ -140,14 +149,18 @@ pub fn run(kafka: &Kafka, line: Line, s3: Option<&S3>, kills: &Kills) -> Result<
 
 impl Killer {
     /// Whether operators are chained may change from run to run; unchained, each stands behind a
-    /// channel and a gate.
+    /// channel and a gate. So may whether what goes through channels goes as bytes,
+    /// and whether state is read from copies on this machine.
     fn options(&mut self, parallelism: std::ops::RangeInclusive<usize>) -> RunOptions {
-        let is_chained = self.rng.random_bool(0.6);
+        let choices = [
+            ("pipeline.operator-chaining.enabled", self.rng.random_bool(0.6)),
+            ("millrace.test.wire", self.rng.random_bool(0.3)),
+            ("execution.state-recovery.from-local", self.rng.random_bool(0.5)),
+        ];
         RunOptions {
-            options: vec![(
-                "pipeline.operator-chaining.enabled".to_owned(),
-                is_chained.to_string(),
-            )],
+            options: choices
+                .map(|(key, value)| (key.to_owned(), value.to_string()))
+                .into(),
             ..RunOptions::parallel(self.rng.random_range(parallelism))
         }
     }
@@ -212,20 +225,41 @@ impl Killer {
         if is_recovery {
             // It has something to commit only after such a death, and two things only with two subtasks.
             let options = self.options(2..=4);
-            let passage = self.rng.random_range(5..=8) + attempt;
-            if self.bench.run_to(BEFORE_COMMITS, passage, options, REACH)? {
+            let passage = self.before_commits() + attempt;
+            if self
+                .bench
+                .run_to(BEFORE_COMMITS, passage, options, self.reach())?
+            {
                 *self.hits.entry(BEFORE_COMMITS).or_default() += 1;
             }
         }
         let passages = match name {
-            BEFORE_COMMITS => 5..=8,
+            BEFORE_COMMITS => {
+                let passage = self.before_commits();
+                passage..=passage
+            }
             // Recovery passes its points a few times at most.
             _ if is_recovery || attempt > 0 => 1..=1,
             _ => 1..=4,
         };
         let options = self.options(1..=4);
         let passage = self.rng.random_range(passages);
-        self.bench.run_to(name, passage, options, REACH)
+        self.bench.run_to(name, passage, options, self.reach())
+    }
+
+    fn reach(&self) -> Duration {
+        match self.bench.job.shape {
+            Shape::Keyed => REACH_KEYED,
+            Shape::Chain | Shape::Union => REACH,
+        }
+    }
+
+    /// At which checkpoint of a run there are records to commit.
+    fn before_commits(&mut self) -> u32 {
+        match self.bench.job.shape {
+            Shape::Keyed => self.rng.random_range(2..=3),
+            Shape::Chain | Shape::Union => self.rng.random_range(5..=8),
+        }
     }
 
     /// Two in a row.
@@ -249,7 +283,7 @@ impl Killer {
         if run.process.ended()?.is_none() {
             failed?;
         }
-        if !self.bench.died_at(&mut run, BETWEEN_COMMITS, REACH)? {
+        if !self.bench.died_at(&mut run, BETWEEN_COMMITS, self.reach())? {
             return Ok(false);
         }
         let options = self.options(1..=4);

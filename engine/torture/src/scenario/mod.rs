@@ -2,5 +2,6 @@
 
 pub mod faults;
 pub mod full;
+pub mod keyed;
 pub mod kills;
 mod refusal;

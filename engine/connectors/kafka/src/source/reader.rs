@@ -284,6 +284,15 @@ impl SourceReader for KafkaReader {
         Ok(())
     }
 
+    fn splits(&self) -> Option<Vec<u32>> {
+        let open = self
+            .finished
+            .iter()
+            .enumerate()
+            .filter(|(_, finished)| !**finished);
+        Some(open.map(|(i, _)| i as u32).collect())
+    }
+
     fn pending_records(&self) -> Option<u64> {
         let mut total = 0;
         for (i, split) in self.splits.iter().enumerate() {

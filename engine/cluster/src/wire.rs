@@ -1,0 +1,408 @@
+//! What the JobMaster and subtasks say to one another as bytes: what a connection between two processes
+//! carries. Today both are in one process, and `millrace.test.wire` sends it through these bytes.
+//!
+//! A frame is its format's version (u8), whether it is a command (0) or a report (1), and a protobuf body.
+
+use millrace_core::{CheckpointId, Error, ErrorKind, Result};
+use millrace_runtime::{Barrier, Command};
+use millrace_state::StateBlob;
+use millrace_state::keyed::KeyedFiles;
+use prost::{Message, Oneof};
+
+use crate::attempt::TaskEvent;
+use crate::checkpoint::StoredSnapshot;
+
+const VERSION: u8 = 1;
+const COMMAND: u8 = 0;
+const REPORT: u8 = 1;
+
+#[derive(Clone, PartialEq, Message)]
+struct CommandBody {
+    #[prost(oneof = "CommandIs", tags = "1, 2, 3")]
+    is: Option<CommandIs>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+enum CommandIs {
+    #[prost(message, tag = "1")]
+    Trigger(BarrierBody),
+    #[prost(uint64, tag = "2")]
+    Complete(u64),
+    #[prost(message, tag = "3")]
+    Cancel(Nothing),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Nothing {}
+
+#[derive(Clone, PartialEq, Message)]
+struct BarrierBody {
+    #[prost(uint64, tag = "1")]
+    checkpoint: u64,
+    #[prost(int64, tag = "2")]
+    timestamp: i64,
+    #[prost(bool, tag = "3")]
+    stop: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ReportBody {
+    #[prost(oneof = "ReportIs", tags = "1, 2, 3, 4, 5, 6, 7")]
+    is: Option<ReportIs>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+enum ReportIs {
+    #[prost(message, tag = "1")]
+    Started(Nothing),
+    #[prost(message, tag = "2")]
+    Held(Nothing),
+    #[prost(message, tag = "3")]
+    Ended(Nothing),
+    #[prost(message, tag = "4")]
+    Acknowledged(AcknowledgedBody),
+    #[prost(message, tag = "5")]
+    Declined(DeclinedBody),
+    #[prost(uint64, tag = "6")]
+    Committed(u64),
+    #[prost(message, tag = "7")]
+    Stopped(StoppedBody),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AcknowledgedBody {
+    #[prost(uint64, tag = "1")]
+    checkpoint: u64,
+    #[prost(message, repeated, tag = "2")]
+    snapshots: Vec<SnapshotBody>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SnapshotBody {
+    #[prost(string, tag = "1")]
+    uid: String,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(message, repeated, tag = "3")]
+    entries: Vec<StateBlob>,
+    #[prost(message, optional, tag = "4")]
+    keyed: Option<KeyedFiles>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeclinedBody {
+    #[prost(uint64, tag = "1")]
+    checkpoint: u64,
+    #[prost(message, optional, tag = "2")]
+    error: Option<ErrorBody>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoppedBody {
+    #[prost(message, optional, tag = "1")]
+    error: Option<ErrorBody>,
+}
+
+/// What a person sees of an error; what caused it goes as text.
+#[derive(Clone, PartialEq, Message)]
+struct ErrorBody {
+    #[prost(uint32, tag = "1")]
+    kind: u32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(string, optional, tag = "3")]
+    detail: Option<String>,
+    #[prost(string, optional, tag = "4")]
+    hint: Option<String>,
+    #[prost(string, optional, tag = "5")]
+    cause: Option<String>,
+}
+
+const KINDS: [ErrorKind; 5] = [
+    ErrorKind::User,
+    ErrorKind::External,
+    ErrorKind::Fenced,
+    ErrorKind::DataLoss,
+    ErrorKind::Internal,
+];
+
+impl From<&Error> for ErrorBody {
+    fn from(error: &Error) -> Self {
+        let kind = KINDS.iter().position(|kind| *kind == error.kind());
+        ErrorBody {
+            kind: kind.unwrap_or(KINDS.len() - 1) as u32,
+            message: error.message().to_owned(),
+            detail: error.detail().map(str::to_owned),
+            hint: error.hint().map(str::to_owned),
+            cause: std::error::Error::source(error).map(ToString::to_string),
+        }
+    }
+}
+
+impl ErrorBody {
+    fn into_error(self) -> Result<Error> {
+        let kind = KINDS
+            .get(self.kind as usize)
+            .ok_or_else(|| damaged().with_detail(format!("an error of kind {}", self.kind)))?;
+        let mut error = Error::new(*kind, self.message);
+        if let Some(detail) = self.detail {
+            error = error.with_detail(detail);
+        }
+        if let Some(hint) = self.hint {
+            error = error.with_hint(hint);
+        }
+        Ok(match self.cause {
+            Some(cause) => error.with_source(cause),
+            None => error,
+        })
+    }
+}
+
+pub fn encode_command(command: &Command) -> Vec<u8> {
+    let is = match command {
+        Command::Trigger(barrier) => CommandIs::Trigger(BarrierBody {
+            checkpoint: barrier.checkpoint.0,
+            timestamp: barrier.timestamp,
+            stop: barrier.stop,
+        }),
+        Command::Complete(checkpoint) => CommandIs::Complete(checkpoint.0),
+        Command::Cancel => CommandIs::Cancel(Nothing {}),
+    };
+    frame(COMMAND, &CommandBody { is: Some(is) })
+}
+
+pub fn decode_command(bytes: &[u8]) -> Result<Command> {
+    let body: CommandBody = body(COMMAND, bytes)?;
+    Ok(match body.is.ok_or_else(damaged)? {
+        CommandIs::Trigger(barrier) => Command::Trigger(Barrier {
+            checkpoint: CheckpointId(barrier.checkpoint),
+            timestamp: barrier.timestamp,
+            stop: barrier.stop,
+        }),
+        CommandIs::Complete(checkpoint) => Command::Complete(CheckpointId(checkpoint)),
+        CommandIs::Cancel(Nothing {}) => Command::Cancel,
+    })
+}
+
+pub fn encode_report(event: &TaskEvent) -> Vec<u8> {
+    let is = match event {
+        TaskEvent::Started => ReportIs::Started(Nothing {}),
+        TaskEvent::Held => ReportIs::Held(Nothing {}),
+        TaskEvent::Ended => ReportIs::Ended(Nothing {}),
+        TaskEvent::Acknowledged {
+            checkpoint,
+            snapshots,
+        } => ReportIs::Acknowledged(AcknowledgedBody {
+            checkpoint: checkpoint.0,
+            snapshots: snapshots
+                .iter()
+                .map(|snapshot| SnapshotBody {
+                    uid: snapshot.uid.clone(),
+                    name: snapshot.name.clone(),
+                    entries: snapshot.entries.clone(),
+                    keyed: snapshot.keyed.clone(),
+                })
+                .collect(),
+        }),
+        TaskEvent::Declined { checkpoint, error } => ReportIs::Declined(DeclinedBody {
+            checkpoint: checkpoint.0,
+            error: Some(error.into()),
+        }),
+        TaskEvent::Committed { checkpoint } => ReportIs::Committed(checkpoint.0),
+        TaskEvent::Stopped { error } => ReportIs::Stopped(StoppedBody {
+            error: error.as_ref().map(ErrorBody::from),
+        }),
+    };
+    frame(REPORT, &ReportBody { is: Some(is) })
+}
+
+pub fn decode_report(bytes: &[u8]) -> Result<TaskEvent> {
+    let body: ReportBody = body(REPORT, bytes)?;
+    Ok(match body.is.ok_or_else(damaged)? {
+        ReportIs::Started(Nothing {}) => TaskEvent::Started,
+        ReportIs::Held(Nothing {}) => TaskEvent::Held,
+        ReportIs::Ended(Nothing {}) => TaskEvent::Ended,
+        ReportIs::Acknowledged(body) => TaskEvent::Acknowledged {
+            checkpoint: CheckpointId(body.checkpoint),
+            snapshots: body
+                .snapshots
+                .into_iter()
+                .map(|snapshot| StoredSnapshot {
+                    uid: snapshot.uid,
+                    name: snapshot.name,
+                    entries: snapshot.entries,
+                    keyed: snapshot.keyed,
+                })
+                .collect(),
+        },
+        ReportIs::Declined(body) => TaskEvent::Declined {
+            checkpoint: CheckpointId(body.checkpoint),
+            error: body.error.ok_or_else(damaged)?.into_error()?,
+        },
+        ReportIs::Committed(checkpoint) => TaskEvent::Committed {
+            checkpoint: CheckpointId(checkpoint),
+        },
+        ReportIs::Stopped(body) => TaskEvent::Stopped {
+            error: body.error.map(ErrorBody::into_error).transpose()?,
+        },
+    })
+}
+
+fn frame(kind: u8, body: &impl Message) -> Vec<u8> {
+    let mut bytes = vec![VERSION, kind];
+    bytes.extend(body.encode_to_vec());
+    bytes
+}
+
+fn body<M: Message + Default>(kind: u8, bytes: &[u8]) -> Result<M> {
+    match bytes {
+        [VERSION, of, rest @ ..] if *of == kind => M::decode(rest).map_err(|e| damaged().with_source(e)),
+        [VERSION, of, ..] => Err(damaged().with_detail(format!("a frame of kind {of}"))),
+        [version, ..] if *version != VERSION => Err(Error::external(
+            "another process sends control messages of a format that is not known",
+        )
+        .with_detail(format!("version {version}, known is {VERSION}"))
+        .with_hint("run the same release of Millrace on all machines")),
+        _ => Err(damaged().with_detail("a frame is cut off")),
+    }
+}
+
+fn damaged() -> Error {
+    Error::external("a control message cannot be read")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn commands() -> impl Strategy<Value = Command> {
+        prop_oneof![
+            (any::<u64>(), any::<i64>(), any::<bool>()).prop_map(|(checkpoint, timestamp, stop)| {
+                Command::Trigger(Barrier {
+                    checkpoint: CheckpointId(checkpoint),
+                    timestamp,
+                    stop,
+                })
+            }),
+            any::<u64>().prop_map(|checkpoint| Command::Complete(CheckpointId(checkpoint))),
+            Just(Command::Cancel),
+        ]
+    }
+
+    type Parts = (usize, String, Option<String>, Option<String>, Option<String>);
+
+    fn error((kind, message, detail, hint, cause): Parts) -> Error {
+        ErrorBody {
+            kind: kind as u32,
+            message,
+            detail,
+            hint,
+            cause,
+        }
+        .into_error()
+        .unwrap()
+    }
+
+    fn errors() -> impl Strategy<Value = Parts> {
+        (
+            0..KINDS.len(),
+            any::<String>(),
+            any::<Option<String>>(),
+            any::<Option<String>>(),
+            any::<Option<String>>(),
+        )
+    }
+
+    fn snapshots() -> impl Strategy<Value = SnapshotBody> {
+        let file = (any::<String>(), any::<Vec<u8>>());
+        let files = (any::<u16>(), any::<u16>(), prop::collection::vec(file, 0..3));
+        let entries = prop::collection::vec(any::<Vec<u8>>(), 0..3);
+        (any::<String>(), any::<String>(), entries, prop::option::of(files)).prop_map(
+            |(uid, name, entries, files)| SnapshotBody {
+                uid,
+                name,
+                entries: entries.into_iter().map(StateBlob::inline).collect(),
+                keyed: files.map(|(first, end, files)| KeyedFiles {
+                    first_group: first.into(),
+                    end_group: end.into(),
+                    max_parallelism: 128,
+                    files: files
+                        .into_iter()
+                        .map(|(name, bytes)| millrace_state::keyed::files::NamedFile {
+                            blob: Some(StateBlob::file(name.clone(), &bytes)),
+                            name,
+                        })
+                        .collect(),
+                }),
+            },
+        )
+    }
+
+    fn reports() -> impl Strategy<Value = ReportBody> {
+        let body = |error: Parts| ErrorBody::from(&self::error(error));
+        let is = prop_oneof![
+            Just(ReportIs::Started(Nothing {})),
+            Just(ReportIs::Held(Nothing {})),
+            Just(ReportIs::Ended(Nothing {})),
+            (any::<u64>(), prop::collection::vec(snapshots(), 0..4)).prop_map(|(checkpoint, snapshots)| {
+                ReportIs::Acknowledged(AcknowledgedBody {
+                    checkpoint,
+                    snapshots,
+                })
+            }),
+            (any::<u64>(), errors()).prop_map(move |(checkpoint, error)| {
+                ReportIs::Declined(DeclinedBody {
+                    checkpoint,
+                    error: Some(body(error)),
+                })
+            }),
+            any::<u64>().prop_map(ReportIs::Committed),
+            prop::option::of(errors()).prop_map(move |error| {
+                ReportIs::Stopped(StoppedBody {
+                    error: error.map(body),
+                })
+            }),
+        ];
+        is.prop_map(|is| ReportBody { is: Some(is) })
+    }
+
+    proptest! {
+        #[test]
+        fn commands_come_as_they_were(command in commands()) {
+            let came = decode_command(&encode_command(&command)).unwrap();
+            prop_assert_eq!(format!("{came:?}"), format!("{command:?}"));
+        }
+
+        #[test]
+        fn reports_come_as_they_were(report in reports()) {
+            let bytes = frame(REPORT, &report);
+            prop_assert_eq!(encode_report(&decode_report(&bytes).unwrap()), bytes);
+        }
+
+        #[test]
+        fn nothing_that_comes_is_a_panic(bytes in any::<Vec<u8>>(), report in reports(), at in any::<prop::sample::Index>(), with in any::<u8>()) {
+            let _ = (decode_command(&bytes), decode_report(&bytes));
+            let mut frame = frame(REPORT, &report);
+            let place = at.index(frame.len());
+            frame[place] ^= with;
+            let _ = decode_report(&frame);
+            let _ = decode_report(&frame[..place]);
+        }
+    }
+
+    #[test]
+    fn another_version_and_another_kind_are_said() {
+        let mut bytes = encode_command(&Command::Cancel);
+        let said = decode_report(&bytes).err().unwrap().to_string();
+        assert!(said.contains("kind 0"), "{said}");
+        bytes[0] = 9;
+        let said = decode_command(&bytes).unwrap_err().to_string();
+        assert!(
+            said.contains("version 9") && said.contains("same release"),
+            "{said}"
+        );
+        assert!(decode_command(&[]).is_err());
+    }
+}

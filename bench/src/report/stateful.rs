@@ -26,7 +26,7 @@ pub(super) fn goals(measured: &Measured, goals: &mut Vec<Goal>) {
             });
         }
     }
-    for result in &measured.kafka_keyed {
+    if let Some(result) = &measured.kafka_keyed {
         for job in &result.jobs {
             let rate = |engine| job.rate(engine, result.messages);
             if let Some(times) = ratio(rate("millrace"), rate("flink")) {
@@ -39,7 +39,7 @@ pub(super) fn goals(measured: &Measured, goals: &mut Vec<Goal>) {
             }
         }
     }
-    for result in &measured.keys {
+    if let Some(result) = &measured.keys {
         let times = times(result);
         if let Some(least) = times.iter().map(|(_, _, times)| *times).min_by(f64::total_cmp) {
             goals.push(Goal {

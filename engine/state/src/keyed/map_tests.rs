@@ -159,7 +159,7 @@ fn the_key_groups_of_a_map_table_are_taken_over() {
     for range in [0..5, 5..6, 6..MAX_PARALLELISM] {
         let (_old_directory, old) = checkpoints.restore(&files);
         let (_directory, store) = open();
-        store.take_from(&old, range.clone()).unwrap();
+        store.take_from(&old, range.clone(), &|_| None).unwrap();
         let mut part = model.clone();
         part.retain(|key, _| in_range(*key, &range));
         let mut table = MapTable::open(&store, "maps", 3_000).unwrap();
@@ -333,7 +333,7 @@ fn maps_beside_rows_are_restored_and_taken_over() {
         for range in [0..MAX_PARALLELISM, 0..5, 5..MAX_PARALLELISM] {
             let (_old_directory, old) = checkpoints.restore(&files);
             let (_directory, store) = open();
-            store.take_from(&old, range.clone()).unwrap();
+            store.take_from(&old, range.clone(), &|_| None).unwrap();
             let mut part = model.clone();
             part.retain(|key, _| in_range(*key, &range));
             let mut table = Beside::open(&store, 4_000);

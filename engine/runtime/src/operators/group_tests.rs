@@ -156,7 +156,13 @@ impl Storage {
     fn open(&self, restored: &[KeyedFiles]) -> KeyedBackend {
         assert!(self.directory.path().exists());
         self.resources
-            .open("groups", &Lifetimes::default(), 0..MAX_PARALLELISM, MAX_PARALLELISM, restored)
+            .open(
+                "groups",
+                &Lifetimes::default(),
+                0..MAX_PARALLELISM,
+                MAX_PARALLELISM,
+                restored,
+            )
             .unwrap()
     }
 

@@ -25,9 +25,7 @@ use super::bundled_group_aggregate::{BundledGroupAggregate, Form};
 use super::changelog_normalize::ChangelogNormalize;
 use super::deduplicate::Deduplicate;
 use super::group_aggregate::GroupAggregate;
-use super::harness::{
-    Change, Row, State, change, feed, insert, row_type, shown, state_with, watermark,
-};
+use super::harness::{Change, Row, State, change, feed, insert, row_type, shown, state_with, watermark};
 use super::join::Join;
 use super::sink_materializer::SinkMaterializer;
 use crate::metrics::TaskMetrics;
@@ -42,7 +40,12 @@ pub(super) struct Timed {
 
 impl Timed {
     pub fn new(tables: &[&str], cache_bytes: usize) -> Timed {
-        Timed::with(tables.iter().fold(Lifetimes::default(), |l, table| l.with(table, TTL)), cache_bytes)
+        Timed::with(
+            tables
+                .iter()
+                .fold(Lifetimes::default(), |l, table| l.with(table, TTL)),
+            cache_bytes,
+        )
     }
 
     pub fn with(lifetimes: Lifetimes, cache_bytes: usize) -> Timed {
@@ -162,7 +165,12 @@ fn groups_begin_anew_and_updates_that_change_nothing_go_out() {
     for (seed, bytes) in (1..).zip(SIZES) {
         let timed = Timed::new(&["groups"], bytes);
         let mut groups: BTreeMap<Option<i64>, Written<Group>> = BTreeMap::new();
-        let calls = || vec![call(AggregateFunction::Count, false), call(AggregateFunction::Sum, false)];
+        let calls = || {
+            vec![
+                call(AggregateFunction::Count, false),
+                call(AggregateFunction::Sum, false),
+            ]
+        };
         let mut model = |given: &[Change], now: i64| {
             let mut out = Vec::new();
             for (kind, row) in given {
@@ -187,7 +195,13 @@ fn groups_begin_anew_and_updates_that_change_nothing_go_out() {
                         out.push((UpdateAfter, result(row[0], group)));
                     }
                 }
-                groups.insert(row[0], Written { value: group, at: now });
+                groups.insert(
+                    row[0],
+                    Written {
+                        value: group,
+                        at: now,
+                    },
+                );
             }
             out
         };
@@ -199,20 +213,35 @@ fn groups_begin_anew_and_updates_that_change_nothing_go_out() {
             (0..random.random_range(1..12)).map(|_| change(random)).collect()
         };
         let make = |state: &State| group(calls(), true, false, state);
-        compare(&timed, &row_type(&["k", "v"]), &make, &mut changes, &mut model, seed);
+        compare(
+            &timed,
+            &row_type(&["k", "v"]),
+            &make,
+            &mut changes,
+            &mut model,
+            seed,
+        );
     }
 }
 
 #[test]
 fn groups_of_bundles_do_the_same() {
     let timed = Timed::new(&["groups"], 1 << 20);
-    let mut sums = group(vec![call(AggregateFunction::Sum, false)], true, true, &timed.state);
+    let mut sums = group(
+        vec![call(AggregateFunction::Sum, false)],
+        true,
+        true,
+        &timed.state,
+    );
     let columns = row_type(&["k", "v"]);
     let mut give = |given: &[Change]| shown(&feed(&mut *sums, 0, &columns, given));
     assert_eq!(give(&[insert(&[1, 5])]), ["+I 1 5"]);
     assert_eq!(give(&[insert(&[1, 0])]), ["-U 1 5", "+U 1 5"]);
     timed.pass(TTL - 1);
-    assert_eq!(give(&[insert(&[1, 1]), change(Delete, &[1, 1])]), ["-U 1 5", "+U 1 5"]);
+    assert_eq!(
+        give(&[insert(&[1, 1]), change(Delete, &[1, 1])]),
+        ["-U 1 5", "+U 1 5"]
+    );
     timed.pass(TTL);
     assert_eq!(give(&[change(Delete, &[1, 5])]), Vec::<String>::new());
     assert_eq!(give(&[insert(&[1, 7])]), ["+I 1 7"]);
@@ -244,7 +273,13 @@ fn values_of_a_distinct_expire_each_by_itself() {
                         out.push((UpdateAfter, shown(count)));
                     }
                 }
-                counts.insert(row[0], Written { value: count, at: now });
+                counts.insert(
+                    row[0],
+                    Written {
+                        value: count,
+                        at: now,
+                    },
+                );
             }
             out
         };
@@ -253,17 +288,32 @@ fn values_of_a_distinct_expire_each_by_itself() {
             (0..random.random_range(1..8)).map(|_| row(random)).collect()
         };
         let make = |state: &State| group(vec![call(AggregateFunction::Count, true)], false, false, state);
-        compare(&timed, &row_type(&["k", "v"]), &make, &mut changes, &mut model, seed);
+        compare(
+            &timed,
+            &row_type(&["k", "v"]),
+            &make,
+            &mut changes,
+            &mut model,
+            seed,
+        );
     }
 }
 
 #[test]
 fn the_best_of_what_is_taken_back_may_have_expired() {
     let timed = Timed::new(&["groups", "groups-maps"], 1 << 20);
-    let mut best = group(vec![call(AggregateFunction::Max, false)], true, false, &timed.state);
+    let mut best = group(
+        vec![call(AggregateFunction::Max, false)],
+        true,
+        false,
+        &timed.state,
+    );
     let columns = row_type(&["k", "v"]);
     let mut give = |given: &[Change]| shown(&feed(&mut *best, 0, &columns, given));
-    assert_eq!(give(&[insert(&[1, 5]), insert(&[1, 9])]), ["+I 1 5", "-U 1 5", "+U 1 9"]);
+    assert_eq!(
+        give(&[insert(&[1, 5]), insert(&[1, 9])]),
+        ["+I 1 5", "-U 1 5", "+U 1 9"]
+    );
     timed.pass(TTL / 2);
     assert_eq!(give(&[insert(&[1, 3])]), ["-U 1 9", "+U 1 9"]);
     timed.pass(TTL / 2);
@@ -315,7 +365,14 @@ fn newest_rows_expire_and_rows_that_repeat_themselves_go_out() {
             (0..random.random_range(1..12)).map(|_| change(random)).collect()
         };
         let make = |_: &State| newest(&timed);
-        compare(&timed, &row_type(&["k", "v"]), &make, &mut changes, &mut model, seed);
+        compare(
+            &timed,
+            &row_type(&["k", "v"]),
+            &make,
+            &mut changes,
+            &mut model,
+            seed,
+        );
     }
 }
 
@@ -524,10 +581,17 @@ fn rows_of_each_side_of_a_join_expire_by_themselves() {
             let input = random.random_range(0..2);
             // One row: which of several rows counts a partner depends on where a batch ends.
             let kind = [Insert, Insert, Delete][random.random_range(0..3)];
-            let given = [change(kind, &[random.random_range(-1..5), random.random_range(0..3)])];
+            let given = [change(
+                kind,
+                &[random.random_range(-1..5), random.random_range(0..3)],
+            )];
             let expected = left_join(&mut sides, ttl, input, &given, timed.now());
             let out = feed(&mut join, input, &of[input], &given);
-            assert_eq!(shown(&out), shown(&expected), "round {round}: {given:?} from {input}");
+            assert_eq!(
+                shown(&out),
+                shown(&expected),
+                "round {round}: {given:?} from {input}"
+            );
             if random.random_bool(0.1) {
                 join.snapshot().unwrap();
                 join = make();

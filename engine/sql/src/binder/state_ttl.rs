@@ -29,7 +29,11 @@ impl StateTtls {
 
     /// All names have to be there.
     pub fn check(&self, from: &Scope, at: Span) -> Result<()> {
-        let is_there = |name: &str| from.columns.iter().any(|c| c.relation.last().is_some_and(|n| n == name));
+        let is_there = |name: &str| {
+            from.columns
+                .iter()
+                .any(|c| c.relation.last().is_some_and(|n| n == name))
+        };
         match self.0.iter().find(|(name, _)| !is_there(name)) {
             None => Ok(()),
             Some((name, _)) => Err(SqlError::new(
@@ -64,10 +68,11 @@ impl Binder<'_> {
             let mut of_hint: Vec<(String, i64)> = Vec::new();
             for (name, value) in hint.options {
                 let Some(ttl) = duration::parse(&value) else {
-                    return Err(
-                        SqlError::new(format!("'{value}' is no time to live for '{name}'"), hint.span)
-                            .with_hint("write it as in /*+ STATE_TTL('orders' = '12 h') */"),
-                    );
+                    return Err(SqlError::new(
+                        format!("'{value}' is no time to live for '{name}'"),
+                        hint.span,
+                    )
+                    .with_hint("write it as in /*+ STATE_TTL('orders' = '12 h') */"));
                 };
                 of_hint.retain(|(known, _)| *known != name);
                 of_hint.push((name, i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)));

@@ -33,7 +33,10 @@ pub(crate) fn parse(text: &str, at: Span) -> Result<Vec<Hint>> {
         };
         if tokens.peek() == Some(&Token::LParen) {
             tokens.next();
-            if ["OPTIONS", "STATE_TTL"].iter().any(|known| hint.name.eq_ignore_ascii_case(known)) {
+            if ["OPTIONS", "STATE_TTL"]
+                .iter()
+                .any(|known| hint.name.eq_ignore_ascii_case(known))
+            {
                 loop {
                     match (tokens.next(), tokens.next(), tokens.next(), tokens.next()) {
                         (

@@ -80,7 +80,10 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
                 .collect();
             let input = prune(rel.inputs.remove(0), &used);
             let mut aggregate = Rel::aggregate(input, keys, calls, names);
-            if let Op::Aggregate { state_ttl: pruned, .. } = &mut aggregate.op {
+            if let Op::Aggregate {
+                state_ttl: pruned, ..
+            } = &mut aggregate.op
+            {
                 *pruned = state_ttl;
             }
             return some_columns(

@@ -45,10 +45,10 @@ fn of_query(rel: &Rel) -> Result<()> {
         let mut kept = aggregates.filter(|call| call.keeps_map(false) && !call.map_lives_with_row(false));
         if let Some(call) = kept.next() {
             let name = call.function.name();
-            return Err(
-                Error::unsupported(format!("'table.exec.state.ttl' for {name} in OVER by processing time"))
-                    .with_hint("leave the option out, or order by an event time"),
-            );
+            return Err(Error::unsupported(format!(
+                "'table.exec.state.ttl' for {name} in OVER by processing time"
+            ))
+            .with_hint("leave the option out, or order by an event time"));
         }
     }
     rel.inputs.iter().try_for_each(of_query)

@@ -65,12 +65,16 @@ fn a_job_has_one_for_all_that_keeps_state_for_ever() {
     assert_eq!(only("SELECT DISTINCT k, v FROM A"), [JOB]);
     assert_eq!(only("SELECT k, v FROM U"), [JOB]);
     assert_eq!(only("SELECT A.v, B.v FROM A JOIN B ON A.k = B.k"), [JOB, JOB]);
-    assert_eq!(only("SELECT k, v FROM A WHERE k IN (SELECT k FROM B)"), [JOB, JOB]);
+    assert_eq!(
+        only("SELECT k, v FROM A WHERE k IN (SELECT k FROM B)"),
+        [JOB, JOB]
+    );
     assert_eq!(
         only("SELECT k, SUM(v) OVER (PARTITION BY k ORDER BY p) FROM E"),
         [JOB]
     );
-    let ranked = "SELECT k, v FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v) AS n FROM E) WHERE n < 3";
+    let ranked =
+        "SELECT k, v FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v) AS n FROM E) WHERE n < 3";
     assert_eq!(only(ranked), [JOB]);
     let held = lifetimes_of("INSERT INTO keyed SELECT k, v FROM A");
     assert_eq!(held.into_values().collect::<Vec<_>>(), [[JOB]]);
@@ -93,7 +97,10 @@ fn a_hint_gives_each_side_of_a_join_its_own() {
     assert_eq!(of("'B' = '0 s'", on), [[JOB, 0]]);
     assert_eq!(of("'A' = '1d'", "A, B WHERE A.k = B.k"), [[DAY, JOB]]);
     assert_eq!(of("'A' = '1d'", "A JOIN B USING (k)"), [[DAY, JOB]]);
-    assert_eq!(of("'x' = '1d', 'y' = '2h'", "A x LEFT JOIN B AS y ON x.k = y.k"), [[DAY, 2 * HOUR]]);
+    assert_eq!(
+        of("'x' = '1d', 'y' = '2h'", "A x LEFT JOIN B AS y ON x.k = y.k"),
+        [[DAY, 2 * HOUR]]
+    );
     assert_eq!(of("'W' = '1d'", "W JOIN B ON W.k = B.k"), [[DAY, JOB]]);
     assert_eq!(of("'A' = '1d', 'A' = '2d'", on), [[2 * DAY, JOB]]);
     assert_eq!(of("'A' = '1d'), STATE_TTL('A' = '2d'", on), [[DAY, JOB]]);
@@ -114,7 +121,10 @@ fn a_hint_gives_each_side_of_a_join_its_own() {
 fn a_hint_gives_an_aggregation_its_own() {
     let of = |query: &str| only(&format!("SELECT /*+ STATE_TTL('s' = '1d') */ {query}"));
     assert_eq!(of("k, COUNT(*) FROM A AS s GROUP BY k"), [DAY]);
-    assert_eq!(of("k, COUNT(*) FROM (SELECT * FROM A WHERE v > 1) AS s GROUP BY k"), [DAY]);
+    assert_eq!(
+        of("k, COUNT(*) FROM (SELECT * FROM A WHERE v > 1) AS s GROUP BY k"),
+        [DAY]
+    );
     assert_eq!(of("DISTINCT k, v FROM A AS s"), [DAY]);
     assert_eq!(of("COUNT(*), SUM(v) FROM A s"), [DAY]);
     let joined = "SELECT /*+ STATE_TTL('A' = '1d') */ A.k, COUNT(*) FROM A JOIN B ON A.k = B.k GROUP BY A.k";
@@ -122,7 +132,8 @@ fn a_hint_gives_an_aggregation_its_own() {
     all.sort();
     assert_eq!(all, [vec![JOB], vec![DAY, JOB]]);
     // Another SELECT's is none of this one's.
-    let outer = "SELECT /*+ STATE_TTL('s' = '1d') */ k, c FROM (SELECT k, COUNT(*) AS c FROM A GROUP BY k) AS s";
+    let outer =
+        "SELECT /*+ STATE_TTL('s' = '1d') */ k, c FROM (SELECT k, COUNT(*) AS c FROM A GROUP BY k) AS s";
     assert_eq!(only(outer), [JOB]);
 }
 
@@ -134,9 +145,18 @@ fn a_hint_that_says_nothing_is_refused() {
             "names 'A', which FROM has not",
         ),
         ("SELECT /*+ STATE_TTL('X' = '1d') */ k, v FROM A x", "names 'X'"),
-        ("SELECT /*+ STATE_TTL('A' = 'soon') */ k, v FROM A", "'soon' is no time to live"),
-        ("SELECT /*+ STATE_TTL(A) */ k, v FROM A", "a hint is not well-formed"),
-        ("SELECT k, v FROM A /*+ STATE_TTL('A' = '1d') */", "stands behind SELECT only"),
+        (
+            "SELECT /*+ STATE_TTL('A' = 'soon') */ k, v FROM A",
+            "'soon' is no time to live",
+        ),
+        (
+            "SELECT /*+ STATE_TTL(A) */ k, v FROM A",
+            "a hint is not well-formed",
+        ),
+        (
+            "SELECT k, v FROM A /*+ STATE_TTL('A' = '1d') */",
+            "stands behind SELECT only",
+        ),
     ] {
         let error = refused(query);
         assert!(error.contains(said), "{query}: {error}");
@@ -146,12 +166,17 @@ fn a_hint_that_says_nothing_is_refused() {
 #[test]
 fn what_flink_would_forget_in_part_is_refused() {
     let over = |function: &str, time: &str| {
-        let query = format!("SELECT k, CHAR_LENGTH(CAST({function}(v) OVER (PARTITION BY k ORDER BY {time}) AS STRING)) FROM E");
+        let query = format!(
+            "SELECT k, CHAR_LENGTH(CAST({function}(v) OVER (PARTITION BY k ORDER BY {time}) AS STRING)) FROM E"
+        );
         let script = format!("SET 'table.exec.state.ttl' = '1 min';\n{TABLES}INSERT INTO two {query};");
         session().execute(&script).err().map(|e| e.to_string())
     };
     let said = over("JSON_ARRAYAGG", "p").unwrap();
-    assert!(said.contains("'table.exec.state.ttl' for JSON_ARRAYAGG in OVER"), "{said}");
+    assert!(
+        said.contains("'table.exec.state.ttl' for JSON_ARRAYAGG in OVER"),
+        "{said}"
+    );
     assert_eq!(over("JSON_ARRAYAGG", "ts"), None);
     assert_eq!(over("SUM", "p"), None);
 }

@@ -53,9 +53,8 @@ impl KeyedResources {
         );
         let folder = Folder(self.folder.join(name));
         let timed = lifetimes.tables();
-        let open = |name: &str| {
-            KeyedStore::open_with(&folder.0.join(name), &self.limits, lifetimes, &self.clock)
-        };
+        let open =
+            |name: &str| KeyedStore::open_with(&folder.0.join(name), &self.limits, lifetimes, &self.clock);
         let overlapping: Vec<&KeyedFiles> = restored
             .iter()
             .filter(|files| {

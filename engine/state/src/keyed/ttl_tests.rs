@@ -181,10 +181,8 @@ fn entries_of_a_map_table_expire_each_by_itself() {
                         table.put(slot, &at, &value);
                     }
                 }
-                let all: Vec<(Vec<u8>, Vec<u8>)> = table
-                    .iter(slot)
-                    .map(|(k, v)| (k.to_vec(), v.to_vec()))
-                    .collect();
+                let all: Vec<(Vec<u8>, Vec<u8>)> =
+                    table.iter(slot).map(|(k, v)| (k.to_vec(), v.to_vec())).collect();
                 let wanted: Vec<_> = map.iter().map(|(k, (v, _))| (k.clone(), v.clone())).collect();
                 assert_eq!(all, wanted);
             }

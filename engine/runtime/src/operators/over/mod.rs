@@ -43,8 +43,6 @@ pub fn operator(
         }
         // A window of time forgets by itself.
         (_, Frame::Range(Some(_))) => Box::new(Windowed::new(plan, input, output, backend, 0, metrics)?),
-        _ => Box::new(Windowed::new(
-            plan, input, output, backend, ttl_millis, metrics,
-        )?),
+        _ => Box::new(Windowed::new(plan, input, output, backend, ttl_millis, metrics)?),
     })
 }

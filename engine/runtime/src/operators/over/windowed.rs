@@ -227,7 +227,9 @@ impl Windowed {
             (TimeKind::Processing, ..) | (.., None) => Ok(false),
             (_, Frame::Rows(Some(_)), Some(last)) => {
                 let triggered = place(self.notes(slot)?.triggered);
-                Ok(last.get(..triggered.len()).is_some_and(|last| last > &triggered[..]))
+                Ok(last
+                    .get(..triggered.len())
+                    .is_some_and(|last| last > &triggered[..]))
             }
             (.., Some(_)) => Ok(true),
         }

@@ -4,7 +4,7 @@ use millrace_core::RowKind::{Delete, UpdateAfter};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::tests::{COLUMNS, plan, rank, random_steps, whole};
+use super::tests::{COLUMNS, plan, random_steps, rank, whole};
 use super::*;
 use crate::operators::harness::{Change, Table, change, feed, insert, row_type, shown};
 use crate::operators::ttl_tests::{TTL, Timed};
@@ -93,9 +93,10 @@ fn candidates_are_looked_at_when_their_partition_was_in_memory_for_long() {
     give(&mut rank, &[insert(&[1, 7, 3])]);
     timed.pass(TTL - 1);
     // 6 is still seen: one of four is pushed out only if it is.
-    assert_eq!(give(&mut rank, &[insert(&[1, 8, 4]), insert(&[1, 9, 5])]), [
-        "+I 1 8 4", "-D 1 6 2", "+I 1 9 5"
-    ]);
+    assert_eq!(
+        give(&mut rank, &[insert(&[1, 8, 4]), insert(&[1, 9, 5])]),
+        ["+I 1 8 4", "-D 1 6 2", "+I 1 9 5"]
+    );
 }
 
 #[test]

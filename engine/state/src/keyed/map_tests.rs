@@ -182,7 +182,7 @@ impl Beside {
     fn open(store: &Arc<KeyedStore>, limit: usize) -> Self {
         let table = Table::open(store, "rows", 8, limit).unwrap();
         Beside {
-            table: table.with_maps("rows-maps").unwrap(),
+            table: table.with_maps("rows-maps", Vec::new()).unwrap(),
             numbers: Vec::new(),
         }
     }
@@ -349,7 +349,7 @@ fn a_key_that_goes_before_it_was_stored_leaves_no_map_behind() {
     let (_directory, store) = open();
     let mut table = Table::open(&store, "rows", 8, 1 << 20)
         .unwrap()
-        .with_maps("maps")
+        .with_maps("maps", Vec::new())
         .unwrap();
     let zeros = |slots: &[u32], out: &mut Rows| {
         *out = rows(slots.iter().map(|_| 0));
@@ -374,7 +374,7 @@ fn a_key_that_goes_before_it_was_stored_leaves_no_map_behind() {
     table.flush(zeros).unwrap();
     let mut table = Table::open(&store, "rows", 8, 1 << 20)
         .unwrap()
-        .with_maps("maps")
+        .with_maps("maps", Vec::new())
         .unwrap();
     table
         .resolve(&keys, &hashes, &groups(&hashes), &mut slots)

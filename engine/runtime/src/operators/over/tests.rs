@@ -186,7 +186,7 @@ fn values_before_a_row_outlive_the_operator() {
     let (input, output) = (row_type(&COLUMNS), row_type(&["k", "t", "v", "x", "y"]));
     let open = || {
         let metrics = TaskMetrics::new(["over".to_owned()]);
-        operator(&plan, &input, &output, &state.backend, metrics).unwrap()
+        operator(&plan, &input, &output, &state.backend, 0, metrics).unwrap()
     };
     let mut operator = open();
     let first = [

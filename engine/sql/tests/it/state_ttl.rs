@@ -162,21 +162,3 @@ fn a_hint_that_says_nothing_is_refused() {
         assert!(error.contains(said), "{query}: {error}");
     }
 }
-
-#[test]
-fn what_flink_would_forget_in_part_is_refused() {
-    let over = |function: &str, time: &str| {
-        let query = format!(
-            "SELECT k, CHAR_LENGTH(CAST({function}(v) OVER (PARTITION BY k ORDER BY {time}) AS STRING)) FROM E"
-        );
-        let script = format!("SET 'table.exec.state.ttl' = '1 min';\n{TABLES}INSERT INTO two {query};");
-        session().execute(&script).err().map(|e| e.to_string())
-    };
-    let said = over("JSON_ARRAYAGG", "p").unwrap();
-    assert!(
-        said.contains("'table.exec.state.ttl' for JSON_ARRAYAGG in OVER"),
-        "{said}"
-    );
-    assert_eq!(over("JSON_ARRAYAGG", "ts"), None);
-    assert_eq!(over("SUM", "p"), None);
-}

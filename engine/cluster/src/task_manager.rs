@@ -16,7 +16,7 @@ use millrace_runtime::{
     Mailbox, OperatorSnapshot, SubtaskBuilder, SubtaskPlan, TaskMetrics, channel, driver,
 };
 use millrace_state::job::{INLINE_BYTES, StateWriter};
-use millrace_state::keyed::{KeyedResources, Limits};
+use millrace_state::keyed::{Clock, KeyedResources, Limits};
 use tokio::runtime::Handle;
 
 use crate::attempt::{Message, TaskEvent};
@@ -168,6 +168,7 @@ impl Deployment<'_> {
                 .as_ref()
                 .map(StateWriter::folder)
                 .unwrap_or_default(),
+            clock: Clock::System,
         })
     }
 

@@ -325,6 +325,7 @@ mod tests {
                 name,
                 entries: entries.into_iter().map(StateBlob::inline).collect(),
                 keyed: files.map(|(first, end, files)| KeyedFiles {
+                    timed: vec!["rows".to_owned()],
                     first_group: first.into(),
                     end_group: end.into(),
                     max_parallelism: 128,

@@ -99,7 +99,7 @@ pub const RESTART_MAX_BACKOFF: ConfigOption<Duration> = ConfigOption::new(
 pub const STATE_TTL: ConfigOption<Duration> = ConfigOption::new(
     "table.exec.state.ttl",
     Some("0 ms"),
-    "how long state that is not touched is kept at least; 0 for ever",
+    "how long state that is not written is kept at least; 0 for ever",
 );
 pub const LOCAL_STATE_DIRECTORY: ConfigOption<String> = ConfigOption::new(
     "state.backend.rocksdb.localdir",

@@ -31,6 +31,17 @@ pub struct Node {
     pub parallelism: Option<usize>,
     /// The kinds of rows that it sends on.
     pub changelog: Changelog,
+    /// For each input, how long what is kept of it lives since it was written last, in milliseconds; 0 and
+    /// none: for ever.
+    #[serde(default)]
+    pub state_ttl: Vec<i64>,
+}
+
+impl Node {
+    /// How long what is kept of an input lives, in milliseconds; 0: for ever.
+    pub fn state_ttl(&self, input: usize) -> i64 {
+        self.state_ttl.get(input).copied().unwrap_or(0)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -267,6 +278,7 @@ impl Graph {
             output,
             parallelism: None,
             changelog: Changelog::INSERTS,
+            state_ttl: Vec::new(),
         });
         id
     }

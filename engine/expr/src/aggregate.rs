@@ -194,6 +194,16 @@ impl AggregateCall {
         }
     }
 
+    /// Whether what it keeps in a map is part of its group's row, where Flink has it too, rather than entries
+    /// that expire by themselves where state has a time to live.
+    pub fn map_lives_with_row(&self, retracts: bool) -> bool {
+        match self.function {
+            AggregateFunction::ListAgg => !retracts || self.ignores_retractions,
+            AggregateFunction::ArrayAgg => true,
+            _ => false,
+        }
+    }
+
     /// What keeps the state of this call's groups. `retracts`: rows can be taken back. `number` is that
     /// of its view of the maps, which no other call has.
     pub fn accumulator(&self, retracts: bool, number: usize) -> Result<Box<dyn Accumulator>> {

@@ -48,6 +48,7 @@ use crate::output::RemoteOutput;
 use crate::sink::SinkEnd;
 use crate::source::SourceHead;
 use crate::subtask::{Link, Stage, Subtask};
+use crate::ttl;
 
 /// What a subtask is made of, without its connections: values that can go over a network.
 #[derive(Debug, Clone)]
@@ -130,7 +131,8 @@ impl SubtaskBuilder {
                 true => {
                     let most = plan.vertex.max_parallelism;
                     let groups = key_group::range(plan.subtask, plan.vertex.parallelism, most);
-                    Some(keyed.open(&node.uid, groups, most, &restored_keys)?)
+                    let lifetimes = ttl::lifetimes(node);
+                    Some(keyed.open(&node.uid, &lifetimes, groups, most, &restored_keys)?)
                 }
             };
             let stage = match &node.operator {
@@ -278,6 +280,7 @@ impl SubtaskBuilder {
                         input,
                         &node.output,
                         backend,
+                        node.state_ttl(0),
                         metrics.clone(),
                     )?)
                 }

@@ -16,7 +16,8 @@
 //! each, `source` and `sink` the ends of a chain, `subtask` the step loop, `build` a subtask from
 //! its vertex, `driver` the thread that runs one, `control` commands and reports, `time` rows' times, `windows`
 //! rows' windows, `timers` keys that wait for a time, `state_schema` what keyed operators keep, by their
-//! plans, `changes` stored rows on their way out, `wire` elements as bytes, `metrics`.
+//! plans, `ttl` which of it is forgotten, `changes` stored rows on their way out, `wire` elements as bytes,
+//! `metrics`.
 
 pub mod build;
 pub mod changes;
@@ -36,6 +37,7 @@ pub mod state_schema;
 pub mod subtask;
 pub mod time;
 pub mod timers;
+mod ttl;
 pub mod windows;
 pub mod wire;
 #[cfg(test)]

@@ -39,4 +39,12 @@ impl Maps for StateMaps<'_> {
     fn clear(&mut self, slot: u32, prefix: &[u8]) -> Result<()> {
         self.0.clear(slot, prefix)
     }
+
+    fn expires(&self) -> bool {
+        self.0.expires()
+    }
+
+    fn touch(&mut self, slot: u32, prefix: &[u8]) -> Result<()> {
+        self.0.touch(slot, prefix)
+    }
 }

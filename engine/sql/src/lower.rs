@@ -13,9 +13,11 @@ use crate::aggregation::Aggregation;
 use crate::plan::{InsertPlan, Join, Op, ReadTable, Rel, ScanColumn};
 use crate::{rules, uids, upsert_keys};
 
-pub(crate) fn lower(inserts: Vec<InsertPlan>, aggregation: Aggregation) -> Graph {
+/// `state_ttl` is how long state that nobody writes is kept, in milliseconds; 0 for ever.
+pub(crate) fn lower(inserts: Vec<InsertPlan>, aggregation: Aggregation, state_ttl: i64) -> Graph {
     let mut lowering = Lowering {
         aggregation,
+        state_ttl,
         ..Lowering::default()
     };
     for insert in inserts {
@@ -39,6 +41,7 @@ pub(crate) fn query(rel: Rel, aggregation: Aggregation) -> Graph {
 struct Lowering {
     graph: Graph,
     aggregation: Aggregation,
+    state_ttl: i64,
     /// What each node that may be shared was made from.
     made: Vec<(Rel, NodeId)>,
     /// The text of each sink's query.
@@ -88,6 +91,7 @@ impl Lowering {
             let id = self.add(kind, &name, shown, operator, vec![input], row.clone());
             self.exchange(id, 0, &key);
             self.graph.nodes[id].parallelism = parallelism;
+            self.graph.nodes[id].state_ttl = vec![self.state_ttl];
             self.graph.nodes[id].changelog = Changelog {
                 updates: true,
                 before: false,
@@ -230,7 +234,7 @@ impl Lowering {
                 let operator = Operator::Expand(expansions.clone());
                 self.add("expand", owner, "Expand", operator, vec![input], output)
             }
-            Op::Aggregate { keys, calls } => {
+            Op::Aggregate { keys, calls, .. } => {
                 let input = self.rel(&rel.inputs[0], owner);
                 let plan = GroupAggregate {
                     keys: keys.clone(),
@@ -272,6 +276,7 @@ impl Lowering {
             Op::Join(join) => self.join(rel, join, owner, output),
         };
         self.graph.nodes[id].changelog = rel.changelog;
+        self.graph.nodes[id].state_ttl = rules::state_ttl::of(&rel.op, self.state_ttl);
         if may_be_shared(rel) {
             self.made.push((rel.clone(), id));
         }

@@ -39,7 +39,7 @@ pub(crate) fn of(rel: &Rel) -> Option<Vec<Monotonicity>> {
             }
             Some(projection.iter().map(|expr| of_expr(expr, &input)).collect())
         }
-        Op::Aggregate { keys, calls } => of_aggregate(&rel.inputs[0], keys, calls),
+        Op::Aggregate { keys, calls, .. } => of_aggregate(&rel.inputs[0], keys, calls),
         Op::Union => {
             let inputs: Option<Vec<_>> = rel.inputs.iter().map(of).collect();
             let inputs = inputs?;

@@ -117,6 +117,8 @@ pub(crate) enum Op {
     Aggregate {
         keys: Vec<usize>,
         calls: Vec<AggregateCall>,
+        /// How long groups live since they changed last, in milliseconds, where a hint says so; 0: for ever.
+        state_ttl: Option<i64>,
     },
     /// Functions over windows that end with each row: the input's columns, then the results.
     Over(Over),
@@ -154,6 +156,8 @@ pub(crate) struct Join {
     pub condition: Option<Expr>,
     /// Of rows whose times are near to one another.
     pub interval: Option<IntervalBounds>,
+    /// How long rows of each side live, in milliseconds, where a hint says so; 0: for ever.
+    pub state_ttl: [Option<i64>; 2],
 }
 
 /// A window function over a table.
@@ -387,7 +391,12 @@ impl Rel {
             .zip(names)
             .map(|(call, name)| Field::new(name, call.data_type.clone()));
         let output = RowType::new(of_keys.chain(of_calls).collect());
-        Rel::new(Op::Aggregate { keys, calls }, vec![input], output)
+        let op = Op::Aggregate {
+            keys,
+            calls,
+            state_ttl: None,
+        };
+        Rel::new(op, vec![input], output)
     }
 
     pub fn over(input: Rel, over: Over) -> Rel {

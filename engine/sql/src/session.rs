@@ -209,9 +209,10 @@ fn plan(
     for insert in inserts {
         plans.push(binder.bind_insert(insert.borrow())?);
     }
-    let plans = rules::optimize(plans, binder.state_ttl()?).map_err(SqlError::from)?;
+    let state_ttl = binder.state_ttl()?;
+    let plans = rules::optimize(plans, state_ttl).map_err(SqlError::from)?;
     let aggregation = Aggregation::of(config).map_err(SqlError::from)?;
-    Ok(lower::lower(plans, aggregation))
+    Ok(lower::lower(plans, aggregation, state_ttl))
 }
 
 fn explained(graph: &Graph, details: Details) -> SqlResult<String> {

@@ -28,6 +28,7 @@ pub struct Calls {
     calls: Vec<Call>,
     distincts: Vec<(usize, Distinct)>,
     uses_maps: bool,
+    with_row: Vec<Vec<u8>>,
 }
 
 struct Call {
@@ -68,6 +69,7 @@ impl Calls {
             distincts.push((*arg, Distinct::new(arg_type, *count, retracts, view(number))?));
         }
         let mut uses_maps = !distincts.is_empty();
+        let mut with_row = Vec::new();
         let mut calls = Vec::with_capacity(plan.len());
         for (number, (call, distinct)) in plan.iter().zip(shares).enumerate() {
             let number = args.len() + number;
@@ -77,6 +79,9 @@ impl Calls {
                 ));
             }
             uses_maps |= call.keeps_map(retracts);
+            if call.map_lives_with_row(retracts) {
+                with_row.push(view(number).to_vec());
+            }
             calls.push(Call {
                 arg: call.arg,
                 filter: call.filter,
@@ -89,12 +94,18 @@ impl Calls {
             calls,
             distincts,
             uses_maps,
+            with_row,
         })
     }
 
     /// Whether something is kept in maps; without, those that are handed in are not touched.
     pub fn uses_maps(&self) -> bool {
         self.uses_maps
+    }
+
+    /// The beginnings of entries in maps that live as long as their group's row.
+    pub fn with_row(&self) -> &[Vec<u8>] {
+        &self.with_row
     }
 
     /// What is kept of a group beside its map.

@@ -135,7 +135,7 @@ impl List {
         Ok(())
     }
 
-    /// Takes the first of equal values out; false where there is none.
+    /// Takes the first of equal values out; false where there is none, or it has expired.
     fn take(&mut self, slot: u32, value: &[u8], maps: &mut dyn Maps) -> Result<bool> {
         let (by_number, by_value) = (self.prefix(BY_NUMBER), self.prefix(BY_VALUE));
         let at = entry(&mut self.buffer, &by_value, value);
@@ -149,8 +149,28 @@ impl List {
             true => maps.remove(slot, at),
             false => maps.put(slot, at, rest),
         }
-        maps.remove(slot, entry(&mut self.buffer, &by_number, number));
+        let at = entry(&mut self.buffer, &by_number, number);
+        if maps.expires() && maps.get(slot, at)?.is_none() {
+            return Ok(false);
+        }
+        maps.remove(slot, at);
         Ok(true)
+    }
+
+    /// As `take`, of a list that is one state: values that have expired are not there, and when one is taken
+    /// out the others are written again, as Flink's `ListView` does.
+    fn take_of_list(&mut self, slot: u32, value: &[u8], maps: &mut dyn Maps) -> Result<()> {
+        let by_value = self.prefix(BY_VALUE);
+        while !self.take(slot, value, maps)? {
+            let at = entry(&mut self.buffer, &by_value, value);
+            if maps.get(slot, at)?.is_none() {
+                return Ok(());
+            }
+        }
+        match maps.expires() {
+            true => maps.touch(slot, &self.view),
+            false => Ok(()),
+        }
     }
 
     fn each(&self, slot: u32, maps: &mut dyn Maps, visit: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
@@ -212,7 +232,7 @@ impl Encoded for Joined {
     }
 
     fn retract(&mut self, slot: u32, value: &[u8], maps: &mut dyn Maps) -> Result<()> {
-        self.list.take(slot, value, maps).map(|_| ())
+        self.list.take_of_list(slot, value, maps)
     }
 
     fn result(&self, slot: u32, maps: &mut dyn Maps, out: &mut Vec<u8>) -> Result<()> {

@@ -32,6 +32,16 @@ pub trait Maps {
 
     /// Removes what begins with `prefix`.
     fn clear(&mut self, slot: u32, prefix: &[u8]) -> Result<()>;
+
+    /// Whether entries are forgotten that were not written for long.
+    fn expires(&self) -> bool {
+        false
+    }
+
+    /// Where they are, writes those that begin with `prefix` again as they are.
+    fn touch(&mut self, _slot: u32, _prefix: &[u8]) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The part of the maps that belongs to one call: its entries begin with these bytes.

@@ -120,7 +120,11 @@ impl Bundled for BundledGroupAggregate {
             }
             Ok((before, state.calls.values(&groups, maps)?))
         })?;
-        let same = unchanged(&before, &after, groups.len())?;
+        let same = match self.groups.expires() {
+            // As without bundles, each update goes out.
+            true => None,
+            false => Some(unchanged(&before, &after, groups.len())?),
+        };
         let mut results = GroupResults::default();
         for (index, slot) in groups.iter().enumerate() {
             let fresh = is_fresh[*slot as usize];
@@ -135,13 +139,14 @@ impl Bundled for BundledGroupAggregate {
             self.groups.changed(*slot);
             if fresh {
                 results.push(rows[index], groups.len() + index, RowKind::Insert);
-            } else if !same.value(index) {
+            } else if same.as_ref().is_none_or(|same| !same.value(index)) {
                 if self.update_before {
                     results.push(rows[index], index, RowKind::UpdateBefore);
                 }
                 results.push(rows[index], groups.len() + index, RowKind::UpdateAfter);
             }
         }
+        self.groups.keep_with_rows(&groups)?;
         let batch = results.batch(&change, &self.key_columns, &before, &after, &self.schema)?;
         out.extend(batch.map(|batch| Element::Batch(batch.into())));
         Ok(())

@@ -131,9 +131,11 @@ impl Operator for ChangelogNormalize {
                 }
                 (None, true) => outgoing.own(row, RowKind::Insert),
                 // Flink compares the kind with the row, and keeps rows as inserts: of an update that
-                // repeats itself it sends another one.
+                // repeats itself it sends another one. Where rows expire it sends one of each.
                 (Some(before), _)
-                    if batch.change.kind(row) == RowKind::Insert && before == self.encoded.get(row) =>
+                    if batch.change.kind(row) == RowKind::Insert
+                        && before == self.encoded.get(row)
+                        && !self.table.expires() =>
                 {
                     continue;
                 }

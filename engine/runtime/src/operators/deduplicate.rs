@@ -75,7 +75,8 @@ impl Deduplicate {
     fn last_by_arrival(&mut self, slot: u32, row: &[u8]) {
         match self.table.get(slot, ROW) {
             None => self.changes.push(RowKind::Insert, row),
-            Some(same) if same == row => return,
+            // Where rows expire, whoever reads them has to hear of each.
+            Some(same) if same == row && !self.table.expires() => return,
             Some(before) => {
                 if self.update_before {
                     self.changes.push(RowKind::UpdateBefore, before);
@@ -117,7 +118,8 @@ impl Deduplicate {
             self.timers.delete(waiting, key, group);
         }
         self.timers.register(time, key, group);
-        self.table.put(slot, ROW, &with_time(time, row));
+        // What waits for its time does not expire.
+        self.table.put_lasting(slot, ROW, &with_time(time, row));
         Ok(())
     }
 
@@ -182,6 +184,7 @@ impl Operator for Deduplicate {
 
     fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
         if let Element::Watermark(watermark) = element {
+            self.table.read_clock();
             self.advance(watermark)?;
             self.changes.take(&self.rows, &self.schema, out)?;
         }

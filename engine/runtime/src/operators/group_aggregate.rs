@@ -1,6 +1,9 @@
 //! GROUP BY over a stream: the result of a row's group, row by row, as Flink's `GroupAggFunction`
 //! gives it. A group's first row inserts its result; others update it, or do nothing where the
 //! result stays the same; and when all of a group's rows are taken back, its result is deleted.
+//!
+//! Where groups expire, an update goes out though the result stays the same: operators behind keep their
+//! rows of it alive by it.
 
 use arrow::datatypes::SchemaRef;
 use millrace_connector_api::ChangeBatch;
@@ -111,7 +114,11 @@ impl Operator for GroupAggregate {
                 Turn::First | Turn::Next => self.groups.changed(*slot),
             }
         }
-        let same = unchanged(&before, &after, count)?;
+        self.groups.keep_with_rows(&slots)?;
+        let same = match self.groups.expires() {
+            true => None,
+            false => Some(unchanged(&before, &after, count)?),
+        };
         let mut results = GroupResults::with_capacity(2 * count);
         let mut push = |row: usize, is_after: bool, kind: RowKind| {
             results.push(row, if is_after { count + row } else { row }, kind);
@@ -120,7 +127,7 @@ impl Operator for GroupAggregate {
             match turn {
                 Turn::First => push(row, true, RowKind::Insert),
                 Turn::Last => push(row, false, RowKind::Delete),
-                Turn::Next if !same.value(row) => {
+                Turn::Next if same.as_ref().is_none_or(|same| !same.value(row)) => {
                     if self.update_before {
                         push(row, false, RowKind::UpdateBefore);
                     }

@@ -13,7 +13,7 @@ use millrace_dataflow::{Changelog, GroupAggregate as Plan, MiniBatch};
 use millrace_expr::aggregate::{AggregateCall, AggregateFunction, Calls, Parameters};
 use millrace_expr::{DataType, Field, RowType, TypeKind};
 use millrace_state::job::{JobStore, StateWriter};
-use millrace_state::keyed::{KeyedBackend, KeyedFiles, KeyedResources, Limits};
+use millrace_state::keyed::{Clock, KeyedBackend, KeyedFiles, KeyedResources, Lifetimes, Limits};
 use millrace_state::local::LocalStore;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -146,6 +146,7 @@ impl Storage {
                 cache_bytes,
                 checkpoints: Some(store),
                 own: "job".to_owned(),
+                clock: Clock::System,
             },
             directory,
             next: 1,
@@ -155,7 +156,13 @@ impl Storage {
     fn open(&self, restored: &[KeyedFiles]) -> KeyedBackend {
         assert!(self.directory.path().exists());
         self.resources
-            .open("groups", 0..MAX_PARALLELISM, MAX_PARALLELISM, restored)
+            .open(
+                "groups",
+                &Lifetimes::default(),
+                0..MAX_PARALLELISM,
+                MAX_PARALLELISM,
+                restored,
+            )
             .unwrap()
     }
 

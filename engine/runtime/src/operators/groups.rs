@@ -47,7 +47,7 @@ impl Groups {
             keys: Keys::new(keys, schema)?,
             table: match state.calls.uses_maps() {
                 false => table,
-                true => table.with_maps("groups-maps")?,
+                true => table.with_maps("groups-maps", state.calls.with_row().to_vec())?,
             },
             state,
             max_parallelism: backend.max_parallelism,
@@ -102,6 +102,16 @@ impl Groups {
     /// The accumulators with the maps that they need.
     pub fn with_maps<T>(&mut self, work: impl FnOnce(&mut State, &mut dyn Maps) -> Result<T>) -> Result<T> {
         with_maps(&mut self.table, &mut self.state, work)
+    }
+
+    /// Whether groups are forgotten that have not changed for long.
+    pub fn expires(&self) -> bool {
+        self.table.expires()
+    }
+
+    /// What belongs to the rows of groups that have changed is written with them.
+    pub fn keep_with_rows(&mut self, slots: &[u32]) -> Result<()> {
+        self.table.keep_with_rows(slots)
     }
 
     /// The group has changed.

@@ -9,7 +9,7 @@ use arrow::record_batch::RecordBatch;
 use millrace_connector_api::ChangeBatch;
 use millrace_core::RowKind;
 use millrace_expr::{DataType, Field, RowType, TypeKind};
-use millrace_state::keyed::{KeyedBackend, KeyedResources, Limits};
+use millrace_state::keyed::{Clock, KeyedBackend, KeyedResources, Lifetimes, Limits};
 
 use super::Operator;
 use crate::changes::kind_of;
@@ -36,6 +36,11 @@ pub fn folder() -> tempfile::TempDir {
 }
 
 pub fn state(cache_bytes: usize) -> State {
+    state_with(cache_bytes, &Lifetimes::default(), &Clock::System)
+}
+
+/// State whose rows expire by a clock.
+pub fn state_with(cache_bytes: usize, lifetimes: &Lifetimes, clock: &Clock) -> State {
     let folder = folder();
     let resources = KeyedResources {
         limits: Limits::new(8 << 20),
@@ -43,8 +48,9 @@ pub fn state(cache_bytes: usize) -> State {
         cache_bytes,
         checkpoints: None,
         own: String::new(),
+        clock: clock.clone(),
     };
-    let backend = resources.open("operator", 0..16, 16, &[]).unwrap();
+    let backend = resources.open("operator", lifetimes, 0..16, 16, &[]).unwrap();
     State {
         _folder: folder,
         backend,

@@ -25,6 +25,8 @@ pub mod over;
 pub mod rank;
 pub mod session_aggregate;
 pub mod sink_materializer;
+#[cfg(test)]
+mod ttl_tests;
 pub mod union;
 pub mod values;
 pub mod watermark;

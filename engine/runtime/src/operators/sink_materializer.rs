@@ -2,6 +2,10 @@
 //! `SinkUpsertMaterializer` holds them: all that are there, in the order in which they came. The last of
 //! them is what the sink has; when it is taken back the one before it comes out again, and with the last
 //! one left the key is deleted.
+//!
+//! Rows of a key expire together: to Flink they are one state, which each change writes as a whole.
+
+use std::ops::Bound;
 
 use arrow::datatypes::SchemaRef;
 use millrace_core::row::{RowCodec, Rows};
@@ -89,6 +93,7 @@ impl SinkMaterializer {
         };
         let value = self.value(row);
         self.table.put(slot, &number, &value);
+        self.table.touch(slot, Bound::Unbounded, Bound::Unbounded);
         outgoing.own(row, kind);
         Ok(())
     }
@@ -101,6 +106,7 @@ impl SinkMaterializer {
         let last = self.table.iter(slot).next_back();
         let was_last = last.is_some_and(|(last, _)| last == number.as_slice());
         self.table.remove(slot, &number);
+        self.table.touch(slot, Bound::Unbounded, Bound::Unbounded);
         match self.table.iter(slot).next_back() {
             None => outgoing.own(row, RowKind::Delete),
             Some((_, value)) if was_last => outgoing.stored(parts(value)?.1, row, RowKind::UpdateAfter),

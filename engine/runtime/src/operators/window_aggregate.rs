@@ -90,7 +90,7 @@ impl Slices {
         let mut slices = Slices {
             table: match state.calls.uses_maps() {
                 false => table,
-                true => table.with_maps("slices-maps")?,
+                true => table.with_maps("slices-maps", Vec::new())?,
             },
             state,
             held: BTreeMap::new(),

@@ -11,8 +11,9 @@ use super::Binder;
 use super::expr::{self, ExprBinder};
 use super::query::{boolean, or};
 use super::scope::{Scope, ScopeColumn};
+use super::state_ttl::StateTtls;
 use crate::error::{Result, SqlError};
-use crate::plan::{Join, Rel};
+use crate::plan::{Join, Op, Rel};
 use crate::rules;
 
 impl Binder<'_> {
@@ -51,6 +52,7 @@ impl Binder<'_> {
         }
         let is_cross = matches!(join_operator, JoinOperator::CrossJoin(_));
         let right = self.table_factor(relation, depth)?;
+        let ttl = [&left.1, &right.1].map(|scope| self.state_ttls.of_input(scope));
         match constraint {
             JoinConstraint::On(condition) => {
                 let scope = both(&left, &right, kind);
@@ -63,7 +65,7 @@ impl Binder<'_> {
                     },
                     "ON",
                 )?;
-                Ok((made(left.0, right.0, kind, Some(condition)), scope))
+                Ok((with(made(left.0, right.0, kind, Some(condition)), ttl), scope))
             }
             JoinConstraint::Using(names) => {
                 let names = names
@@ -73,7 +75,7 @@ impl Binder<'_> {
                         _ => Err(SqlError::new("USING takes names of columns", name.span())),
                     })
                     .collect::<Result<Vec<_>>>()?;
-                using(left, right, kind, &names, at)
+                using(left, right, kind, &names, ttl, at)
             }
             JoinConstraint::Natural => {
                 let shown =
@@ -84,11 +86,11 @@ impl Binder<'_> {
                     .iter()
                     .filter(|c| !c.hidden && shown(&right.1, &c.name));
                 let names: Vec<Ident> = common.map(|c| Ident::with_span(at, &c.name)).collect();
-                using(left, right, kind, &names, at)
+                using(left, right, kind, &names, ttl, at)
             }
             JoinConstraint::None if is_cross => {
                 let scope = both(&left, &right, kind);
-                Ok((made(left.0, right.0, kind, None), scope))
+                Ok((with(made(left.0, right.0, kind, None), ttl), scope))
             }
             JoinConstraint::None => Err(SqlError::new("a join needs a condition", at)
                 .with_hint("write ON, or USING; all pairs of rows are a CROSS JOIN")),
@@ -97,9 +99,18 @@ impl Binder<'_> {
 }
 
 /// All pairs of rows.
-pub(super) fn cross(left: (Rel, Scope), right: (Rel, Scope)) -> (Rel, Scope) {
+pub(super) fn cross(left: (Rel, Scope), right: (Rel, Scope), ttls: &StateTtls) -> (Rel, Scope) {
     let scope = both(&left, &right, JoinKind::Inner);
-    (made(left.0, right.0, JoinKind::Inner, None), scope)
+    let ttl = [ttls.of_input(&left.1), ttls.of_input(&right.1)];
+    (with(made(left.0, right.0, JoinKind::Inner, None), ttl), scope)
+}
+
+/// Sets what a hint says of a join's inputs.
+fn with(mut join: Rel, ttl: [Option<i64>; 2]) -> Rel {
+    if let Op::Join(join) = &mut join.op {
+        join.state_ttl = ttl;
+    }
+    join
 }
 
 /// A join of a kind, whose times may bound one another.
@@ -110,6 +121,7 @@ pub(super) fn made(left: Rel, right: Rel, kind: JoinKind, condition: Option<Expr
         keys: Vec::new(),
         condition,
         interval,
+        state_ttl: [None; 2],
     };
     Rel::join(left, right, join)
 }
@@ -133,6 +145,7 @@ fn using(
     right: (Rel, Scope),
     kind: JoinKind,
     names: &[Ident],
+    ttl: [Option<i64>; 2],
     at: Span,
 ) -> Result<(Rel, Scope)> {
     let mut pairs = Vec::with_capacity(names.len());
@@ -160,7 +173,7 @@ fn using(
             at,
         )?);
     }
-    let rel = made(left.0, right.0, kind, rules::all_of(equal));
+    let rel = with(made(left.0, right.0, kind, rules::all_of(equal)), ttl);
     let mut projection = Vec::new();
     let mut columns = Vec::new();
     for (name, (l, r)) in names.iter().zip(&pairs) {

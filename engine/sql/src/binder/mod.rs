@@ -19,19 +19,20 @@ mod over;
 mod query;
 mod read;
 mod scope;
+mod state_ttl;
 mod subquery;
 mod table;
 mod window;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use millrace_connector_api::Registry;
 use millrace_core::Configuration;
 use millrace_core::options::STATE_TTL;
 use sqlparser::tokenizer::{Location, Span};
 
+use self::state_ttl::StateTtls;
 pub(crate) use table::{bind_table, bind_view};
 
 use crate::catalog::Catalog;
@@ -50,6 +51,8 @@ pub(crate) struct Binder<'a> {
     ctes: Vec<HashMap<String, Rel>>,
     /// Hints that were looked at where they may stand.
     used_hints: BTreeSet<HintKey>,
+    /// Of the SELECT at hand.
+    state_ttls: StateTtls,
     /// Tables that were read, for equal ones to be the same.
     tables: Vec<Arc<ReadTable>>,
 }
@@ -68,13 +71,15 @@ impl<'a> Binder<'a> {
             source,
             ctes: Vec::new(),
             used_hints: BTreeSet::new(),
+            state_ttls: StateTtls::default(),
             tables: Vec::new(),
         }
     }
 
-    /// How long state that nobody touches is kept; zero for ever.
-    pub fn state_ttl(&self) -> Result<Duration> {
-        Ok(self.config.get(&STATE_TTL)?)
+    /// How long state that nobody writes is kept, in milliseconds; 0 for ever.
+    pub fn state_ttl(&self) -> Result<i64> {
+        let ttl = self.config.get(&STATE_TTL)?;
+        Ok(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// The hints behind a token, which must be of the kinds that may stand there.
@@ -112,8 +117,9 @@ fn check_hint(hint: &Hint, allowed: &[&str]) -> Result<()> {
     }
     Err(match name.as_str() {
         "OPTIONS" => SqlError::new("the hint OPTIONS stands behind a table's name only", hint.span),
-        "BROADCAST" | "SHUFFLE_HASH" | "SHUFFLE_MERGE" | "NEST_LOOP" | "LOOKUP" | "STATE_TTL"
-        | "MULTI_JOIN" | "EARLY_FIRE" => SqlError::unsupported(format!("the hint {name}"), hint.span),
+        "STATE_TTL" => SqlError::new("the hint STATE_TTL stands behind SELECT only", hint.span),
+        "BROADCAST" | "SHUFFLE_HASH" | "SHUFFLE_MERGE" | "NEST_LOOP" | "LOOKUP" | "MULTI_JOIN"
+        | "EARLY_FIRE" => SqlError::unsupported(format!("the hint {name}"), hint.span),
         _ => SqlError::new(format!("there is no hint '{}'", hint.name), hint.span),
     })
 }

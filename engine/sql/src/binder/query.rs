@@ -18,7 +18,7 @@ use super::expr::{ExprBinder, is_untyped_null};
 use super::grouping_sets::Keys;
 use super::over::Windows;
 use super::scope::{Scope, check_name};
-use super::{Binder, expr, function, join, window};
+use super::{Binder, expr, function, join, state_ttl, window};
 use crate::catalog::{CATALOG, DATABASE};
 use crate::error::{Result, SqlError};
 use crate::parser::statement::Name;
@@ -235,6 +235,14 @@ impl Binder<'_> {
     }
 
     fn select(&mut self, select: &Select, depth: usize) -> Result<Rel> {
+        let own = self.state_ttls(select.select_token.0.span)?;
+        let outer = std::mem::replace(&mut self.state_ttls, own);
+        let bound = self.select_with_ttls(select, depth);
+        self.state_ttls = outer;
+        bound
+    }
+
+    fn select_with_ttls(&mut self, select: &Select, depth: usize) -> Result<Rel> {
         let Select {
             select_token,
             optimizer_hint,
@@ -262,8 +270,6 @@ impl Binder<'_> {
             flavor,
         } = select;
         let at = select_token.0.span;
-        // Hints of a query are for joins and state: there is neither yet.
-        self.hints_at(at.start, &[])?;
         let is_distinct = match distinct {
             None | Some(Distinct::All) => false,
             Some(Distinct::Distinct) => true,
@@ -301,6 +307,8 @@ impl Binder<'_> {
             ));
         }
         let (input, scope) = self.from(from, at, depth)?;
+        self.state_ttls.check(&scope, at)?;
+        let state_ttl = self.state_ttls.of_input(&scope);
         let (input, condition) = self.filter(input, &scope, selection.as_ref(), depth)?;
         let is_grouped = !group_by.is_empty()
             || having.is_some()
@@ -325,7 +333,8 @@ impl Binder<'_> {
                 .as_ref()
                 .map(|h| boolean(h, &binder, "HAVING"))
                 .transpose()?;
-            Rel::calc(grouping.build(input, condition), having, exprs, names)
+            let aggregate = state_ttl::with(grouping.build(input, condition), state_ttl);
+            Rel::calc(aggregate, having, exprs, names)
         } else {
             let windows = Windows::new(named_window);
             let binder = ExprBinder {
@@ -342,7 +351,8 @@ impl Binder<'_> {
             false => rel,
             true => {
                 let all = (0..rel.output.fields.len()).collect();
-                Rel::aggregate(rel, all, vec![], vec![])
+                let distinct = Rel::aggregate(rel, all, vec![], vec![]);
+                state_ttl::with(distinct, state_ttl.filter(|_| !is_grouped))
             }
         })
     }
@@ -366,7 +376,8 @@ impl Binder<'_> {
             [first, others @ ..] => {
                 let mut joined = self.table_with_joins(first, select, depth)?;
                 for other in others {
-                    joined = join::cross(joined, self.table_with_joins(other, select, depth)?);
+                    let other = self.table_with_joins(other, select, depth)?;
+                    joined = join::cross(joined, other, &self.state_ttls);
                 }
                 Ok(joined)
             }

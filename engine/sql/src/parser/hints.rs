@@ -1,4 +1,4 @@
-//! `/*+ OPTIONS('key' = 'value', ...) */`.
+//! `/*+ OPTIONS('key' = 'value', ...) */` and `/*+ STATE_TTL('table' = '1 d', ...) */`.
 
 use sqlparser::tokenizer::{Span, Token, Tokenizer};
 
@@ -10,7 +10,8 @@ use crate::error::{Result, SqlError};
 pub(crate) fn parse(text: &str, at: Span) -> Result<Vec<Hint>> {
     let wrong = || {
         SqlError::new("a hint is not well-formed", at).with_hint(
-            "a table's options are overridden by /*+ OPTIONS('key' = 'value', ...) */ behind its name",
+            "a table's options are overridden by /*+ OPTIONS('key' = 'value', ...) */ behind its name, the time \
+             to live of state by /*+ STATE_TTL('table' = '1 d', ...) */ behind SELECT",
         )
     };
     let tokens: Vec<Token> = Tokenizer::new(&Flink, text)
@@ -32,7 +33,10 @@ pub(crate) fn parse(text: &str, at: Span) -> Result<Vec<Hint>> {
         };
         if tokens.peek() == Some(&Token::LParen) {
             tokens.next();
-            if hint.name.eq_ignore_ascii_case("OPTIONS") {
+            if ["OPTIONS", "STATE_TTL"]
+                .iter()
+                .any(|known| hint.name.eq_ignore_ascii_case(known))
+            {
                 loop {
                     match (tokens.next(), tokens.next(), tokens.next(), tokens.next()) {
                         (

@@ -96,6 +96,7 @@ fn into_join(rel: Rel) -> Rel {
                 .collect(),
         ),
         interval: join.interval,
+        state_ttl: join.state_ttl,
     };
     let (projection, names) = (projection.clone(), rel.output.names());
     let mut inputs = rel.inputs;
@@ -212,7 +213,7 @@ fn keyed(rel: Rel) -> Rel {
         expr.map_columns(&|i, t| Expr::column(if i < of_left { i } else { i + added }, t.clone()))
     };
     let condition = all_of(rest.iter().map(moved).collect());
-    let interval = join.interval;
+    let (interval, state_ttl) = (join.interval, join.state_ttl);
     let (left_side, right_side) = (left_side.build(), right_side.build());
     let join = Rel::join(
         left_side,
@@ -222,6 +223,7 @@ fn keyed(rel: Rel) -> Rel {
             keys,
             condition,
             interval,
+            state_ttl,
         },
     );
     if join.output.fields.len() == output.fields.len() {

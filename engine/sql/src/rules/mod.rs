@@ -20,20 +20,18 @@ mod merge_calcs;
 mod prune_columns;
 mod rank;
 mod remove_identities;
-mod state_ttl;
+pub(crate) mod state_ttl;
 
 pub(crate) use changelog::rank_strategy;
 pub(crate) use expressions::all_of;
 pub(crate) use interval::bounds as interval_bounds;
-use std::time::Duration;
-
 use millrace_core::Result;
 use millrace_expr::RowType;
 
 use crate::plan::{InsertPlan, Rel};
 
-/// Optimizes the statements of one job together.
-pub(crate) fn optimize(mut inserts: Vec<InsertPlan>, state_ttl: Duration) -> Result<Vec<InsertPlan>> {
+/// Optimizes the statements of one job together; what they keep lives for `state_ttl` milliseconds, 0 for ever.
+pub(crate) fn optimize(mut inserts: Vec<InsertPlan>, state_ttl: i64) -> Result<Vec<InsertPlan>> {
     let queries = inserts
         .iter_mut()
         .map(|i| std::mem::replace(&mut i.query, Rel::empty(RowType::default())))

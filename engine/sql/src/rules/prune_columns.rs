@@ -50,7 +50,12 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
                 *row = required.iter().map(|&i| row[i].clone()).collect();
             }
         }
-        Op::Aggregate { keys, calls } => {
+        Op::Aggregate {
+            keys,
+            calls,
+            state_ttl,
+        } => {
+            let state_ttl = *state_ttl;
             // Keys stay, for they say what the rows are; results that nobody reads go.
             let of_keys = keys.len();
             let kept_calls: Vec<AggregateCall> = required
@@ -74,7 +79,13 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
                 .map(|&i| rel.output.fields[i].name.clone())
                 .collect();
             let input = prune(rel.inputs.remove(0), &used);
-            let aggregate = Rel::aggregate(input, keys, calls, names);
+            let mut aggregate = Rel::aggregate(input, keys, calls, names);
+            if let Op::Aggregate {
+                state_ttl: pruned, ..
+            } = &mut aggregate.op
+            {
+                *pruned = state_ttl;
+            }
             return some_columns(
                 aggregate,
                 required.iter().map(|&i| match i < of_keys {
@@ -267,6 +278,7 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
                     right_time: on_right(interval.right_time),
                     ..interval
                 }),
+                state_ttl: join.state_ttl,
             };
             let pruned_right = prune(rel.inputs.remove(1), &right);
             let pruned_left = prune(rel.inputs.remove(0), &left);

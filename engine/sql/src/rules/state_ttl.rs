@@ -1,31 +1,19 @@
-//! `table.exec.state.ttl`: refused where state is kept for as long as a job runs. With the option such an
-//! operator of Flink forgets what was not touched for long, and gives other rows then.
-
-use std::time::Duration;
+//! How long what an operator keeps lives (`table.exec.state.ttl`), and what is refused with it.
 
 use millrace_core::{Error, Result};
+use millrace_dataflow::{Frame, TimeKind};
 
 use crate::plan::{InsertPlan, Op, Rel};
 
-pub(super) fn check(insert: &InsertPlan, ttl: Duration) -> Result<()> {
-    if ttl.is_zero() {
-        return Ok(());
-    }
-    if insert.materializer.is_some() {
-        return Err(refused("a sink whose key is not the query's"));
-    }
-    of_query(&insert.query)
-}
-
-fn of_query(rel: &Rel) -> Result<()> {
-    let what = match &rel.op {
-        Op::Aggregate { calls, .. } if calls.is_empty() => Some("DISTINCT"),
-        Op::Aggregate { .. } => Some("GROUP BY"),
-        Op::ChangelogNormalize { .. } => Some("a table of changes by key"),
-        Op::Rank(_) => Some("ROW_NUMBER"),
-        Op::Over(_) => Some("OVER"),
-        Op::Join(join) if join.interval.is_none() => Some("a join"),
-        // Without state, or with state that time itself ends.
+/// For each input, how long what is kept of it lives, in milliseconds; 0: for ever. None where nothing is
+/// kept, or time itself ends it.
+pub(crate) fn of(op: &Op, job: i64) -> Vec<i64> {
+    match op {
+        Op::Aggregate { state_ttl, .. } => vec![state_ttl.unwrap_or(job)],
+        Op::ChangelogNormalize { .. } | Op::Rank(_) | Op::Over(_) => vec![job],
+        Op::Join(join) if join.interval.is_none() => {
+            join.state_ttl.iter().map(|ttl| ttl.unwrap_or(job)).collect()
+        }
         Op::Join(_)
         | Op::WindowAggregate(_)
         | Op::Table { .. }
@@ -36,16 +24,32 @@ fn of_query(rel: &Rel) -> Result<()> {
         | Op::Values { .. }
         | Op::Expand(_)
         | Op::DropUpdateBefore
-        | Op::WindowTable(_) => None,
-    };
-    match what {
-        Some(what) => Err(refused(what)),
-        None => rel.inputs.iter().try_for_each(of_query),
+        | Op::WindowTable(_) => Vec::new(),
     }
 }
 
-fn refused(what: &str) -> Error {
-    Error::unsupported(format!("'table.exec.state.ttl' for {what}")).with_hint(
-        "leave it out, and bound the state by time: a window, an interval join, or OVER with RANGE PRECEDING",
-    )
+pub(super) fn check(insert: &InsertPlan, job: i64) -> Result<()> {
+    match job {
+        0 => Ok(()),
+        _ => of_query(&insert.query),
+    }
+}
+
+/// Flink forgets the accumulators of a function over processing time, and what some keep beside them not.
+fn of_query(rel: &Rel) -> Result<()> {
+    if let Op::Over(over) = &rel.op
+        && over.order.first().and_then(|key| key.time) == Some(TimeKind::Processing)
+        && matches!(over.frame, Frame::Rows(None) | Frame::Range(None))
+    {
+        let aggregates = over.calls.iter().filter_map(|call| call.aggregate());
+        let mut kept = aggregates.filter(|call| call.keeps_map(false) && !call.map_lives_with_row(false));
+        if let Some(call) = kept.next() {
+            let name = call.function.name();
+            return Err(Error::unsupported(format!(
+                "'table.exec.state.ttl' for {name} in OVER by processing time"
+            ))
+            .with_hint("leave the option out, or order by an event time"));
+        }
+    }
+    rel.inputs.iter().try_for_each(of_query)
 }

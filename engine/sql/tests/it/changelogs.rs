@@ -177,38 +177,3 @@ fn a_search_for_updates_that_depend_on_chance_is_refused() {
     let refused = error("SET 'table.optimizer.non-deterministic-update.strategy' = 'TRY_RESOLVE';");
     assert!(refused.contains("not supported"), "{refused}");
 }
-
-#[test]
-fn a_lifetime_of_state_is_refused_where_it_would_change_what_comes_out() {
-    let tables = "SET 'table.exec.state.ttl' = '1 h';\n".to_owned()
-        + &table("t", "cdc", "")
-        + &table("s", "cdc", "")
-        + &table("u", "upsert", "a")
-        + &table("k", "cdc", "a");
-    let refused = [
-        (
-            "INSERT INTO s SELECT a, b, SUM(c) FROM t GROUP BY a, b",
-            "GROUP BY",
-        ),
-        ("INSERT INTO s SELECT DISTINCT a, b, c FROM t", "DISTINCT"),
-        ("INSERT INTO s SELECT * FROM u", "a table of changes by key"),
-        (
-            "INSERT INTO k SELECT * FROM t",
-            "a sink whose key is not the query's",
-        ),
-        (
-            "INSERT INTO s SELECT t.a, t.b, x.c FROM t JOIN t AS x ON t.a = x.a",
-            "a join",
-        ),
-    ];
-    for (insert, what) in refused {
-        let said = error(&format!("{tables}{insert}"));
-        assert!(
-            said.contains(&format!("'table.exec.state.ttl' for {what} is not supported")),
-            "{insert}: {said}"
-        );
-    }
-    // Nothing is kept here.
-    let insert = "INSERT INTO s SELECT a, b, c + 1 FROM t WHERE a > 1";
-    explained(&tables, insert);
-}

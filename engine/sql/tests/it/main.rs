@@ -14,3 +14,4 @@ mod plans;
 mod refused;
 mod robust;
 mod session;
+mod state_ttl;

@@ -230,10 +230,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("INSERT INTO late SELECT U&'d!0061t' UESCAPE '!', 1", "UESCAPE"),
     // Hints.
     (
-        "INSERT INTO late SELECT /*+ STATE_TTL('flights' = '1d') */ carrier, delay FROM flights",
-        "the hint STATE_TTL",
-    ),
-    (
         "INSERT INTO late SELECT /*+ BROADCAST(flights) */ carrier, delay FROM flights",
         "the hint BROADCAST",
     ),

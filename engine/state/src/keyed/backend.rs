@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use millrace_core::{CheckpointId, Error, Result, key_group};
 
 use super::files::{KeyedFiles, Uploads};
-use super::store::{Folder, KeyedStore, Limits};
+use super::store::{Conversion, Folder, KeyedStore, Limits};
+use super::ttl::{self, Clock, Lifetimes};
 use crate::job::StateWriter;
 use crate::store::Store;
 
@@ -25,6 +26,8 @@ pub struct KeyedResources {
     pub checkpoints: Option<Arc<dyn Store>>,
     /// Files below this path are this job's own, which its later checkpoints may name again.
     pub own: String,
+    /// What rows that expire go by.
+    pub clock: Clock,
 }
 
 /// Numbers the folders of stores, which are never used twice.
@@ -32,9 +35,13 @@ static FOLDERS: AtomicU64 = AtomicU64::new(0);
 
 impl KeyedResources {
     /// Opens the state of an operator's key groups, with what a checkpoint has of them. Blocks.
+    ///
+    /// Rows keep the times at which they were written; those of a table that has a lifetime now and had
+    /// none when the checkpoint was taken count as written at this moment.
     pub fn open(
         &self,
         uid: &str,
+        lifetimes: &Lifetimes,
         groups: Range<u16>,
         max_parallelism: u16,
         restored: &[KeyedFiles],
@@ -45,7 +52,9 @@ impl KeyedResources {
             FOLDERS.fetch_add(1, Ordering::Relaxed)
         );
         let folder = Arc::new(Folder(self.folder.join(name)));
-        let open = |name: &str| KeyedStore::open(&folder.0.join(name), &self.limits);
+        let timed = lifetimes.tables();
+        let open =
+            |name: &str| KeyedStore::open_with(&folder.0.join(name), &self.limits, lifetimes, &self.clock);
         let overlapping: Vec<&KeyedFiles> = restored
             .iter()
             .filter(|files| {
@@ -55,8 +64,8 @@ impl KeyedResources {
             .collect();
         let mut uploads = Uploads::default();
         let store = match overlapping.as_slice() {
-            // The same groups: the store goes on with its own files.
-            [same] if same.groups() == groups => {
+            // The same groups, and values of the same form: the store goes on with its own files.
+            [same] if same.groups() == groups && same.timed == timed => {
                 same.fetch(&folder.0.join("store"), self.checkpoints()?)?;
                 uploads = Uploads::restored(same, &self.own);
                 open("store")?
@@ -67,7 +76,19 @@ impl KeyedResources {
                     let from = format!("from-{number}");
                     let place = folder.0.join(&from);
                     files.fetch(&place, self.checkpoints()?)?;
-                    store.take_from(&open(&from)?, groups.clone())?;
+                    let old = KeyedStore::open(&place, &self.limits)?;
+                    let convert = |table: &str| -> Option<Conversion<'_>> {
+                        let was_timed = files.timed.iter().any(|timed| timed == table);
+                        match (was_timed, lifetimes.of(table).is_some()) {
+                            (false, true) => {
+                                let now = self.clock.now_millis();
+                                Some(Box::new(move |value| Ok(ttl::timed(now, value).into())))
+                            }
+                            (true, false) => Some(Box::new(|value| Ok(ttl::split(value)?.1.to_vec()))),
+                            _ => None,
+                        }
+                    };
+                    store.take_from(&old, groups.clone(), &convert)?;
                     let _ = fs::remove_dir_all(place);
                 }
                 store
@@ -79,6 +100,7 @@ impl KeyedResources {
             groups,
             max_parallelism,
             cache_bytes: self.cache_bytes,
+            timed,
             folder,
         })
     }
@@ -96,6 +118,7 @@ pub struct KeyedBackend {
     groups: Range<u16>,
     pub max_parallelism: u16,
     pub cache_bytes: usize,
+    timed: Vec<String>,
     folder: Arc<Folder>,
 }
 
@@ -115,8 +138,14 @@ impl KeyedBackend {
             groups: self.groups.clone(),
             max_parallelism: self.max_parallelism,
             checkpoint,
+            timed: self.timed.clone(),
             folder: self.folder.clone(),
         }
+    }
+
+    /// What time it is to the operator.
+    pub fn clock(&self) -> Clock {
+        self.store.clock.clone()
     }
 
     /// The checkpoint is durably complete.
@@ -145,6 +174,7 @@ pub struct KeyedSnapshot {
     groups: Range<u16>,
     max_parallelism: u16,
     checkpoint: CheckpointId,
+    timed: Vec<String>,
     folder: Arc<Folder>,
 }
 
@@ -164,7 +194,7 @@ impl KeyedSnapshot {
         }
         let _links = Folder(links.clone());
         let known = locked(&self.uploads).known();
-        let files = KeyedFiles::put_away(
+        let mut files = KeyedFiles::put_away(
             &links,
             self.groups.clone(),
             self.max_parallelism,
@@ -172,6 +202,7 @@ impl KeyedSnapshot {
             self.checkpoint,
             writer,
         )?;
+        files.timed = std::mem::take(&mut self.timed);
         locked(&self.uploads).written(self.checkpoint, &files);
         Ok(files)
     }

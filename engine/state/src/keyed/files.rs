@@ -25,6 +25,9 @@ pub struct KeyedFiles {
     pub max_parallelism: u32,
     #[prost(message, repeated, tag = "3")]
     pub files: Vec<NamedFile>,
+    /// Tables whose values begin with the time at which they were written, in order.
+    #[prost(string, repeated, tag = "5")]
+    pub timed: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -128,6 +131,7 @@ impl KeyedFiles {
             end_group: groups.end.into(),
             max_parallelism: max_parallelism.into(),
             files,
+            timed: Vec::new(),
         })
     }
 

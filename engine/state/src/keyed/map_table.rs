@@ -10,8 +10,10 @@ use millrace_core::{Result, key_group};
 
 use super::slots::Slots;
 use super::store::{Family, KeyedStore};
+use super::ttl::{self, Life};
 
 struct Value {
+    /// As it is stored.
     bytes: Box<[u8]>,
     /// The store has it as it is.
     is_written: bool,
@@ -37,6 +39,17 @@ pub struct MapTable {
     /// Memory for keys and entries together.
     limit: usize,
     bytes: usize,
+    /// Bytes before each value.
+    before: usize,
+    expiry: Option<Expiry>,
+}
+
+/// Of a table whose entries expire. What has expired goes when its key is looked up.
+struct Expiry {
+    life: Life,
+    /// Of each slot the time from which on something may have expired, or has to be looked for.
+    due: Vec<i64>,
+    is_lazy: bool,
 }
 
 /// Bytes of an entry beside its key and value.
@@ -58,7 +71,37 @@ impl MapTable {
             complete: is_empty,
             limit,
             bytes: 0,
+            before: store.lifetime(name).map_or(0, |_| ttl::TIME),
+            expiry: store.lifetime(name).map(|ttl| Expiry {
+                life: Life {
+                    ttl,
+                    now: store.clock.now_millis(),
+                },
+                due: Vec::new(),
+                is_lazy: false,
+            }),
         })
+    }
+
+    /// Has it look for what has expired only when a map comes into memory, and when it has been there for a
+    /// lifetime, again: an entry may be seen for up to two lifetimes.
+    pub fn looking_seldom(mut self) -> Self {
+        if let Some(expiry) = &mut self.expiry {
+            expiry.is_lazy = true;
+        }
+        self
+    }
+
+    /// Whether entries are forgotten that were not written for long.
+    pub fn expires(&self) -> bool {
+        self.expiry.is_some()
+    }
+
+    /// Reads the clock, as `resolve` does.
+    pub fn read_clock(&mut self) {
+        if let Some(expiry) = &mut self.expiry {
+            expiry.life.now = self.store.clock.now_millis();
+        }
     }
 
     pub fn bytes(&self) -> usize {
@@ -75,39 +118,63 @@ impl MapTable {
         slots: &mut Vec<u32>,
     ) -> Result<()> {
         slots.clear();
+        self.read_clock();
         for (row, key) in keys.iter().enumerate() {
-            let slot = match self.slots.find(key, hashes[row]) {
-                Some(slot) => slot,
-                None => {
-                    let slot = self.slots.insert(key, hashes[row], groups[row]);
-                    if self.maps.len() < self.slots.width() {
-                        self.maps.resize_with(self.slots.width(), Map::default);
-                    }
-                    if !self.complete {
-                        self.load(slot)?;
-                    }
-                    slot
-                }
-            };
-            slots.push(slot);
+            slots.push(self.slot(key, hashes[row], groups[row])?);
         }
         Ok(())
     }
 
     /// The slot of one key's map, as `resolve` gives it.
     pub fn resolve_one(&mut self, key: &[u8], group: u16) -> Result<u32> {
-        let hash = key_group::hash(key);
-        if let Some(slot) = self.slots.find(key, hash) {
-            return Ok(slot);
-        }
-        let slot = self.slots.insert(key, hash, group);
-        if self.maps.len() < self.slots.width() {
-            self.maps.resize_with(self.slots.width(), Map::default);
-        }
-        if !self.complete {
-            self.load(slot)?;
-        }
+        self.slot(key, key_group::hash(key), group)
+    }
+
+    fn slot(&mut self, key: &[u8], hash: u64, group: u16) -> Result<u32> {
+        let slot = match self.slots.find(key, hash) {
+            Some(slot) => slot,
+            None => {
+                let slot = self.slots.insert(key, hash, group);
+                if self.maps.len() < self.slots.width() {
+                    self.maps.resize_with(self.slots.width(), Map::default);
+                }
+                if let Some(Expiry { due, .. }) = &mut self.expiry {
+                    due.resize(self.maps.len(), 0);
+                    due[slot as usize] = 0;
+                }
+                if !self.complete {
+                    self.load(slot)?;
+                }
+                slot
+            }
+        };
+        self.expire(slot)?;
         Ok(slot)
+    }
+
+    /// Removes what has expired of a key.
+    fn expire(&mut self, slot: u32) -> Result<()> {
+        let Some(Expiry { life, due, is_lazy }) = &mut self.expiry else {
+            return Ok(());
+        };
+        let (life, due) = (*life, &mut due[slot as usize]);
+        if *due > life.now {
+            return Ok(());
+        }
+        let (mut gone, mut first) = (Vec::new(), i64::MAX);
+        for (entry, value) in &self.maps[slot as usize].entries {
+            let (written, _) = ttl::split(&value.bytes)?;
+            match life.is_over(written) {
+                true => gone.push(entry.clone()),
+                false => first = first.min(life.end(written)),
+            }
+        }
+        *due = match is_lazy {
+            true => life.end(life.now),
+            false => first,
+        };
+        gone.iter().for_each(|entry| self.remove(slot, entry));
+        Ok(())
     }
 
     fn load(&mut self, slot: u32) -> Result<()> {
@@ -130,7 +197,8 @@ impl MapTable {
     }
 
     pub fn get(&self, slot: u32, entry: &[u8]) -> Option<&[u8]> {
-        self.maps[slot as usize].entries.get(entry).map(|v| &*v.bytes)
+        let value = self.maps[slot as usize].entries.get(entry);
+        value.map(|v| &v.bytes[self.before..])
     }
 
     pub fn len(&self, slot: u32) -> usize {
@@ -149,9 +217,10 @@ impl MapTable {
         to: Bound<&[u8]>,
     ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let entries = &self.maps[slot as usize].entries;
+        let before = self.before;
         entries
             .range::<[u8], _>((from, to))
-            .map(|(k, v)| (&**k, &*v.bytes))
+            .map(move |(k, v)| (&**k, &v.bytes[before..]))
     }
 
     pub fn iter(&self, slot: u32) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
@@ -159,13 +228,47 @@ impl MapTable {
     }
 
     pub fn put(&mut self, slot: u32, entry: &[u8], value: &[u8]) {
+        match &mut self.expiry {
+            None => self.set(slot, entry, value.into()),
+            Some(Expiry { life, due, .. }) => {
+                let due = &mut due[slot as usize];
+                *due = life.end(life.now).min(*due);
+                let stored = life.timed(value);
+                self.set(slot, entry, stored);
+            }
+        }
+    }
+
+    /// The same of an entry that does not expire.
+    pub fn put_lasting(&mut self, slot: u32, entry: &[u8], value: &[u8]) {
+        match self.expiry {
+            None => self.set(slot, entry, value.into()),
+            Some(_) => self.set(slot, entry, ttl::timed(ttl::LASTING, value)),
+        }
+    }
+
+    /// Writes entries between two bounds again as they are, where they expire.
+    pub fn touch(&mut self, slot: u32, from: Bound<&[u8]>, to: Bound<&[u8]>) {
+        let Some(Expiry { life, .. }) = &self.expiry else {
+            return;
+        };
+        let now = life.now.to_be_bytes();
+        let map = &mut self.maps[slot as usize];
+        map.changed = true;
+        for (_, value) in map.entries.range_mut::<[u8], _>((from, to)) {
+            value.bytes[..ttl::TIME].copy_from_slice(&now);
+            value.is_written = false;
+        }
+    }
+
+    fn set(&mut self, slot: u32, entry: &[u8], value: Box<[u8]>) {
         let map = &mut self.maps[slot as usize];
         map.changed = true;
         self.bytes += value.len();
         match map.entries.get_mut(entry) {
             Some(there) => {
                 self.bytes -= there.bytes.len();
-                there.bytes = value.into();
+                there.bytes = value;
                 there.is_written = false;
             }
             None => {
@@ -174,7 +277,7 @@ impl MapTable {
                 }
                 self.bytes += OVERHEAD + entry.len();
                 let new = Value {
-                    bytes: value.into(),
+                    bytes: value,
                     is_written: false,
                     is_stored: false,
                 };

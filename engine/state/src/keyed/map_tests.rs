@@ -159,7 +159,7 @@ fn the_key_groups_of_a_map_table_are_taken_over() {
     for range in [0..5, 5..6, 6..MAX_PARALLELISM] {
         let (_old_directory, old) = checkpoints.restore(&files);
         let (_directory, store) = open();
-        store.take_from(&old, range.clone()).unwrap();
+        store.take_from(&old, range.clone(), &|_| None).unwrap();
         let mut part = model.clone();
         part.retain(|key, _| in_range(*key, &range));
         let mut table = MapTable::open(&store, "maps", 3_000).unwrap();
@@ -182,7 +182,7 @@ impl Beside {
     fn open(store: &Arc<KeyedStore>, limit: usize) -> Self {
         let table = Table::open(store, "rows", 8, limit).unwrap();
         Beside {
-            table: table.with_maps("rows-maps").unwrap(),
+            table: table.with_maps("rows-maps", Vec::new()).unwrap(),
             numbers: Vec::new(),
         }
     }
@@ -333,7 +333,7 @@ fn maps_beside_rows_are_restored_and_taken_over() {
         for range in [0..MAX_PARALLELISM, 0..5, 5..MAX_PARALLELISM] {
             let (_old_directory, old) = checkpoints.restore(&files);
             let (_directory, store) = open();
-            store.take_from(&old, range.clone()).unwrap();
+            store.take_from(&old, range.clone(), &|_| None).unwrap();
             let mut part = model.clone();
             part.retain(|key, _| in_range(*key, &range));
             let mut table = Beside::open(&store, 4_000);
@@ -349,7 +349,7 @@ fn a_key_that_goes_before_it_was_stored_leaves_no_map_behind() {
     let (_directory, store) = open();
     let mut table = Table::open(&store, "rows", 8, 1 << 20)
         .unwrap()
-        .with_maps("maps")
+        .with_maps("maps", Vec::new())
         .unwrap();
     let zeros = |slots: &[u32], out: &mut Rows| {
         *out = rows(slots.iter().map(|_| 0));
@@ -374,7 +374,7 @@ fn a_key_that_goes_before_it_was_stored_leaves_no_map_behind() {
     table.flush(zeros).unwrap();
     let mut table = Table::open(&store, "rows", 8, 1 << 20)
         .unwrap()
-        .with_maps("maps")
+        .with_maps("maps", Vec::new())
         .unwrap();
     table
         .resolve(&keys, &hashes, &groups(&hashes), &mut slots)

@@ -12,10 +12,11 @@ use millrace_core::Result;
 
 use super::slots::Slots;
 use super::store::{Family, KeyedStore};
+use super::ttl::{self, Life};
 
 #[derive(Debug, Default)]
 struct Entry {
-    /// Absent: known not to be there.
+    /// As it is stored. Absent: known not to be there.
     value: Option<Box<[u8]>>,
     /// The store has an entry of this key, though maybe with another value.
     is_stored: bool,
@@ -60,6 +61,17 @@ pub struct MapsOf<'a> {
     pub(super) maps: &'a mut Maps,
     pub(super) store: &'a KeyedStore,
     pub(super) slots: &'a Slots,
+    /// Of entries that expire.
+    pub(super) life: Option<Life>,
+}
+
+/// The value of what is stored, if it has not expired.
+fn living(stored: &[u8], life: Option<Life>) -> Result<Option<&[u8]>> {
+    let Some(life) = life else {
+        return Ok(Some(stored));
+    };
+    let (written, value) = ttl::split(stored)?;
+    Ok((!life.is_over(written)).then_some(value))
 }
 
 impl Maps {
@@ -197,12 +209,44 @@ impl MapsOf<'_> {
         if !map.complete && !map.entries.contains_key(entry) {
             self.prefetch(entry, std::iter::once((slot, [].as_slice())))?;
         }
+        let life = self.life;
         let found = self.map(slot).entries.get(entry);
-        Ok(found.and_then(|e| e.value.as_deref()))
+        match found.and_then(|e| e.value.as_deref()) {
+            Some(stored) => living(stored, life),
+            None => Ok(None),
+        }
     }
 
     pub fn put(&mut self, slot: u32, entry: &[u8], value: &[u8]) {
-        self.set(slot, entry, Some(value));
+        match self.life {
+            None => self.set(slot, entry, Some(value)),
+            Some(life) => self.set(slot, entry, Some(&life.timed(value))),
+        }
+    }
+
+    /// Writes the entries that begin with `prefix` again as they are, where entries expire.
+    pub fn touch(&mut self, slot: u32, prefix: &[u8]) -> Result<()> {
+        let Some(life) = self.life else {
+            return Ok(());
+        };
+        self.complete(slot)?;
+        let map = &mut self.maps.maps[slot as usize];
+        for (_, entry) in map.entries.range_mut::<[u8], _>(under(prefix, &mut Vec::new())) {
+            let Some(stored) = entry.value.as_deref_mut() else {
+                continue;
+            };
+            let (written, _) = ttl::split(stored)?;
+            if written != life.now && !life.is_over(written) {
+                stored[..ttl::TIME].copy_from_slice(&life.now.to_be_bytes());
+                (entry.is_dirty, map.dirty) = (true, true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether entries are forgotten that were not written for long.
+    pub fn expires(&self) -> bool {
+        self.life.is_some()
     }
 
     pub fn remove(&mut self, slot: u32, entry: &[u8]) {
@@ -241,48 +285,49 @@ impl MapsOf<'_> {
 
     /// The largest entry that begins with `prefix`.
     pub fn last(&mut self, slot: u32, prefix: &[u8]) -> Result<Option<Vec<u8>>> {
-        let map = &self.maps.maps[slot as usize];
+        let (life, map) = (self.life, &self.maps.maps[slot as usize]);
         let range = map.entries.range::<[u8], _>(under(prefix, &mut Vec::new()));
-        let cached = range.rev().find(|(_, e)| e.value.is_some()).map(|(k, _)| &**k);
-        let mut best = cached.map(<[u8]>::to_vec);
-        if !map.complete {
-            let (group, key) = (self.slots.group(slot), self.slots.key(slot));
-            let start = [key, prefix].concat();
-            self.store.scan_back(&self.maps.family, group, &start, |rest| {
-                let found = [prefix, rest].concat();
-                // What is known of it here was looked at above.
-                let unknown = !map.entries.contains_key(&*found);
-                let beaten = best.as_ref().is_some_and(|best| *best >= found);
-                if unknown && !beaten {
-                    best = Some(found);
-                }
-                !unknown && !beaten
-            })?;
-        }
-        Ok(best)
-    }
-
-    /// The smallest entry that begins with `prefix`.
-    pub fn first(&mut self, slot: u32, prefix: &[u8]) -> Result<Option<Vec<u8>>> {
-        let map = &self.maps.maps[slot as usize];
-        let mut range = map.entries.range::<[u8], _>(under(prefix, &mut Vec::new()));
-        let cached = range.find(|(_, e)| e.value.is_some()).map(|(k, _)| &**k);
-        let mut best = cached.map(<[u8]>::to_vec);
+        let mut best = first_living(range.rev(), life)?;
+        let mut damage = Ok(());
         if !map.complete {
             let (group, key) = (self.slots.group(slot), self.slots.key(slot));
             let start = [key, prefix].concat();
             self.store
-                .scan_while(&self.maps.family, group, &start, |rest, _| {
+                .scan_back(&self.maps.family, group, &start, |rest, stored| {
                     let found = [prefix, rest].concat();
-                    let unknown = !map.entries.contains_key(&*found);
-                    let beaten = best.as_ref().is_some_and(|best| *best <= found);
-                    if unknown && !beaten {
+                    // What is known of it here was looked at above.
+                    let wanted = !map.entries.contains_key(&*found) && is_living(stored, life, &mut damage);
+                    let beaten = best.as_ref().is_some_and(|best| *best >= found);
+                    if wanted && !beaten {
                         best = Some(found);
                     }
-                    !unknown && !beaten
+                    !wanted && !beaten
                 })?;
         }
-        Ok(best)
+        damage.map(|()| best)
+    }
+
+    /// The smallest entry that begins with `prefix`.
+    pub fn first(&mut self, slot: u32, prefix: &[u8]) -> Result<Option<Vec<u8>>> {
+        let (life, map) = (self.life, &self.maps.maps[slot as usize]);
+        let range = map.entries.range::<[u8], _>(under(prefix, &mut Vec::new()));
+        let mut best = first_living(range, life)?;
+        let mut damage = Ok(());
+        if !map.complete {
+            let (group, key) = (self.slots.group(slot), self.slots.key(slot));
+            let start = [key, prefix].concat();
+            self.store
+                .scan_while(&self.maps.family, group, &start, |rest, stored| {
+                    let found = [prefix, rest].concat();
+                    let wanted = !map.entries.contains_key(&*found) && is_living(stored, life, &mut damage);
+                    let beaten = best.as_ref().is_some_and(|best| *best <= found);
+                    if wanted && !beaten {
+                        best = Some(found);
+                    }
+                    !wanted && !beaten
+                })?;
+        }
+        damage.map(|()| best)
     }
 
     /// Calls with the entries that begin with `prefix`, ascending, and their values.
@@ -293,9 +338,12 @@ impl MapsOf<'_> {
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
     ) -> Result<()> {
         self.complete(slot)?;
+        let life = self.life;
         let entries = &self.map(slot).entries;
         for (key, entry) in entries.range::<[u8], _>(under(prefix, &mut Vec::new())) {
-            if let Some(value) = &entry.value {
+            if let Some(stored) = &entry.value
+                && let Some(value) = living(stored, life)?
+            {
                 visit(key, value)?;
             }
         }
@@ -337,6 +385,29 @@ impl MapsOf<'_> {
         })?;
         map.complete = true;
         Ok(())
+    }
+}
+
+/// The first of some entries that is there.
+fn first_living<'a>(
+    mut entries: impl Iterator<Item = (&'a Box<[u8]>, &'a Entry)>,
+    life: Option<Life>,
+) -> Result<Option<Vec<u8>>> {
+    let mut damage = Ok(());
+    let mut is_there = |stored: &[u8]| is_living(stored, life, &mut damage);
+    let found = entries.find(|(_, entry)| entry.value.as_deref().is_some_and(&mut is_there));
+    let found = found.map(|(key, _)| key.to_vec());
+    damage.map(|()| found)
+}
+
+/// Whether what is stored has not expired. Damage counts as living, and is told.
+fn is_living(stored: &[u8], life: Option<Life>, damage: &mut Result<()>) -> bool {
+    match living(stored, life) {
+        Ok(value) => value.is_some(),
+        Err(e) => {
+            *damage = Err(e);
+            true
+        }
     }
 }
 

@@ -11,7 +11,8 @@
 //!
 //! Layout: `slots` the cache's index, `table` a cached table with a row for each key, `maps` the maps
 //! that it may have beside its rows, `map_table` a table with a map for each key, `store` RocksDB,
-//! `files` its files in checkpoints, `backend` an operator's store and its part in checkpoints.
+//! `files` its files in checkpoints, `backend` an operator's store and its part in checkpoints, `ttl` rows
+//! that are forgotten after a time.
 
 pub mod backend;
 pub mod files;
@@ -24,6 +25,9 @@ pub mod store;
 pub mod table;
 #[cfg(test)]
 mod tests;
+pub mod ttl;
+#[cfg(test)]
+mod ttl_tests;
 
 pub use backend::{KeyedBackend, KeyedResources, KeyedSnapshot, RunFolder};
 pub use files::KeyedFiles;
@@ -31,3 +35,4 @@ pub use map_table::MapTable;
 pub use maps::MapsOf;
 pub use store::{KeyedStore, Limits, TableSize};
 pub use table::{Resolved, Table};
+pub use ttl::{Clock, Lifetimes};

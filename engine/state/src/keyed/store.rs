@@ -16,6 +16,8 @@ use rocksdb::{
     WriteBufferManager, WriteOptions,
 };
 
+use super::ttl::{self, Clock, Lifetimes};
+
 type Db = DBWithThreadMode<MultiThreaded>;
 
 /// Half of the memory may be write buffers: Flink's
@@ -122,9 +124,15 @@ pub struct TableSize {
     pub bytes: u64,
 }
 
+/// How values of a table change on their way from store to store: what is written, for what was read.
+pub type Convert<'a> = &'a dyn Fn(&str) -> Option<Conversion<'a>>;
+pub type Conversion<'a> = Box<dyn Fn(&[u8]) -> Result<Vec<u8>> + 'a>;
+
 pub struct KeyedStore {
     db: Db,
     options: Options,
+    lifetimes: Lifetimes,
+    pub(super) clock: Clock,
     writes: WriteOptions,
     folder: PathBuf,
     /// A snapshot is taken of what has been written so far.
@@ -153,6 +161,11 @@ fn failed(what: &str, folder: &Path, e: rocksdb::Error) -> Error {
 impl KeyedStore {
     /// Opens the store in a folder: an empty one, or one with the files of a checkpoint.
     pub fn open(folder: &Path, limits: &Limits) -> Result<Self> {
+        KeyedStore::open_with(folder, limits, &Lifetimes::default(), &Clock::System)
+    }
+
+    /// The same, with tables whose rows expire: all of their values begin with a time.
+    pub fn open_with(folder: &Path, limits: &Limits, lifetimes: &Lifetimes, clock: &Clock) -> Result<Self> {
         let failed = |e| failed("opening the keyed state", folder, e);
         fs::create_dir_all(folder).map_err(|e| {
             Error::external("making a folder for keyed state failed")
@@ -164,13 +177,16 @@ impl KeyedStore {
             true => Db::list_cf(&options, folder).map_err(failed)?,
             false => vec!["default".to_owned()],
         };
-        let families = there.iter().map(|name| (name.as_str(), options.clone()));
+        let of_family = |name: &str| table_options(&options, lifetimes, clock, name);
+        let families = there.iter().map(|name| (name.as_str(), of_family(name)));
         let db = Db::open_cf_with_opts(&options, folder, families).map_err(failed)?;
         let mut writes = WriteOptions::default();
         writes.disable_wal(true);
         Ok(KeyedStore {
             db,
             options,
+            lifetimes: lifetimes.clone(),
+            clock: clock.clone(),
             writes,
             folder: folder.to_owned(),
             frozen: Mutex::new(false),
@@ -189,6 +205,8 @@ impl KeyedStore {
         Ok(KeyedStore {
             db,
             options,
+            lifetimes: Lifetimes::default(),
+            clock: Clock::System,
             writes: WriteOptions::default(),
             folder: folder.to_owned(),
             frozen: Mutex::new(false),
@@ -226,8 +244,9 @@ impl KeyedStore {
     pub fn family(&self, name: &str) -> Result<(Family, bool)> {
         let family = Family(name.to_owned());
         if self.db.cf_handle(name).is_none() {
+            let options = table_options(&self.options, &self.lifetimes, &self.clock, name);
             self.db
-                .create_cf(name, &self.options)
+                .create_cf(name, &options)
                 .map_err(|e| failed("making a table of keyed state", &self.folder, e))?;
             return Ok((family, true));
         }
@@ -236,6 +255,29 @@ impl KeyedStore {
             .iterator_cf(&self.handle(&family)?, IteratorMode::Start)
             .next();
         Ok((family, first.is_none()))
+    }
+
+    /// How long the rows of a table live, in milliseconds; none: for ever.
+    pub fn lifetime(&self, name: &str) -> Option<i64> {
+        self.lifetimes.of(name)
+    }
+
+    /// Takes a table away, if it is there.
+    pub fn drop_family(&self, name: &str) -> Result<()> {
+        match self.db.cf_handle(name) {
+            None => Ok(()),
+            Some(_) => self
+                .db
+                .drop_cf(name)
+                .map_err(|e| failed("removing a table of keyed state", &self.folder, e)),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn compact(&self, family: &Family) {
+        let handle = self.handle(family).unwrap();
+        self.db.flush_cf(&handle).unwrap();
+        self.db.compact_range_cf(&handle, None::<&[u8]>, None::<&[u8]>);
     }
 
     /// Names of all tables.
@@ -343,15 +385,15 @@ impl KeyedStore {
         self.iterate(family, group, prefix, Direction::Forward, row)
     }
 
-    /// As `scan_while`, descending, and without the values.
+    /// As `scan_while`, descending.
     pub fn scan_back(
         &self,
         family: &Family,
         group: u16,
         prefix: &[u8],
-        mut row: impl FnMut(&[u8]) -> bool,
+        row: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<()> {
-        self.iterate(family, group, prefix, Direction::Reverse, |key, _| row(key))
+        self.iterate(family, group, prefix, Direction::Reverse, row)
     }
 
     fn iterate(
@@ -441,9 +483,15 @@ impl KeyedStore {
             .map_err(failed)
     }
 
-    /// Takes over the rows of these key groups from another store.
-    pub fn take_from(&self, other: &KeyedStore, groups: std::ops::Range<u16>) -> Result<()> {
+    /// Takes over the rows of these key groups from another store, whose values may have another form.
+    pub fn take_from(
+        &self,
+        other: &KeyedStore,
+        groups: std::ops::Range<u16>,
+        convert: Convert<'_>,
+    ) -> Result<()> {
         for name in other.families() {
+            let conversion = convert(&name);
             let (family, _) = self.family(&name)?;
             let (to, from) = (self.handle(&family)?, other.handle(&family)?);
             let start = groups.start.to_be_bytes();
@@ -457,13 +505,25 @@ impl KeyedStore {
                 if !groups.contains(&group) {
                     break;
                 }
-                batch.put_cf(&to, key, value);
+                match &conversion {
+                    None => batch.put_cf(&to, key, value),
+                    Some(conversion) => batch.put_cf(&to, key, conversion(&value)?),
+                }
                 self.write_when_full(&mut batch)?;
             }
             self.write_batch(&mut batch)?;
         }
         Ok(())
     }
+}
+
+/// The options of a table: all are the same, but that those with a lifetime forget.
+fn table_options(options: &Options, lifetimes: &Lifetimes, clock: &Clock, name: &str) -> Options {
+    let mut options = options.clone();
+    if let Some(lifetime) = lifetimes.of(name) {
+        ttl::drop_expired(&mut options, lifetime, clock);
+    }
+    options
 }
 
 /// A row's key in the store.

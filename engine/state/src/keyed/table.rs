@@ -8,6 +8,7 @@ use millrace_core::row::Rows;
 use super::maps::{Maps, MapsOf};
 use super::slots::{Slots, State};
 use super::store::{Family, KeyedStore};
+use super::ttl::{self, Life};
 
 /// What `resolve` found, beside the slot of each row.
 #[derive(Debug, Default)]
@@ -36,6 +37,16 @@ pub struct Table {
     value_bytes: usize,
     /// A map beside each row.
     maps: Option<Maps>,
+    expiry: Option<Expiry>,
+}
+
+/// Of a table whose rows expire.
+struct Expiry {
+    life: Life,
+    /// Of each slot, when its row was written.
+    times: Vec<i64>,
+    /// Beginnings of entries that are part of their map's row: they are written whenever it is.
+    with_row: Vec<Vec<u8>>,
 }
 
 impl Table {
@@ -43,21 +54,37 @@ impl Table {
     /// takes in the operator's columns, `limit` the memory for both.
     pub fn open(store: &Arc<KeyedStore>, name: &str, value_bytes: usize, limit: usize) -> Result<Self> {
         let (family, is_empty) = store.family(name)?;
+        let expiry = store.lifetime(name).map(|ttl| Expiry {
+            life: Life {
+                ttl,
+                now: store.clock.now_millis(),
+            },
+            times: Vec::new(),
+            with_row: Vec::new(),
+        });
+        let time = expiry.as_ref().map_or(0, |_| ttl::TIME);
         Ok(Table {
             store: store.clone(),
             family,
             slots: Slots::default(),
             complete: is_empty,
             limit,
-            value_bytes,
+            value_bytes: value_bytes + time,
             maps: None,
+            expiry,
         })
     }
 
     /// The same with a sorted map beside each key's row. A map is there as long as its row is, and
     /// who changes one says so of the row too (`changed`).
-    pub fn with_maps(self, name: &str) -> Result<Self> {
+    ///
+    /// Where rows expire entries do too, each by itself; but those that begin with one of `with_row` live as
+    /// long as their row.
+    pub fn with_maps(mut self, name: &str, with_row: Vec<Vec<u8>>) -> Result<Self> {
         let (family, _) = self.store.family(name)?;
+        if let Some(expiry) = &mut self.expiry {
+            expiry.with_row = with_row;
+        }
         Ok(Table {
             maps: Some(Maps::new(family)),
             ..self
@@ -71,7 +98,13 @@ impl Table {
             maps,
             store: &self.store,
             slots: &self.slots,
+            life: self.expiry.as_ref().map(|expiry| expiry.life),
         })
+    }
+
+    /// Whether rows are forgotten that were not written for long.
+    pub fn expires(&self) -> bool {
+        self.expiry.is_some()
     }
 
     /// How long the operator's columns have to be.
@@ -81,7 +114,7 @@ impl Table {
 
     /// What a slot takes in the operator's columns now, where that differs from row to row: the mean.
     pub fn set_value_bytes(&mut self, bytes: usize) {
-        self.value_bytes = bytes;
+        self.value_bytes = bytes + self.expiry.as_ref().map_or(0, |_| ttl::TIME);
     }
 
     pub fn bytes(&self) -> usize {
@@ -100,17 +133,23 @@ impl Table {
         slots.clear();
         let mut resolved = Resolved::default();
         let mut missing = Vec::new();
+        if let Some(expiry) = &mut self.expiry {
+            expiry.life.now = self.store.clock.now_millis();
+        }
         for (row, key) in keys.iter().enumerate() {
             let slot = match self.slots.find(key, hashes[row]) {
                 Some(slot) => {
-                    if self.slots.state(slot) == State::Removed {
+                    let expired = self.expiry.as_ref().is_some_and(|expiry| expiry.is_over(slot));
+                    if expired || self.slots.state(slot) == State::Removed {
                         self.slots.set_state(slot, State::Dirty);
+                        self.written_now(slot);
                         resolved.fresh.push(slot);
                     }
                     slot
                 }
                 None => {
                     let slot = self.slots.insert(key, hashes[row], groups[row]);
+                    self.written_now(slot);
                     missing.push(slot);
                     slot
                 }
@@ -121,7 +160,7 @@ impl Table {
             maps.resize(self.slots.width());
         }
         if self.maps.is_some() {
-            // What is left of a key that was removed: the new one begins with an empty map.
+            // What is left of a key that was removed or has expired: the new one begins with an empty map.
             for slot in &resolved.fresh {
                 self.clear_map(*slot)?;
             }
@@ -142,22 +181,42 @@ impl Table {
         let wanted = missing
             .iter()
             .map(|slot| (self.slots.group(*slot), self.slots.key(*slot)));
-        let mut loaded = Vec::new();
+        let (mut present, mut stored) = (Vec::new(), Rows::default());
         self.store
             .get_many(&self.family, wanted, |i, value| match value {
                 None => resolved.fresh.push(missing[i]),
                 Some(value) => {
-                    loaded.push(missing[i]);
-                    resolved.values.push(value);
+                    present.push(missing[i]);
+                    stored.push(value);
                 }
             })?;
-        for slot in &loaded {
+        for slot in &present {
             self.slots.set_stored(*slot);
             if let Some(maps) = &mut self.maps {
                 maps.loaded(*slot);
             }
         }
-        resolved.loaded.append(&mut loaded);
+        let Some(expiry) = &mut self.expiry else {
+            resolved.loaded = present;
+            resolved.values = stored;
+            return Ok(());
+        };
+        let mut expired = Vec::new();
+        for (slot, value) in present.into_iter().zip(stored.iter()) {
+            let (written, value) = ttl::split(value)?;
+            if expiry.life.is_over(written) {
+                expired.push(slot);
+                continue;
+            }
+            expiry.times[slot as usize] = written;
+            resolved.loaded.push(slot);
+            resolved.values.push(value);
+        }
+        for slot in expired {
+            self.slots.set_state(slot, State::Dirty);
+            self.clear_map(slot)?;
+            resolved.fresh.push(slot);
+        }
         Ok(())
     }
 
@@ -176,9 +235,14 @@ impl Table {
     pub fn prefetch(&mut self, keys: &Rows, hashes: &[u64], groups: &[u16]) -> Result<Resolved> {
         let mut resolved = Resolved::default();
         let mut missing = Vec::new();
+        if let Some(expiry) = &mut self.expiry {
+            expiry.life.now = self.store.clock.now_millis();
+        }
         for (row, key) in keys.iter().enumerate() {
             if self.slots.find(key, hashes[row]).is_none() {
-                missing.push(self.slots.insert(key, hashes[row], groups[row]));
+                let slot = self.slots.insert(key, hashes[row], groups[row]);
+                self.written_now(slot);
+                missing.push(slot);
             }
         }
         if let Some(maps) = &mut self.maps {
@@ -199,11 +263,38 @@ impl Table {
         each.max(1)
     }
 
+    fn written_now(&mut self, slot: u32) {
+        if let Some(Expiry { life, times, .. }) = &mut self.expiry {
+            times.resize(self.slots.width(), life.now);
+            times[slot as usize] = life.now;
+        }
+    }
+
     /// The accumulators of these slots have changed.
     pub fn changed(&mut self, slots: impl IntoIterator<Item = u32>) {
         for slot in slots {
             self.slots.set_state(slot, State::Dirty);
+            self.written_now(slot);
         }
+    }
+
+    /// Writes what belongs to the rows of these slots, which have changed, in their maps.
+    pub fn keep_with_rows(&mut self, slots: &[u32]) -> Result<()> {
+        let with_row = match &self.expiry {
+            Some(expiry) if !expiry.with_row.is_empty() => expiry.with_row.clone(),
+            _ => return Ok(()),
+        };
+        for slot in slots {
+            if self.slots.state(*slot) != State::Dirty {
+                continue;
+            }
+            for prefix in &with_row {
+                if let Some(mut maps) = self.maps() {
+                    maps.touch(*slot, prefix)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The key has no state any more, and its map no entries.
@@ -305,6 +396,13 @@ impl Table {
         }
         let mut rows = Rows::default();
         encode(&dirty, &mut rows)?;
+        if let Some(expiry) = &self.expiry {
+            let mut timed = Rows::default();
+            for (slot, row) in dirty.iter().zip(rows.iter()) {
+                timed.push(&ttl::timed(expiry.times[*slot as usize], row));
+            }
+            rows = timed;
+        }
         let place = |slot: &u32| (self.slots.group(*slot), self.slots.key(*slot));
         self.store.write(
             &self.family,
@@ -361,5 +459,12 @@ impl Table {
             key.extend_from_slice(rest);
             slots.find(&key, hash(&key)).is_some() || row(&key, value)
         })
+    }
+}
+
+impl Expiry {
+    fn is_over(&self, slot: u32) -> bool {
+        let written = self.times.get(slot as usize);
+        written.is_some_and(|written| self.life.is_over(*written))
     }
 }

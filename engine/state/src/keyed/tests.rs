@@ -29,13 +29,13 @@ pub(super) fn rows(values: impl IntoIterator<Item = i64>) -> Rows {
 }
 
 /// A sum for each key, as an operator keeps it.
-struct Sums {
+pub(super) struct Sums {
     table: Table,
     sums: Vec<i64>,
 }
 
 impl Sums {
-    fn open(store: &Arc<KeyedStore>, limit: usize) -> Sums {
+    pub(super) fn open(store: &Arc<KeyedStore>, limit: usize) -> Sums {
         Sums {
             table: Table::open(store, "sums", 8, limit).unwrap(),
             sums: Vec::new(),
@@ -43,7 +43,7 @@ impl Sums {
     }
 
     /// Adds 1 to each key and gives the new sums; a key whose sum is a multiple of 10 goes.
-    fn add(&mut self, keys: &[i64]) -> Vec<i64> {
+    pub(super) fn add(&mut self, keys: &[i64]) -> Vec<i64> {
         let sums = &self.sums;
         let encode = |slots: &[u32], out: &mut Rows| {
             *out = rows(slots.iter().map(|s| sums[*s as usize]));
@@ -87,7 +87,7 @@ impl Sums {
         out
     }
 
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         let sums = &self.sums;
         let encode = |slots: &[u32], out: &mut Rows| {
             *out = rows(slots.iter().map(|s| sums[*s as usize]));
@@ -117,7 +117,7 @@ impl Model {
     }
 }
 
-fn batch(random: &mut StdRng) -> Vec<i64> {
+pub(super) fn batch(random: &mut StdRng) -> Vec<i64> {
     (0..random.random_range(1..60))
         .map(|_| random.random_range(0..300))
         .collect()
@@ -252,7 +252,7 @@ fn key_groups_move_to_other_subtasks() {
             let store = KeyedStore::open(directory.path(), &Limits::new(8 << 20)).unwrap();
             for part in &parts {
                 let (_directory, old) = checkpoints.restore(part);
-                store.take_from(&old, groups.clone()).unwrap();
+                store.take_from(&old, groups.clone(), &|_| None).unwrap();
             }
             let store = Arc::new(store);
             subtasks.push((Sums::open(&store, 20_000), store, groups, directory));

@@ -47,7 +47,7 @@ impl Accumulators {
         Ok(Accumulators {
             table: match state.calls.uses_maps() {
                 false => table,
-                true => table.with_maps("accumulators-maps")?,
+                true => table.with_maps("accumulators-maps", state.calls.with_row().to_vec())?,
             },
             state: Kept { state, lags },
             order: calls.iter().map(|call| call.aggregate().is_none()).collect(),
@@ -86,6 +86,7 @@ impl Accumulators {
         self.state.reset(&resolved.fresh);
         self.state.load(&resolved.loaded, &resolved.values)?;
         self.table.changed(slots.iter().copied());
+        self.table.keep_with_rows(&slots)?;
         Ok(slots)
     }
 

@@ -37,7 +37,7 @@ fn over(kind: TimeKind, frame: Frame, calls: &[AggregateFunction], state: &State
     let names = ["k", "t", "v", "x", "y"];
     let output = row_type(&names[..3 + calls.len()]);
     let metrics = TaskMetrics::new(["over".to_owned()]);
-    operator(&plan, &row_type(&COLUMNS), &output, &state.backend, metrics).unwrap()
+    operator(&plan, &row_type(&COLUMNS), &output, &state.backend, 0, metrics).unwrap()
 }
 
 /// Count and sum, or least and greatest, of each row's window, by key in the order of the rows.
@@ -186,7 +186,7 @@ fn values_before_a_row_outlive_the_operator() {
     let (input, output) = (row_type(&COLUMNS), row_type(&["k", "t", "v", "x", "y"]));
     let open = || {
         let metrics = TaskMetrics::new(["over".to_owned()]);
-        operator(&plan, &input, &output, &state.backend, metrics).unwrap()
+        operator(&plan, &input, &output, &state.backend, 0, metrics).unwrap()
     };
     let mut operator = open();
     let first = [

@@ -17,6 +17,7 @@ use millrace_expr::RowType;
 use millrace_state::keyed::{KeyedBackend, MapTable};
 
 use super::accumulators::Accumulators;
+use super::cleanup::Cleanup;
 use super::steps::Steps;
 use crate::changes::WholeRows;
 use crate::element::{Batch, Element};
@@ -35,6 +36,7 @@ pub(super) struct Windowed {
     /// Of each key its `Notes`, and its rows by time and arrival.
     table: MapTable,
     timers: Timers,
+    cleanup: Option<Cleanup>,
     accumulators: Accumulators,
     steps: Steps,
     watermark: i64,
@@ -84,10 +86,10 @@ impl Notes {
 
 /// A key at work.
 #[derive(Clone, Copy)]
-struct At<'a> {
-    key: &'a [u8],
-    group: u16,
-    slot: u32,
+pub(super) struct At<'a> {
+    pub key: &'a [u8],
+    pub group: u16,
+    pub slot: u32,
 }
 
 impl Windowed {
@@ -96,6 +98,7 @@ impl Windowed {
         input: &RowType,
         output: &RowType,
         backend: &KeyedBackend,
+        ttl_millis: i64,
         metrics: Arc<TaskMetrics>,
     ) -> Result<Self> {
         let schema = input.to_arrow();
@@ -108,6 +111,7 @@ impl Windowed {
             rows: WholeRows::new(&schema)?,
             table: MapTable::open(&backend.store, "rows", backend.cache_bytes)?,
             timers: Timers::open(backend, "timers")?,
+            cleanup: Cleanup::open(backend, ttl_millis)?,
             accumulators: Accumulators::new(&plan.calls, is_bounded, backend)?,
             steps: Steps::default(),
             watermark: i64::MIN,
@@ -184,7 +188,55 @@ impl Windowed {
         Ok(())
     }
 
+    /// The key is used.
+    fn touched(&mut self, at: At, now: Option<i64>) -> Result<()> {
+        match (&mut self.cleanup, now) {
+            (Some(cleanup), Some(now)) => cleanup.touched(&mut self.table, at, now),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the clock shows, where that counts.
+    fn now(&self) -> Option<i64> {
+        self.cleanup.as_ref().map(Cleanup::now)
+    }
+
+    /// Forgets keys that were not used for long, unless rows of theirs wait.
+    fn forget(&mut self, now: i64, out: &mut Vec<Element>) -> Result<()> {
+        while let Some(cleanup) = &mut self.cleanup {
+            let Some((key, group, slot)) = cleanup.due(&mut self.table, now)? else {
+                break;
+            };
+            let at = At {
+                key: &key,
+                group,
+                slot,
+            };
+            match self.waits(slot)? {
+                true => self.touched(at, Some(now))?,
+                false => self.clear(at, out)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether rows of a key wait for the watermark.
+    fn waits(&self, slot: u32) -> Result<bool> {
+        let last = self.window(slot).next_back().map(|(entry, _)| entry.to_vec());
+        match (self.kind, self.frame, last) {
+            (TimeKind::Processing, ..) | (.., None) => Ok(false),
+            (_, Frame::Rows(Some(_)), Some(last)) => {
+                let triggered = place(self.notes(slot)?.triggered);
+                Ok(last
+                    .get(..triggered.len())
+                    .is_some_and(|last| last > &triggered[..]))
+            }
+            (.., Some(_)) => Ok(true),
+        }
+    }
+
     fn advance(&mut self, until: i64, out: &mut Vec<Element>) -> Result<()> {
+        let now = self.now();
         while let Some(timer) = self.timers.pop(until) {
             let slot = self.table.resolve_one(&timer.key, timer.group)?;
             let at = At {
@@ -198,6 +250,7 @@ impl Windowed {
                 Frame::Rows(Some(before)) => self.so_many_rows(at, timer.time, before)?,
                 Frame::Range(Some(length)) => self.so_long(at, timer.time, length, out)?,
             }
+            self.touched(at, now)?;
         }
         Ok(())
     }
@@ -340,6 +393,10 @@ impl Operator for Windowed {
             TimeKind::Processing => vec![now_millis(); count],
         };
         let keys = std::mem::take(&mut self.keys.rows);
+        let now = self.now();
+        if let Some(now) = now {
+            self.forget(now, out)?;
+        }
         for (row, slot) in slots.into_iter().enumerate() {
             if let (TimeKind::Event, Some(watermarks)) = (self.kind, &batch.watermarks)
                 && watermarks[row] > self.watermark
@@ -352,6 +409,7 @@ impl Operator for Windowed {
                 group: groups[row],
                 slot,
             };
+            self.touched(at, now)?;
             match (self.kind, self.frame) {
                 (TimeKind::Processing, Frame::Rows(Some(before))) => {
                     // Arrival alone counts.
@@ -389,13 +447,16 @@ impl Operator for Windowed {
             self.advance(now_millis - 1, out)?;
             self.settle(out)?;
         }
-        Ok(())
+        self.forget(now_millis, out)
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
         self.table.flush()?;
         self.accumulators.flush()?;
         self.timers.flush()?;
+        if let Some(cleanup) = &mut self.cleanup {
+            cleanup.flush()?;
+        }
         Ok(Vec::new())
     }
 }

@@ -1,4 +1,7 @@
 //! Over inserts: what falls behind the end never comes back and is forgotten.
+//!
+//! Rows with equal sort keys expire together: to Flink's `AppendOnlyTopNFunction` they are one state, which
+//! is written whenever one of them comes or goes.
 
 use millrace_core::RowKind;
 
@@ -40,6 +43,7 @@ pub(super) fn row(partition: &mut Partition, order: &[u8], row: &[u8], out: &mut
         return;
     }
     partition.add(order, row);
+    partition.touch(order);
     if out.is_numbered() {
         shift_down(partition, order, row, out);
         partition.truncate(out.end);
@@ -50,6 +54,7 @@ pub(super) fn row(partition: &mut Partition, order: &[u8], row: &[u8], out: &mut
             return;
         };
         partition.remove(&entry);
+        partition.touch(order_of(&entry));
         if last == row {
             return;
         }

@@ -5,14 +5,18 @@
 //! sort keys in the order in which they came.
 //!
 //! Layout: `append` over inserts, `update` over updates that only raise rows, `retract` over any
-//! changes, `partition` a partition's candidates, `order` sort keys as bytes.
+//! changes, `forgetful` the same where rows expire, `partition` a partition's candidates, `order` sort
+//! keys as bytes.
 
 mod append;
+mod forgetful;
 mod order;
 mod partition;
 mod retract;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod ttl_tests;
 mod update;
 
 use arrow::datatypes::SchemaRef;
@@ -21,6 +25,7 @@ use millrace_dataflow::{Changelog, Rank as Plan, RankStrategy, SortKey};
 use millrace_expr::RowType;
 use millrace_state::keyed::{KeyedBackend, MapTable};
 
+use self::forgetful::Counts;
 use self::order::Order;
 use self::partition::Partition;
 use super::Operator;
@@ -47,7 +52,13 @@ enum Algorithm {
     /// Rows are known by a key.
     Update(Keys),
     Retract,
+    /// With the counts of each partition's sort keys.
+    Forgetful(Box<MapTable>),
 }
+
+/// The names of tables, as `crate::ttl` knows them.
+pub const CANDIDATES: &str = "candidates";
+pub const COUNTS: &str = "counts";
 
 /// What goes on, of the numbers that are wanted.
 struct Output {
@@ -68,13 +79,31 @@ impl Rank {
         backend: &KeyedBackend,
     ) -> Result<Self> {
         let schema = input.to_arrow();
+        let mut candidates = MapTable::open(&backend.store, CANDIDATES, backend.cache_bytes)?;
         let first_n = matches!(plan.order.as_slice(), [key] if key.is_clock() && !key.descending);
         let algorithm = match &plan.strategy {
             RankStrategy::AppendFast if first_n => Algorithm::FirstN,
             RankStrategy::AppendFast | RankStrategy::UpdateFast { .. } if plan.is_top_1() => Algorithm::Top1,
-            RankStrategy::AppendFast => Algorithm::Append,
-            RankStrategy::UpdateFast { keys } => Algorithm::Update(Keys::new(keys, &schema)?),
-            RankStrategy::Retract => Algorithm::Retract,
+            // Flink reads a partition into a cache, and looks for what has expired when it reads it again.
+            RankStrategy::AppendFast => {
+                candidates = candidates.looking_seldom();
+                Algorithm::Append
+            }
+            RankStrategy::UpdateFast { keys } => {
+                candidates = candidates.looking_seldom();
+                Algorithm::Update(Keys::new(keys, &schema)?)
+            }
+            RankStrategy::Retract => match candidates.expires() {
+                true => {
+                    let counts = MapTable::open(&backend.store, COUNTS, backend.cache_bytes / 8)?;
+                    Algorithm::Forgetful(Box::new(counts))
+                }
+                false => {
+                    // Of a time in which rows expired; they would be wrong when they do again.
+                    backend.store.drop_family(COUNTS)?;
+                    Algorithm::Retract
+                }
+            },
         };
         // To Flink the clock has no value before it is read further down: all rows are equal by it.
         let order: Vec<&SortKey> = plan.order.iter().filter(|key| !key.is_clock()).collect();
@@ -82,7 +111,7 @@ impl Rank {
             keys: Keys::new(&plan.partition, &schema)?,
             order: Order::new(&order, &schema)?,
             rows: WholeRows::new(&schema)?,
-            candidates: MapTable::open(&backend.store, "candidates", backend.cache_bytes)?,
+            candidates,
             algorithm,
             output: Output {
                 changes: Changes::default(),
@@ -142,6 +171,11 @@ impl Operator for Rank {
         let mut slots = Vec::with_capacity(change.len());
         self.candidates
             .resolve(&self.keys.rows, &self.keys.hashes, &groups, &mut slots)?;
+        let mut count_slots = Vec::new();
+        if let Algorithm::Forgetful(counts) = &mut self.algorithm {
+            counts.make_room()?;
+            counts.resolve(&self.keys.rows, &self.keys.hashes, &groups, &mut count_slots)?;
+        }
         let order = self.order.encode(&change.rows)?;
         let rows = self.rows.encode(&change.rows)?;
         if let Algorithm::Update(keys) = &mut self.algorithm {
@@ -156,7 +190,17 @@ impl Operator for Rank {
             };
             let (order, bytes) = (order.get(row), rows.get(row));
             let output = &mut self.output;
-            match &self.algorithm {
+            match &mut self.algorithm {
+                Algorithm::Forgetful(counts) => {
+                    let mut counts = Counts {
+                        slot: count_slots[row],
+                        table: counts,
+                    };
+                    match accumulates(kind) {
+                        true => forgetful::add(&mut partition, &mut counts, order, bytes, output)?,
+                        false => forgetful::take_back(&mut partition, &mut counts, order, bytes, output)?,
+                    }
+                }
                 Algorithm::Retract => match accumulates(kind) {
                     true => retract::add(&mut partition, order, bytes, output),
                     false => retract::take_back(&mut partition, order, bytes, output),
@@ -179,6 +223,9 @@ impl Operator for Rank {
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
         self.candidates.flush()?;
+        if let Algorithm::Forgetful(counts) = &mut self.algorithm {
+            counts.flush()?;
+        }
         Ok(Vec::new())
     }
 }

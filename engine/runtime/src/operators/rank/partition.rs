@@ -69,6 +69,26 @@ impl Partition<'_> {
         self.table.put(self.slot, &entry, row);
     }
 
+    /// Rows with this sort key live on as if they had come now.
+    pub fn touch(&mut self, order: &[u8]) {
+        if !self.table.expires() {
+            return;
+        }
+        let (first, last) = ([order, &[0; ARRIVAL]].concat(), last_of(order));
+        self.table
+            .touch(self.slot, Bound::Included(&first), Bound::Included(&last));
+    }
+
+    /// The same of those that came after an entry.
+    pub fn touch_behind(&mut self, entry: &[u8]) {
+        if !self.table.expires() {
+            return;
+        }
+        let last = last_of(order_of(entry));
+        self.table
+            .touch(self.slot, Bound::Excluded(entry), Bound::Included(&last));
+    }
+
     pub fn remove(&mut self, entry: &[u8]) {
         self.table.remove(self.slot, entry);
     }

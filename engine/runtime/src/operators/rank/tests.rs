@@ -7,9 +7,9 @@ use rand::{Rng, SeedableRng};
 use super::*;
 use crate::operators::harness::{Change, Row, State, Table, change, feed, row_type, state};
 
-const COLUMNS: [&str; 3] = ["k", "v", "id"];
+pub(super) const COLUMNS: [&str; 3] = ["k", "v", "id"];
 
-fn plan(strategy: RankStrategy, start: u64, end: u64, with_number: bool) -> Plan {
+pub(super) fn plan(strategy: RankStrategy, start: u64, end: u64, with_number: bool) -> Plan {
     Plan {
         partition: vec![0],
         order: vec![SortKey {
@@ -25,7 +25,7 @@ fn plan(strategy: RankStrategy, start: u64, end: u64, with_number: bool) -> Plan
     }
 }
 
-fn rank(plan: &Plan, state: &State) -> Rank {
+pub(super) fn rank(plan: &Plan, state: &State) -> Rank {
     let input = row_type(&COLUMNS);
     let mut names = COLUMNS.to_vec();
     if plan.with_number {
@@ -40,7 +40,7 @@ fn rank(plan: &Plan, state: &State) -> Rank {
 }
 
 /// The ranks of rows in the order of their arrival.
-fn whole(plan: &Plan, rows: &[Row]) -> Table {
+pub(super) fn whole(plan: &Plan, rows: &[Row]) -> Table {
     let mut result = Vec::new();
     let mut keys: Vec<Option<i64>> = rows.iter().map(|row| row[0]).collect();
     keys.sort();
@@ -63,7 +63,7 @@ fn whole(plan: &Plan, rows: &[Row]) -> Table {
 }
 
 /// Steps of each strategy: `rows` is what there is after them, in the order of arrival.
-fn random_steps(
+pub(super) fn random_steps(
     random: &mut StdRng,
     strategy: &RankStrategy,
     rows: &mut Vec<Row>,

@@ -41,6 +41,8 @@ pub(super) fn row(
     }
     let rises = order < order_of(&old.entry);
     partition.remove(&old.entry);
+    // Flink stores a row's number within its sort key with it, and writes those that change.
+    partition.touch_behind(&old.entry);
     partition.add(order, &stored);
     match (out.is_numbered(), rises) {
         (false, _) => {

@@ -1,0 +1,38 @@
+-- compare: changelog by 1 at parallelism 1
+-- A row a second, and state that lives for much less: each row finds nothing.
+SET 'table.exec.state.ttl' = '150 ms';
+CREATE TABLE beats (
+  n BIGINT, p AS PROCTIME(), k AS n * 0, h AS n / 2,
+  ts AS TO_TIMESTAMP_LTZ(n * 10000, 3), WATERMARK FOR ts AS ts + INTERVAL '1' SECOND
+) WITH (
+  'connector' = 'datagen', 'rows-per-second' = '1',
+  'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '3'
+);
+SELECT 'first' AS q, n AS a, h AS b, rn AS c
+FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY p) AS rn FROM beats) WHERE rn <= 2
+UNION ALL
+SELECT 'first row', n, h, n
+FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY p) AS rn FROM beats) WHERE rn = 1
+UNION ALL
+SELECT 'last row', n, h, n
+FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY p DESC) AS rn FROM beats) WHERE rn = 1
+UNION ALL
+SELECT 'first row by time', n, h, n
+FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts) AS rn FROM beats) WHERE rn = 1
+UNION ALL
+SELECT 'last row by time', n, h, n
+FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts DESC) AS rn FROM beats) WHERE rn = 1
+UNION ALL
+SELECT 'top 1', n, h, n
+FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY n) AS rn FROM beats) WHERE rn = 1
+UNION ALL
+SELECT 'top n', n, h, rn
+FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY n DESC) AS rn FROM beats) WHERE rn <= 2
+UNION ALL
+SELECT 'top n of updates', h, c, rn
+FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY c DESC) AS rn
+  FROM (SELECT k, h, COUNT(*) AS c FROM beats GROUP BY k, h)) WHERE rn <= 2
+UNION ALL
+SELECT 'top n of changes', h, c, rn
+FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY c) AS rn
+  FROM (SELECT k, h, SUM(n) - COUNT(*) AS c FROM beats GROUP BY k, h)) WHERE rn <= 2;

@@ -1,0 +1,9 @@
+-- compare: changelog by 1
+SET 'table.exec.state.ttl' = '1 h';
+CREATE TABLE events (
+  id BIGINT, k STRING, g STRING, v INT, d DOUBLE, ts TIMESTAMP(3), p AS PROCTIME(),
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/events.json', 'format' = 'json');
+SELECT k, id, v, rn
+FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v DESC) AS rn FROM events)
+WHERE rn <= 3;

@@ -14,6 +14,8 @@ pub struct SourceHead {
     state: State,
     /// For tests: so many rows are still given before it holds still, once.
     hold_after: Option<u64>,
+    /// As they were told last.
+    splits: Option<Arc<[u32]>>,
 }
 
 #[derive(PartialEq)]
@@ -28,6 +30,8 @@ enum State {
 }
 
 pub enum SourceStep {
+    /// The splits that are read have changed.
+    Splits(Arc<[u32]>),
     Batch(Batch),
     Pending,
     /// The source holds still from now on, for a checkpoint.
@@ -45,6 +49,7 @@ impl SourceHead {
             metrics,
             state: State::Reading,
             hold_after,
+            splits: None,
         }
     }
 
@@ -56,6 +61,14 @@ impl SourceHead {
             self.hold_after = None;
             self.state = State::Held;
             return Ok(SourceStep::Held);
+        }
+        // Splits are known before their first row, and stay until their last one is on its way.
+        if let Some(splits) = self.reader.open_splits()
+            && self.splits.as_deref() != Some(&splits)
+        {
+            let splits: Arc<[u32]> = splits.into();
+            self.splits = Some(splits.clone());
+            return Ok(SourceStep::Splits(splits));
         }
         match self.reader.poll()? {
             SourcePoll::Batch(batch) => {

@@ -7,8 +7,8 @@ use millrace_connector_api::sink::SinkChangelog;
 use millrace_connector_api::source::SourceTraits;
 pub(crate) use millrace_dataflow::Expansion;
 use millrace_dataflow::{
-    Changelog, Frame, IntervalBounds, JoinKey, JoinKind, OverCall, SinkSpec, SortKey, TableSpec, TimeKind,
-    Window, Windowing,
+    Changelog, Frame, IntervalBounds, JoinKey, JoinKind, OverCall, OverFunction, SinkSpec, SortKey,
+    TableSpec, TimeKind, Window, WindowColumns, Windowing,
 };
 use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{DataType, Expr, Field, RowType, TypeKind};
@@ -143,6 +143,8 @@ pub(crate) struct Rank {
     pub end: u64,
     /// The row number is the last column.
     pub with_number: bool,
+    /// Its partitions are within windows, and its rows are given when those are over.
+    pub window: Option<WindowColumns>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -154,6 +156,8 @@ pub(crate) struct Join {
     pub condition: Option<Expr>,
     /// Of rows whose times are near to one another.
     pub interval: Option<IntervalBounds>,
+    /// Of rows of the same window: how the left and the right ones say theirs.
+    pub window: Option<[WindowColumns; 2]>,
 }
 
 /// A window function over a table.
@@ -456,8 +460,8 @@ impl Rel {
             Op::WindowTable(spec) => {
                 let of_input = self.inputs[0].output.fields.len();
                 match column {
-                    // The window's own time takes its place.
-                    c if c < of_input => None,
+                    // The window's own time stands beside what was there.
+                    c if c < of_input => self.inputs[0].time_attribute(c),
                     c if c == of_input + 2 && spec.is_proctime => Some(TimeAttribute::Proctime),
                     c if c == of_input + 2 => Some(TimeAttribute::Rowtime),
                     _ => None,
@@ -473,7 +477,9 @@ impl Rel {
                 (column < input.output.fields.len()).then(|| input.time_attribute(column))?
             }
             Op::Join(join) => {
-                join.interval?;
+                if join.interval.is_none() && join.window.is_none() {
+                    return None;
+                }
                 match column.checked_sub(self.inputs[0].output.fields.len()) {
                     None => self.inputs[0].time_attribute(column),
                     Some(column) => self.inputs[1].time_attribute(column),
@@ -488,6 +494,44 @@ impl Rel {
         }
     }
 
+    /// The windows that columns say, both of whose bounds are among them.
+    pub fn window_columns(&self, columns: &[usize]) -> Option<(WindowColumns, WindowProperty)> {
+        let of = |bound: WindowBound| {
+            let says = |column: &usize| self.window_property(*column).is_some_and(|p| p.bound == bound);
+            columns.iter().copied().find(|c| says(c))
+        };
+        let (start, end) = (of(WindowBound::Start)?, of(WindowBound::End)?);
+        let (property, of_end) = (self.window_property(start)?, self.window_property(end)?);
+        if (property.window, property.is_proctime) != (of_end.window, of_end.is_proctime) {
+            return None;
+        }
+        let columns = WindowColumns {
+            window: property.window,
+            start,
+            end,
+            is_instant: matches!(property.time, TypeKind::TimestampLtz(_)),
+        };
+        Some((columns, property))
+    }
+
+    /// The columns of each of whose values sessions are, while all of them are still there.
+    pub fn session_columns(&self) -> Option<Vec<usize>> {
+        match &self.op {
+            Op::WindowTable(spec) => Some(spec.partition.clone()),
+            Op::WindowAggregate(spec) => Some((0..spec.keys.len()).collect()),
+            Op::Calc { projection, .. } => {
+                let place = |column: usize| {
+                    let is = |e: &Expr| matches!(e, Expr::Column { index, .. } if *index == column);
+                    projection.iter().position(is)
+                };
+                self.inputs[0].session_columns()?.into_iter().map(place).collect()
+            }
+            Op::Union | Op::Over(_) | Op::Rank(_) => self.inputs.first()?.session_columns(),
+            Op::Join(join) if !join.kind.keeps_right() => self.inputs.first()?.session_columns(),
+            _ => None,
+        }
+    }
+
     /// What a column says of its row's window, if it does.
     pub fn window_property(&self, column: usize) -> Option<WindowProperty> {
         let last_three = |column: usize| {
@@ -495,10 +539,31 @@ impl Rel {
             WindowBound::ALL.get(column.checked_sub(first)?).copied()
         };
         match &self.op {
-            Op::Calc { projection, .. } => match projection.get(column)? {
-                Expr::Column { index, .. } => self.inputs[0].window_property(*index),
-                _ => None,
-            },
+            Op::Calc {
+                condition,
+                projection,
+            } => {
+                let Expr::Column { index, .. } = projection.get(column)? else {
+                    return None;
+                };
+                let input = &self.inputs[0];
+                match &input.op {
+                    // It becomes a top-N of windows, if it numbers rows within them and has a limit.
+                    Op::Over(over) => {
+                        let below = &input.inputs[0];
+                        let of_rows = below.output.fields.len();
+                        let numbers = over.calls.iter().all(|c| c.function == OverFunction::RowNumber);
+                        let mut has_limit = false;
+                        condition.as_ref()?.walk(&mut |e| {
+                            has_limit |= matches!(e, Expr::Column { index, .. } if *index >= of_rows);
+                        });
+                        (numbers && has_limit && *index < of_rows).then_some(())?;
+                        below.window_columns(&over.partition)?;
+                        below.window_property(*index)
+                    }
+                    _ => input.window_property(*index),
+                }
+            }
             Op::WindowTable(spec) => Some(WindowProperty {
                 bound: last_three(column)?,
                 window: spec.window,
@@ -518,16 +583,32 @@ impl Rel {
                 }
                 false => None,
             },
+            Op::Union => {
+                let first = self.inputs.first()?.window_property(column)?;
+                let is_same = |input: &Rel| input.window_property(column).as_ref() == Some(&first);
+                self.inputs.iter().all(is_same).then_some(first)
+            }
+            Op::Rank(rank) => {
+                rank.window?;
+                let input = &self.inputs[0];
+                (column < input.output.fields.len()).then(|| input.window_property(column))?
+            }
+            // Not where nulls stand in place of a side.
+            Op::Join(join) => {
+                join.window?;
+                match column.checked_sub(self.inputs[0].output.fields.len()) {
+                    None if !join.kind.keeps_right() => self.inputs[0].window_property(column),
+                    Some(column) if !join.kind.keeps_left() => self.inputs[1].window_property(column),
+                    _ => None,
+                }
+            }
             Op::Table { .. }
             | Op::Scan { .. }
             | Op::Watermark { .. }
-            | Op::Union
             | Op::Values { .. }
             | Op::ChangelogNormalize { .. }
             | Op::DropUpdateBefore
-            | Op::Join(_)
             | Op::Over(_)
-            | Op::Rank(_)
             | Op::Aggregate { .. } => None,
         }
     }

@@ -88,6 +88,7 @@ impl SourceFactory for Source {
         let is_changelog =
             !settings.is_parquet() && self.formats.format(&table.name, &settings.format)?.is_changelog();
         Ok(SourceTraits {
+            idle_timeout: None,
             bounded: true,
             parallelism: None,
             changelog: match is_changelog {

@@ -284,6 +284,11 @@ impl SourceReader for KafkaReader {
         Ok(())
     }
 
+    fn open_splits(&self) -> Option<Vec<u32>> {
+        let open = (0..self.splits.len()).filter(|split| !self.finished[*split]);
+        Some(open.map(|split| split as u32).collect())
+    }
+
     fn pending_records(&self) -> Option<u64> {
         let mut total = 0;
         for (i, split) in self.splits.iter().enumerate() {

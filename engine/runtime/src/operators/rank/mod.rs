@@ -8,8 +8,8 @@
 //! changes, `partition` a partition's candidates, `order` sort keys as bytes.
 
 mod append;
-mod order;
-mod partition;
+pub(super) mod order;
+pub(super) mod partition;
 mod retract;
 #[cfg(test)]
 mod tests;

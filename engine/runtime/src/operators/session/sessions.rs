@@ -57,7 +57,6 @@ impl Sessions {
         let sessions = &mut self.of_slot[slot as usize];
         sessions.retain(|s| !touched.contains(s));
         sessions.push(session);
-        // The order in which they are merged is that of time.
         sessions.sort_unstable_by_key(|s| s.start);
         self.table.changed([slot]);
     }
@@ -89,7 +88,8 @@ impl Sessions {
 /// The sessions that touch a row's, and the one that they become with it.
 pub(super) fn joined(sessions: &[Session], row: Slice) -> (Vec<Session>, Session) {
     let touches = |session: &&Session| session.start <= row.end && row.start <= session.end;
-    let touched: Vec<Session> = sessions.iter().filter(touches).copied().collect();
+    let mut touched: Vec<Session> = sessions.iter().rev().filter(touches).copied().collect();
+    touched.sort_by_key(place_in_set);
     let start = touched.iter().map(|s| s.start).chain([row.start]).min();
     let end = touched.iter().map(|s| s.end).chain([row.end]).max();
     let session = Session {
@@ -98,6 +98,19 @@ pub(super) fn joined(sessions: &[Session], row: Slice) -> (Vec<Session>, Session
         state: touched.first().map_or(row.start, |first| first.state),
     };
     (touched, session)
+}
+
+/// Flink puts sessions together in the order of a `HashSet` of theirs, which shows where functions keep the
+/// order of values: the hash is that of its `TimeWindow`, the set has sixteen places, and of two in one place the
+/// later session comes first.
+fn place_in_set(session: &Session) -> u32 {
+    let end = ((session.end << 1) as i32).wrapping_add(1);
+    // The inverse modulo 2^32: each step doubles the bits that are right, of which an odd number has three.
+    let inverse = (0..4).fold(end, |inverse, _| {
+        inverse.wrapping_mul(2i32.wrapping_sub(end.wrapping_mul(inverse)))
+    });
+    let hash = session.start.wrapping_add(i64::from(inverse)) as u32;
+    (hash ^ (hash >> 16)) & 15
 }
 
 fn encode(of_slot: &[Vec<Session>], slots: &[u32], out: &mut Rows) -> Result<()> {

@@ -14,8 +14,9 @@ use super::expr;
 use super::grouping_sets::Keys;
 use super::scope::Scope;
 use crate::error::{Result, SqlError};
-use crate::plan::{Expansion, Rel, WindowAggregate, WindowBound, WindowProperty};
+use crate::plan::{Expansion, Rel, WindowAggregate};
 use crate::rules;
+use crate::window_properties::{WindowBound, WindowProperty};
 
 /// The aggregation of one SELECT, while its expressions are bound.
 pub(super) struct Grouping {

@@ -72,6 +72,8 @@ pub struct Arriving {
     hashes: Vec<u64>,
     groups: Vec<u16>,
     rows: Rows,
+    /// Rows of a key part of which is null, and so equals nothing.
+    never: Vec<bool>,
     /// Of the places, as long as there were so many evictions.
     slots: Vec<u32>,
     evictions: Option<u64>,
@@ -280,6 +282,7 @@ impl Timely for WindowJoin {
             hashes,
             groups: side.keys.groups(self.max_parallelism),
             rows: side.rows.encode(rows)?,
+            never: side.never(&batch),
             slots: Vec::new(),
             evictions: None,
             next: 0,
@@ -302,7 +305,6 @@ impl Timely for WindowJoin {
             )?;
             arriving.evictions = Some(self.evictions);
         }
-        let never = side.never(&arriving.batch);
         let mut late = 0;
         for row in arriving.next..arriving.windows.len() {
             if let Some(watermarks) = &arriving.batch.watermarks
@@ -326,7 +328,7 @@ impl Timely for WindowJoin {
                 self.timers
                     .register(over_at, arriving.places.get(row), arriving.groups[row])?;
             }
-            side.add(slot, never[row], arriving.rows.get(row));
+            side.add(slot, arriving.never[row], arriving.rows.get(row));
         }
         self.metrics.late_records.add(late);
         Ok(None)
@@ -336,7 +338,7 @@ impl Timely for WindowJoin {
         self.progress = self.progress.max(to);
         let mut joined = Joined::default();
         let mut looked_at = 0;
-        while rows_of(out) + joined.len() < BATCH && looked_at < BATCH {
+        while rows_of(out) + joined.count() < BATCH && looked_at < BATCH {
             let mut meeting = match self.meeting.take() {
                 Some(meeting) => meeting,
                 None => {

@@ -196,7 +196,7 @@ impl Timely for WindowRank {
         self.progress = self.progress.max(to);
         let mut changes = Changes::default();
         let mut looked_at = 0;
-        while rows_of(out) + changes.len() < BATCH && looked_at < BATCH {
+        while rows_of(out) + changes.count() < BATCH && looked_at < BATCH {
             let Some(timer) = self.timers.pop(self.progress)? else {
                 changes.take(&self.rows, &self.schema, out)?;
                 return Ok(false);

@@ -59,7 +59,7 @@ impl Joined {
     }
 
     /// How many pairs there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.kinds.len()
     }
 

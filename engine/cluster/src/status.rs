@@ -52,6 +52,8 @@ pub struct Totals {
     pub records_out: u64,
     pub skipped: u64,
     pub dropped: u64,
+    /// Rows that came after what they belong to was given out: Flink's `numLateRecordsDropped`.
+    pub late: u64,
     /// None where no source can tell.
     pub lag: Option<u64>,
 }
@@ -76,6 +78,7 @@ impl JobStatus {
             totals.records_out += task.sink_records.get();
             totals.skipped += task.skipped_records.get();
             totals.dropped += task.dropped_records.get();
+            totals.late += task.late_records.get();
             if let Ok(pending) = u64::try_from(task.pending_records.get()) {
                 totals.lag = Some(totals.lag.unwrap_or(0) + pending);
             }

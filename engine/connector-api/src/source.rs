@@ -1,5 +1,7 @@
 //! The reading side of a connector.
 
+use std::time::Duration;
+
 use millrace_core::{CheckpointId, Configuration, Result};
 use millrace_dataflow::{SourceSpec, TableSpec};
 use millrace_expr::Field;
@@ -30,6 +32,8 @@ pub struct SourceTraits {
     pub parallelism: Option<usize>,
     /// The kinds of rows that it gives.
     pub changelog: SourceChangelog,
+    /// `scan.watermark.idle-timeout`: instead of `table.exec.source.idle-timeout`.
+    pub idle_timeout: Option<Duration>,
 }
 
 /// The kinds of a source's rows.
@@ -76,9 +80,10 @@ pub trait SourceReader: Send {
     /// The checkpoint is durably complete (Kafka: commit its offsets to the group; best effort).
     fn checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<()>;
 
-    /// The numbers of the splits that may give rows yet, those without a row so far among them: event time
-    /// waits for each of them. None where splits are known by their rows only.
-    fn splits(&self) -> Option<Vec<u32>> {
+    /// The splits that are read and not at their end, by their numbers: each of them holds the watermark back
+    /// from when it is there, as a split of Flink's that takes watermarks into the source. Without, all
+    /// rows of the reader are one stream to event time.
+    fn open_splits(&self) -> Option<Vec<u32>> {
         None
     }
 

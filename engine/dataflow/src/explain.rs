@@ -10,7 +10,7 @@ mod joined;
 mod ordered;
 
 use crate::graph::{Edge, Graph, GroupAggregate, Node, NodeId, Operator, Partitioning, Windowing};
-use crate::window::Window;
+use crate::window::{Window, WindowColumns};
 
 /// The path before a table's name. There is one catalog with one database.
 const PATH: [&str; 2] = ["default_catalog", "default_database"];
@@ -229,10 +229,12 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
                 .time
                 .map_or("PROCTIME()".to_owned(), |c| column_name(input, c));
             let time = format!("time_col=[{time}]");
-            format!(
-                "WindowTableFunction(window=[{}])",
-                format_window(&table.window, &time)
-            )
+            let mut window = format_window(&table.window, &time);
+            if !table.partition.is_empty() {
+                let keys = column_names(input, &table.partition);
+                window = format!("{}, partition keys=[{keys}])", window.trim_end_matches(')'));
+            }
+            format!("WindowTableFunction(window=[{window}])")
         }
         Operator::Expand(expansions) => {
             let projects = expansions.iter().map(|expansion| {
@@ -341,6 +343,8 @@ pub fn describe(graph: &Graph, node: &Node) -> String {
             let group_by = group_by(&aggregate.keys, input);
             format!("WindowAggregate({group_by}window=[{window}], select=[{select}])")
         }
+        Operator::WindowRank(rank) => ordered::window_rank(rank, input, &node.output),
+        Operator::WindowJoin(join) => joined::window(join, &inputs(graph, node), &node.output),
         Operator::Rank(rank) => ordered::rank(rank, input, &node.output),
         Operator::OverAggregate(over) => ordered::over(over, input, &node.output),
         Operator::Join(join) => joined::join(join, &inputs(graph, node), &node.output),
@@ -411,6 +415,16 @@ fn inputs(graph: &Graph, node: &Node) -> Vec<RowType> {
 pub(crate) fn column_names(input: &RowType, columns: &[usize]) -> String {
     let names: Vec<String> = columns.iter().map(|&c| column_name(input, c)).collect();
     names.join(", ")
+}
+
+/// `TUMBLE(win_start=[s], win_end=[e], size=[5 s])`
+fn window_columns(columns: &WindowColumns, input: &RowType) -> String {
+    let of = format!(
+        "win_start=[{}], win_end=[{}]",
+        column_name(input, columns.start),
+        column_name(input, columns.end)
+    );
+    format_window(&columns.window, &of)
 }
 
 /// `TUMBLE(time_col=[ts], size=[10 s])`

@@ -4,8 +4,8 @@ use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{Expr, RowType};
 use serde::{Deserialize, Serialize};
 
-use crate::join::{IntervalJoin, Join};
-use crate::ranking::{OverAggregate, Rank};
+use crate::join::{IntervalJoin, Join, WindowJoin};
+use crate::ranking::{OverAggregate, Rank, WindowRank};
 use crate::table::{SinkSpec, SourceSpec, WatermarkSpec};
 use crate::window::Window;
 
@@ -147,6 +147,10 @@ pub enum Operator {
     /// The left columns, then the right ones, except for SEMI and ANTI.
     Join(Join),
     IntervalJoin(IntervalJoin),
+    /// As a join, within windows.
+    WindowJoin(WindowJoin),
+    /// As a rank, within windows.
+    WindowRank(WindowRank),
     /// Holds the rows of each key of the sink behind it, to write the last of those that are left.
     SinkMaterializer(SinkMaterializer),
     Sink(SinkSpec),
@@ -174,6 +178,9 @@ pub struct WindowTable {
     pub window: Window,
     /// The column of the event time; none goes by the clock.
     pub time: Option<usize>,
+    /// Of sessions: the columns of which each has its own.
+    #[serde(default)]
+    pub partition: Vec<usize>,
 }
 
 /// A row as it goes to one of several grouping sets.
@@ -241,6 +248,8 @@ impl Operator {
             | Operator::OverAggregate(_)
             | Operator::Join(_)
             | Operator::IntervalJoin(_)
+            | Operator::WindowJoin(_)
+            | Operator::WindowRank(_)
             | Operator::ChangelogNormalize(_)
             | Operator::SinkMaterializer(_) => true,
             Operator::Source(_)
@@ -252,8 +261,8 @@ impl Operator {
             | Operator::DropUpdateBefore
             | Operator::Expand(_)
             | Operator::LocalGroupAggregate(_)
-            | Operator::WindowTable(_)
             | Operator::Sink(_) => false,
+            Operator::WindowTable(table) => matches!(table.window, Window::Session { .. }),
         }
     }
 }

@@ -3,6 +3,8 @@
 use millrace_expr::Expr;
 use serde::{Deserialize, Serialize};
 
+use crate::window::WindowColumns;
+
 /// Which rows a join gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JoinKind {
@@ -84,6 +86,18 @@ pub struct IntervalJoin {
     /// All that must be true besides the keys, the bounds included.
     pub condition: Option<Expr>,
     pub bounds: IntervalBounds,
+}
+
+/// A join of rows of the same window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowJoin {
+    pub kind: JoinKind,
+    /// Beside the window.
+    pub keys: Vec<JoinKey>,
+    /// What must be true besides, over the left columns, then the right ones.
+    pub condition: Option<Expr>,
+    pub left: WindowColumns,
+    pub right: WindowColumns,
 }
 
 /// left time - right time lies between `lower` and `upper`, in milliseconds, both included.

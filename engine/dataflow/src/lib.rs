@@ -20,9 +20,10 @@ pub use graph::{
     Partitioning, SinkMaterializer, WindowAggregate, WindowTable, Windowing,
 };
 pub use job::{ChainedOperator, JobEdge, JobGraph, Vertex};
-pub use join::{IntervalBounds, IntervalJoin, Join, JoinInput, JoinKey, JoinKind};
+pub use join::{IntervalBounds, IntervalJoin, Join, JoinInput, JoinKey, JoinKind, WindowJoin};
 pub use ranking::{
     Deduplicate, Frame, OverAggregate, OverCall, OverFunction, Rank, RankStrategy, SortKey, TimeKind,
+    WindowRank,
 };
 pub use table::{MetadataField, SinkSpec, SourceSpec, TableSpec, WatermarkSpec};
-pub use window::Window;
+pub use window::{Window, WindowColumns};

@@ -4,6 +4,8 @@ use millrace_expr::DataType;
 use millrace_expr::aggregate::{AggregateCall, AggregateFunction, Parameters};
 use serde::{Deserialize, Serialize};
 
+use crate::window::WindowColumns;
+
 /// A column to sort by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SortKey {
@@ -45,6 +47,23 @@ pub struct Rank {
     /// The row number is the output's last column.
     pub with_number: bool,
     pub strategy: RankStrategy,
+}
+
+/// Rows of a window whose ROW_NUMBER in their partition lies in a range, given when the window is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowRank {
+    /// Columns of the input, by index, beside the window.
+    pub partition: Vec<usize>,
+    pub window: WindowColumns,
+    pub order: Vec<SortKey>,
+    /// The first row number that passes, counted from 1.
+    pub start: u64,
+    /// The last one that does.
+    pub end: u64,
+    /// The row number is the output's last column.
+    pub with_number: bool,
+    /// Of rows that are equal by the order the last one counts.
+    pub replaces_equal: bool,
 }
 
 /// What a rank has to keep, by the rows that its input sends.

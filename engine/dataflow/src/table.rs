@@ -80,4 +80,7 @@ impl SinkSpec {
 pub struct WatermarkSpec {
     pub column: usize,
     pub expression: Expr,
+    /// The table's own timeout of idle splits; else the job's counts.
+    #[serde(default)]
+    pub idle_timeout_millis: Option<i64>,
 }

@@ -16,6 +16,18 @@ pub enum Window {
     Session { gap: i64 },
 }
 
+/// Where rows say what window of event time they are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowColumns {
+    /// What made it.
+    pub window: Window,
+    /// Columns of the input, by index.
+    pub start: usize,
+    pub end: usize,
+    /// Windows are laid over what clocks show at an instant, in the session's time zone.
+    pub is_instant: bool,
+}
+
 impl Window {
     /// Windows of fixed bounds are made of slices of this length; each row is in one slice.
     pub fn slice(&self) -> Option<i64> {

@@ -35,7 +35,7 @@ pub use self::calls::{Calls, Grouped};
 use self::held::Choice;
 use self::listed::Form;
 use self::maps::view;
-pub use self::maps::{HeapMaps, Maps};
+pub use self::maps::{Entries, HeapMaps, Maps};
 use crate::{DataType, TypeKind};
 
 /// A call over columns of the aggregation's input.
@@ -242,6 +242,13 @@ impl AggregateCall {
             Collect => collected::collect(arg, result, view),
             JsonObjectAgg => collected::json_object(arg, result, nulls, view),
         }
+    }
+
+    /// Whether Flink can put results together that it has of parts of a window: of these functions it cannot,
+    /// and it refuses them over SESSION, HOP and CUMULATE.
+    pub fn merges_windows(&self) -> bool {
+        use AggregateFunction::*;
+        !matches!(self.function, FirstValue | LastValue | JsonArrayAgg)
     }
 
     /// Whether the states of parts of a group can be added, for an aggregation in two phases.

@@ -89,6 +89,7 @@ fn line(status: &JobStatus, totals: &Totals, before: &Totals, elapsed: Duration)
         (u64::from(status.restarts), "restarts"),
         (totals.skipped, "skipped"),
         (totals.dropped, "dropped"),
+        (totals.late, "late"),
     ] {
         if count > 0 {
             line += &format!("  {} {what}", grouped(count));

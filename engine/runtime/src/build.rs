@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::Receiver as CommandReceiver;
 use millrace_connector_api::sink::SinkContext;
@@ -37,12 +38,14 @@ use crate::operators::join::Join;
 use crate::operators::local_group_aggregate::LocalGroupAggregate;
 use crate::operators::over;
 use crate::operators::rank::Rank;
-use crate::operators::session_aggregate::SessionAggregate;
+use crate::operators::session::SessionWindows;
 use crate::operators::sink_materializer::SinkMaterializer;
 use crate::operators::union::Union;
 use crate::operators::values::{self, ValuesReader};
 use crate::operators::watermark::Watermark;
 use crate::operators::window_aggregate::WindowAggregate;
+use crate::operators::window_join::WindowJoin;
+use crate::operators::window_rank::WindowRank;
 use crate::operators::window_table::WindowTable;
 use crate::output::RemoteOutput;
 use crate::sink::SinkEnd;
@@ -249,7 +252,7 @@ impl SubtaskBuilder {
                         Windowing::Laid {
                             window: Window::Session { .. },
                             ..
-                        } => boxed(SessionAggregate::new(
+                        } => boxed(SessionWindows::aggregate(
                             spec, input, output, backend, zone, restored, metrics,
                         )?),
                         _ => boxed(WindowAggregate::new(
@@ -294,13 +297,43 @@ impl SubtaskBuilder {
                     let inputs = both(&chained.inputs, &node.name)?;
                     boxed(IntervalJoin::new(spec, inputs, &node.output, &session, backend)?)
                 }
-                PlanOperator::WindowTable(spec) => {
-                    boxed(WindowTable::new(spec, &node.output, session.time_zone)?)
+                PlanOperator::WindowJoin(spec) => {
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    let inputs = both(&chained.inputs, &node.name)?;
+                    let (restored, metrics) = (restored.as_deref(), metrics.clone());
+                    let output = &node.output;
+                    boxed(WindowJoin::open(
+                        spec, inputs, output, &session, backend, restored, metrics,
+                    )?)
                 }
+                PlanOperator::WindowRank(spec) => {
+                    let input = chained.inputs.first().unwrap_or(&node.output);
+                    let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                    let (zone, restored) = (session.time_zone, restored.as_deref());
+                    let (output, metrics) = (&node.output, metrics.clone());
+                    boxed(WindowRank::open(
+                        spec, input, output, backend, zone, restored, metrics,
+                    )?)
+                }
+                PlanOperator::WindowTable(spec) => match spec.window {
+                    Window::Session { .. } => {
+                        let input = chained.inputs.first().unwrap_or(&node.output);
+                        let backend = backend.as_ref().ok_or_else(|| keyless(&node.name))?;
+                        let (zone, restored) = (session.time_zone, restored.as_deref());
+                        let (output, metrics) = (&node.output, metrics.clone());
+                        boxed(SessionWindows::table(
+                            spec, input, output, backend, zone, restored, metrics,
+                        )?)
+                    }
+                    _ => boxed(WindowTable::new(spec, &node.output, session.time_zone)?),
+                },
                 PlanOperator::Watermark(spec) => boxed(Watermark::new(
                     spec,
                     &node.output.fields[spec.column].name,
-                    plan.config.get(&options::SOURCE_IDLE_TIMEOUT)?,
+                    match spec.idle_timeout_millis {
+                        Some(millis) => Duration::from_millis(u64::try_from(millis).unwrap_or(0)),
+                        None => plan.config.get(&options::SOURCE_IDLE_TIMEOUT)?,
+                    },
                     &session,
                     metrics.clone(),
                 )?),

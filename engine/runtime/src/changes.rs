@@ -65,6 +65,11 @@ impl Changes {
         self.numbers.push(number as i64);
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.kinds.len()
+    }
+
     /// Gives what was gathered, and begins anew.
     pub fn take(&mut self, codec: &WholeRows, schema: &SchemaRef, out: &mut Vec<Element>) -> Result<()> {
         if self.kinds.is_empty() {

@@ -123,6 +123,8 @@ impl InputGate {
                 input.idle = false;
                 self.merge_watermarks();
             }
+            // Of a chain's own source only.
+            Element::Splits(_) => {}
             Element::Idle => {
                 self.inputs[index].idle = true;
                 self.merge_watermarks();
@@ -264,7 +266,7 @@ mod tests {
                 Element::Barrier(b) => format!("b{}", b.checkpoint),
                 Element::Watermark(w) => format!("w{w}"),
                 Element::Idle => "idle".into(),
-                Element::Splits(splits) => format!("{splits:?}"),
+                Element::Splits(splits) => format!("splits {splits:?}"),
                 Element::EndOfInput => "end".into(),
             })
             .collect()

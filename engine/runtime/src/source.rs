@@ -12,10 +12,10 @@ pub struct SourceHead {
     reader: Box<dyn SourceReader>,
     metrics: Arc<TaskMetrics>,
     state: State,
-    /// Splits that may give rows yet, as they were told last.
-    splits: Vec<u32>,
     /// For tests: so many rows are still given before it holds still, once.
     hold_after: Option<u64>,
+    /// As they were told last.
+    splits: Option<Arc<[u32]>>,
 }
 
 #[derive(PartialEq)]
@@ -30,8 +30,9 @@ enum State {
 }
 
 pub enum SourceStep {
-    Batch(Batch),
+    /// The splits that are read have changed.
     Splits(Arc<[u32]>),
+    Batch(Batch),
     Pending,
     /// The source holds still from now on, for a checkpoint.
     Held,
@@ -47,8 +48,8 @@ impl SourceHead {
             reader,
             metrics,
             state: State::Reading,
-            splits: Vec::new(),
             hold_after,
+            splits: None,
         }
     }
 
@@ -61,9 +62,13 @@ impl SourceHead {
             self.state = State::Held;
             return Ok(SourceStep::Held);
         }
-        if let Some(splits) = self.reader.splits().filter(|splits| *splits != self.splits) {
-            self.splits.clone_from(&splits);
-            return Ok(SourceStep::Splits(splits.into()));
+        // Splits are known before their first row, and stay until their last one is on its way.
+        if let Some(splits) = self.reader.open_splits()
+            && self.splits.as_deref() != Some(&splits)
+        {
+            let splits: Arc<[u32]> = splits.into();
+            self.splits = Some(splits.clone());
+            return Ok(SourceStep::Splits(splits));
         }
         match self.reader.poll()? {
             SourcePoll::Batch(batch) => {

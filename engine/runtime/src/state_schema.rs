@@ -98,6 +98,27 @@ fn of_operator(
             let form = format!("interval {}", plan.kind.name());
             schema(form, join_keys(&plan.keys, input), both(input, right))
         }
+        Operator::WindowJoin(plan) => {
+            let Some(&right) = inputs.get(1) else {
+                return Ok(None);
+            };
+            let form = format!("rows of windows {:?}, {}", plan.left.window, plan.kind.name());
+            schema(form, join_keys(&plan.keys, input), both(input, right))
+        }
+        Operator::WindowRank(plan) => {
+            let form = format!(
+                "rows of windows {:?} to {}, ordered by {}",
+                plan.window.window,
+                plan.end,
+                ordered(&plan.order, input)
+            );
+            schema(form, columns(input, &plan.partition), whole(input))
+        }
+        Operator::WindowTable(plan) => schema(
+            format!("rows of sessions {:?}", plan.window),
+            columns(input, &plan.partition),
+            whole(input),
+        ),
         Operator::ChangelogNormalize(plan) => {
             schema("newest rows".to_owned(), columns(input, &plan.keys), whole(input))
         }
@@ -208,12 +229,6 @@ fn ranked(plan: &Rank, row: &Columns) -> String {
         let time = kept.rowtime.map_or("clock", |column| name(row, column));
         return format!("{which} row by {time}");
     }
-    let order = |key: &SortKey| {
-        let direction = if key.descending { "DESC" } else { "ASC" };
-        let nulls = if key.nulls_first { "FIRST" } else { "LAST" };
-        format!("{} {direction} NULLS {nulls}", name(row, key.column))
-    };
-    let order: Vec<String> = plan.order.iter().map(order).collect();
     let strategy = match &plan.strategy {
         RankStrategy::AppendFast => "rows of the range".to_owned(),
         RankStrategy::UpdateFast { keys } => format!("rows of the range by {}", names(row, keys)),
@@ -224,7 +239,17 @@ fn ranked(plan: &Rank, row: &Columns) -> String {
         RankStrategy::Retract => String::new(),
         _ => format!(" to {}", plan.end),
     };
-    format!("{strategy}{range}, ordered by {}", order.join(", "))
+    format!("{strategy}{range}, ordered by {}", ordered(&plan.order, row))
+}
+
+fn ordered(keys: &[SortKey], row: &Columns) -> String {
+    let order = |key: &SortKey| {
+        let direction = if key.descending { "DESC" } else { "ASC" };
+        let nulls = if key.nulls_first { "FIRST" } else { "LAST" };
+        format!("{} {direction} NULLS {nulls}", name(row, key.column))
+    };
+    let order: Vec<String> = keys.iter().map(order).collect();
+    order.join(", ")
 }
 
 /// Running accumulators are all that is kept where the clock orders rows and none leaves.

@@ -62,11 +62,29 @@ pub struct Subtask {
     pub(crate) reporter: Box<dyn Reporter>,
     pub(crate) metrics: Arc<TaskMetrics>,
     snapshotting: Option<Snapshotting>,
+    /// What is on its way through the chain, the next at the end.
+    work: Vec<Work>,
+    /// Barriers that wait for it.
+    barriers: VecDeque<Barrier>,
+    /// A barrier whose operators send on what they have held for more rows: up to this one.
+    passing: Option<(Barrier, usize)>,
     /// Completed checkpoints that sinks still make visible, the oldest first.
     committing: VecDeque<CheckpointId>,
     last_tick: i64,
     /// Batches to come whose keys are in memory.
     prefetched: usize,
+}
+
+/// What is left to be done of an element that has been taken.
+enum Work {
+    /// Hand an element to an operator's readers.
+    Emit(usize, Element),
+    /// Hand an element to an operator, as one of an input of its.
+    Push(usize, usize, Element),
+    /// The operator has more to give.
+    Resume(usize),
+    /// The input has ended.
+    Ended,
 }
 
 /// Operators are ticked so often at most, in milliseconds.
@@ -87,6 +105,9 @@ impl Subtask {
             reporter,
             metrics,
             snapshotting: None,
+            work: Vec::new(),
+            barriers: VecDeque::new(),
+            passing: None,
             committing: VecDeque::new(),
             last_tick: 0,
             prefetched: 0,
@@ -107,20 +128,30 @@ impl Subtask {
                 Err(TryRecvError::Disconnected) => return Ok(Progress::Finished),
             };
             match command {
-                Command::Trigger(barrier) => self.trigger(barrier)?,
+                Command::Trigger(barrier) => self.trigger(barrier),
                 Command::Complete(checkpoint) => self.complete(checkpoint)?,
                 Command::Cancel => return Ok(Progress::Finished),
             }
         }
         self.drive_sinks()?;
-        self.tick()?;
         for done in 0..budget {
+            let waits = match done {
+                0 => Progress::BackPressured,
+                _ => Progress::Worked,
+            };
+            // What has been taken goes through before anything else: a barrier too waits for it.
+            if !self.go_on()? {
+                return Ok(waits);
+            }
+            if let Some(barrier) = self.barriers.pop_front() {
+                self.passing = Some((barrier, 0));
+                continue;
+            }
             if !self.has_room()? {
-                return Ok(if done == 0 {
-                    Progress::BackPressured
-                } else {
-                    Progress::Worked
-                });
+                return Ok(waits);
+            }
+            if done == 0 && self.tick()? {
+                continue;
             }
             if !self.take_one()? {
                 if done > 0 {
@@ -134,6 +165,8 @@ impl Subtask {
                 return Ok(Progress::Idle);
             }
         }
+        // A barrier that was taken last passes at once: nobody waits for what it gathers.
+        self.go_on()?;
         Ok(Progress::Worked)
     }
 
@@ -164,46 +197,70 @@ impl Subtask {
                 return Ok(false);
             };
             match element {
-                Element::Barrier(barrier) => self.pass_barrier(barrier)?,
+                Element::Barrier(barrier) => self.passing = Some((barrier, 0)),
                 Element::EndOfInput => {
-                    self.push(0, input, Element::EndOfInput)?;
-                    self.reporter.report(Event::Ended);
+                    self.work.push(Work::Ended);
+                    self.work.push(Work::Push(0, input, Element::EndOfInput));
                 }
-                batch @ Element::Batch(_) => {
-                    self.prefetched = self.prefetched.saturating_sub(1);
-                    self.push(0, input, batch)?;
+                other => {
+                    if let Element::Batch(_) = other {
+                        self.prefetched = self.prefetched.saturating_sub(1);
+                    }
+                    self.work.push(Work::Push(0, input, other));
                 }
-                other => self.push(0, input, other)?,
             }
-            return Ok(true);
+            return self.go_on().map(|_| true);
         }
         let Stage::Source(source) = &mut self.links[0].stage else {
             return Ok(false);
         };
         match source.poll()? {
-            SourceStep::Pending => Ok(false),
+            SourceStep::Pending => return Ok(false),
             SourceStep::Batch(batch) => {
                 self.metrics.operators[0]
                     .records_out
                     .add(batch.change.len() as u64);
-                self.emit(0, Element::Batch(batch))?;
-                Ok(true)
+                self.work.push(Work::Emit(0, Element::Batch(batch)));
             }
-            SourceStep::Splits(splits) => {
-                self.emit(0, Element::Splits(splits))?;
-                Ok(true)
-            }
-            SourceStep::Held => {
-                self.reporter.report(Event::Held);
-                Ok(true)
-            }
+            SourceStep::Splits(splits) => self.work.push(Work::Emit(0, Element::Splits(splits))),
+            SourceStep::Held => self.reporter.report(Event::Held),
             SourceStep::Ended => {
-                for element in SourceHead::end_elements() {
-                    self.emit(0, element)?;
-                }
-                self.reporter.report(Event::Ended);
-                Ok(true)
+                self.work.push(Work::Ended);
+                let elements = SourceHead::end_elements().into_iter().rev();
+                self.work.extend(elements.map(|element| Work::Emit(0, element)));
             }
+        }
+        self.go_on().map(|_| true)
+    }
+
+    /// Does what is left of what was taken, and passes the barrier that waits for it; false where it has to
+    /// wait for room.
+    fn go_on(&mut self) -> Result<bool> {
+        loop {
+            while let Some(work) = self.work.pop() {
+                match work {
+                    Work::Emit(index, element) => self.emit(index, element)?,
+                    Work::Push(index, input, element) => self.push(index, input, element)?,
+                    Work::Resume(index) => {
+                        // What an operator gives at once has room; how much more it has nobody knows.
+                        if !self.has_room()? {
+                            self.work.push(Work::Resume(index));
+                            return Ok(false);
+                        }
+                        self.operate(index, |operator, out| operator.resume(out))?;
+                    }
+                    Work::Ended => self.reporter.report(Event::Ended),
+                }
+            }
+            let Some((barrier, index)) = self.passing.take() else {
+                return Ok(true);
+            };
+            if index == self.links.len() {
+                self.pass_barrier(barrier)?;
+                return Ok(true);
+            }
+            self.passing = Some((barrier, index + 1));
+            self.operate(index, |operator, out| operator.before_barrier(out))?;
         }
     }
 
@@ -229,65 +286,76 @@ impl Subtask {
         Ok(())
     }
 
-    /// Hands an element to an operator of the chain, and what comes out to its readers.
+    /// Hands an element to an operator of the chain.
     fn push(&mut self, index: usize, input: usize, element: Element) -> Result<()> {
         let metrics = &self.metrics.operators[index];
-        if let Element::Batch(batch) = &element {
-            metrics.records_in.add(batch.change.len() as u64);
+        match &element {
+            Element::Batch(batch) => metrics.records_in.add(batch.change.len() as u64),
+            Element::Watermark(watermark) => metrics.input_watermark.set(*watermark),
+            _ => {}
         }
-        let mut out = Vec::new();
-        match &mut self.links[index].stage {
-            Stage::Sink(sink) => return sink.push(&element),
-            Stage::Source(_) => return Ok(()),
-            Stage::Operator(operator) => match element {
-                Element::Batch(batch) => operator.batch(input, batch, &mut out)?,
-                other => operator.other(other, &mut out)?,
-            },
+        if let Stage::Sink(sink) = &mut self.links[index].stage {
+            return sink.push(&element);
         }
-        self.emit_all(index, out)
+        self.operate(index, |operator, out| match element {
+            Element::Batch(batch) => operator.batch(input, batch, out),
+            other => operator.other(other, out),
+        })
     }
 
-    fn emit_all(&mut self, index: usize, elements: Vec<Element>) -> Result<()> {
-        for element in elements {
+    /// Has an operator work; what comes out goes on next, then what it has more.
+    fn operate(
+        &mut self,
+        index: usize,
+        work: impl FnOnce(&mut dyn Operator, &mut Vec<Element>) -> Result<()>,
+    ) -> Result<()> {
+        let Stage::Operator(operator) = &mut self.links[index].stage else {
+            return Ok(());
+        };
+        let mut out = Vec::new();
+        let late = self.metrics.late_records.get();
+        work(operator.as_mut(), &mut out)?;
+        let late = self.metrics.late_records.get() - late;
+        if late > 0 {
+            self.metrics.operators[index].late_records.add(late);
+        }
+        if operator.has_more() {
+            self.work.push(Work::Resume(index));
+        }
+        for element in out.into_iter().rev() {
             if let Element::Batch(batch) = &element {
                 self.metrics.operators[index]
                     .records_out
                     .add(batch.change.len() as u64);
             }
-            self.emit(index, element)?;
+            self.work.push(Work::Emit(index, element));
         }
         Ok(())
     }
 
     /// Gives an operator's output to all of its readers.
     fn emit(&mut self, index: usize, element: Element) -> Result<()> {
+        if let Element::Watermark(watermark) = element {
+            self.metrics.operators[index].output_watermark.set(watermark);
+        }
         for remote in &mut self.links[index].remote {
             remote.send(&element)?;
         }
-        for reader in 0..self.links[index].local.len() {
-            let to = self.links[index].local[reader];
-            self.push(to, 0, element.clone())?;
+        for to in self.links[index].local.iter().rev() {
+            self.work.push(Work::Push(*to, 0, element.clone()));
         }
         Ok(())
     }
 
-    fn trigger(&mut self, barrier: Barrier) -> Result<()> {
-        match self.gate {
-            // Barriers reach it through its channels.
-            Some(_) => Ok(()),
-            None => self.pass_barrier(barrier),
+    fn trigger(&mut self, barrier: Barrier) {
+        // Others reach it through its channels.
+        if self.gate.is_none() {
+            self.barriers.push_back(barrier);
         }
     }
 
     /// The barrier is here: what came before it is in every operator's state, what follows is not.
     fn pass_barrier(&mut self, barrier: Barrier) -> Result<()> {
-        for index in 0..self.links.len() {
-            if let Stage::Operator(operator) = &mut self.links[index].stage {
-                let mut out = Vec::new();
-                operator.before_barrier(&mut out)?;
-                self.emit_all(index, out)?;
-            }
-        }
         let mut operators = Vec::new();
         let mut sinks_missing = Vec::new();
         for (index, link) in self.links.iter_mut().enumerate() {
@@ -379,198 +447,31 @@ impl Subtask {
         Ok(())
     }
 
-    fn tick(&mut self) -> Result<()> {
+    /// Lets operators look at the clock from time to time; whether they had something to give.
+    fn tick(&mut self) -> Result<bool> {
         let now = now_millis();
         if now - self.last_tick < TICK {
-            return Ok(());
+            return Ok(false);
         }
         self.last_tick = now;
+        self.metrics.sample(now);
+        // What comes out of one is worked on before the next looks.
+        let mut worked = false;
         for index in 0..self.links.len() {
-            let mut out = Vec::new();
-            match &mut self.links[index].stage {
-                Stage::Operator(operator) => operator.tick(now, &mut out)?,
-                Stage::Source(source) => source.update_metrics(),
-                Stage::Sink(_) => {}
+            if let Stage::Source(source) = &self.links[index].stage {
+                source.update_metrics();
             }
-            self.emit_all(index, out)?;
+            self.operate(index, |operator, out| operator.tick(now, out))?;
+            worked |= !self.work.is_empty();
+            if !self.go_on()? {
+                // The others look next time.
+                self.last_tick = 0;
+                return Ok(true);
+            }
         }
-        Ok(())
+        Ok(worked)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use arrow::array::{ArrayRef, Int64Array};
-    use arrow::datatypes::Schema;
-    use arrow::record_batch::RecordBatch;
-    use millrace_connector_api::source::{SourceBatch, SourcePoll, SourceReader};
-    use millrace_connector_api::{ChangeBatch, Waker};
-    use millrace_dataflow::Partitioning;
-
-    use super::*;
-    use crate::channel::{Receiver, channel};
-    use crate::control::Mailbox;
-
-    /// So many batches, then its end.
-    struct Counted(usize);
-
-    impl SourceReader for Counted {
-        fn poll(&mut self) -> Result<SourcePoll> {
-            if self.0 == 0 {
-                return Ok(SourcePoll::End);
-            }
-            self.0 -= 1;
-            let column: ArrayRef = Arc::new(Int64Array::from(vec![1]));
-            let rows = RecordBatch::try_from_iter([("a", column)]).unwrap();
-            Ok(SourcePoll::Batch(SourceBatch {
-                batch: ChangeBatch::inserts(rows),
-                splits: vec![(0, 1)],
-            }))
-        }
-
-        fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<Vec<u8>>> {
-            Ok(vec![vec![self.0 as u8]])
-        }
-
-        fn checkpoint_complete(&mut self, _: CheckpointId) -> Result<()> {
-            Ok(())
-        }
-
-        fn pending_records(&self) -> Option<u64> {
-            None
-        }
-    }
-
-    /// A source whose output another subtask reads.
-    struct Source {
-        subtask: Subtask,
-        mailbox: Mailbox,
-        output: Receiver,
-        events: Arc<Mutex<Vec<String>>>,
-    }
-
-    fn source(batches: usize) -> Source {
-        source_that_holds(batches, None)
-    }
-
-    fn source_that_holds(batches: usize, hold_after: Option<u64>) -> Source {
-        let (sender, output) = channel(1 << 20, Waker::default(), Waker::default());
-        let metrics = TaskMetrics::new(["source".to_owned()]);
-        let link = Link {
-            uid: "u".to_owned(),
-            name: "source".to_owned(),
-            stage: Stage::Source(SourceHead::new(
-                Box::new(Counted(batches)),
-                metrics.clone(),
-                hold_after,
-            )),
-            local: Vec::new(),
-            keyed: None,
-            remote: vec![
-                RemoteOutput::new(
-                    vec![sender],
-                    &Partitioning::Forward,
-                    0,
-                    &Arc::new(Schema::empty()),
-                    1,
-                )
-                .unwrap(),
-            ],
-        };
-        let (mailbox, commands) = Mailbox::new(Waker::default());
-        let events = Arc::new(Mutex::new(Vec::new()));
-        let reporter = {
-            let events = events.clone();
-            move |event: Event| {
-                events.lock().unwrap().push(match event {
-                    Event::Snapshot { checkpoint, .. } => format!("state {checkpoint}"),
-                    Event::Held => "held".to_owned(),
-                    Event::Ended => "ended".to_owned(),
-                    other => format!("{other:?}"),
-                })
-            }
-        };
-        Source {
-            subtask: Subtask::new(vec![link], None, commands, Box::new(reporter), metrics),
-            mailbox,
-            output,
-            events,
-        }
-    }
-
-    impl Source {
-        fn barrier(&self, id: u64, stop: bool) {
-            self.mailbox.send(Command::Trigger(Barrier {
-                checkpoint: CheckpointId(id),
-                timestamp: 0,
-                stop,
-            }));
-        }
-
-        /// Steps of one element until nothing is left to do or `most` are done; what came out.
-        fn steps(&mut self, most: usize) -> Vec<String> {
-            for _ in 0..most {
-                if self.subtask.step(1).unwrap() == Progress::Idle {
-                    break;
-                }
-            }
-            std::iter::from_fn(|| self.output.try_receive())
-                .map(|element| match element {
-                    Element::Batch(_) => "batch".to_owned(),
-                    Element::Barrier(b) if b.stop => format!("stop {}", b.checkpoint),
-                    Element::Barrier(b) => format!("barrier {}", b.checkpoint),
-                    Element::Watermark(i64::MAX) => "highest watermark".to_owned(),
-                    Element::Watermark(w) => format!("watermark {w}"),
-                    Element::Idle => "idle".to_owned(),
-                    Element::Splits(splits) => format!("{splits:?}"),
-                    Element::EndOfInput => "end".to_owned(),
-                })
-                .collect()
-        }
-    }
-
-    #[test]
-    fn nothing_follows_a_stop_and_it_is_no_end() {
-        let mut source = source(10);
-        assert_eq!(source.steps(2), ["batch", "batch"]);
-        source.barrier(1, true);
-        assert_eq!(source.steps(100), ["stop 1"]);
-        // The stop's checkpoint failed: another one, still without an end.
-        source.barrier(2, true);
-        assert_eq!(source.steps(100), ["stop 2"]);
-        assert_eq!(*source.events.lock().unwrap(), ["state 1", "state 2"]);
-    }
-
-    #[test]
-    fn a_source_that_is_told_to_holds_still_until_a_checkpoint_is_complete() {
-        let mut source = source_that_holds(3, Some(2));
-        assert_eq!(source.steps(100), ["batch", "batch"]);
-        source.barrier(1, false);
-        assert_eq!(source.steps(100), ["barrier 1"]);
-        assert_eq!(*source.events.lock().unwrap(), ["held", "state 1"]);
-        source.mailbox.send(Command::Complete(CheckpointId(1)));
-        assert_eq!(source.steps(100), ["batch", "highest watermark", "end"]);
-    }
-
-    #[test]
-    fn a_source_that_holds_still_can_be_stopped() {
-        let mut source = source_that_holds(3, Some(1));
-        assert_eq!(source.steps(100), ["batch"]);
-        source.barrier(1, true);
-        source.mailbox.send(Command::Complete(CheckpointId(1)));
-        assert_eq!(source.steps(100), ["stop 1"]);
-    }
-
-    #[test]
-    fn the_highest_watermark_is_sent_at_the_true_end_once_and_barriers_follow_it() {
-        let mut source = source(1);
-        assert_eq!(source.steps(100), ["batch", "highest watermark", "end"]);
-        source.barrier(1, false);
-        assert_eq!(source.steps(100), ["barrier 1"]);
-        source.barrier(2, true);
-        assert_eq!(source.steps(100), ["stop 2"]);
-        assert_eq!(*source.events.lock().unwrap(), ["ended", "state 1", "state 2"]);
-    }
-}
+mod tests;

@@ -6,8 +6,9 @@
 use arrow::array::Array;
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
-use millrace_core::{Error, Result};
-use millrace_dataflow::{Window, Windowing};
+use millrace_core::row::Rows;
+use millrace_core::{Error, Result, key_group};
+use millrace_dataflow::{Window, WindowColumns, Windowing};
 use millrace_expr::text::zone::Zone;
 
 use crate::element::Element;
@@ -32,6 +33,41 @@ impl Slice {
 /// From `start` to before `end`.
 pub type Bounds = Slice;
 
+/// Bytes of `Slice::prefix`.
+pub const PREFIX: usize = 16;
+
+impl Slice {
+    /// What stands before keys that are kept by slice: bytes that ascend as the slices do.
+    pub fn prefix(self) -> [u8; PREFIX] {
+        let ordered = |time: i64| (time as u64 ^ (1 << 63)).to_be_bytes();
+        let mut bytes = [0; PREFIX];
+        bytes[..8].copy_from_slice(&ordered(self.end));
+        bytes[8..].copy_from_slice(&ordered(self.start));
+        bytes
+    }
+
+    /// The slice of what is kept by it.
+    pub fn of_prefix(key: &[u8]) -> Option<Slice> {
+        let time = |bytes: &[u8]| Some((u64::from_be_bytes(bytes.try_into().ok()?) ^ (1 << 63)) as i64);
+        Some(Slice {
+            end: time(key.get(..8)?)?,
+            start: time(key.get(8..PREFIX)?)?,
+        })
+    }
+}
+
+/// Where rows of windows and keys are kept, and the hashes of that.
+pub fn keyed_by(windows: &[Slice], keys: &Rows) -> (Rows, Vec<u64>) {
+    let mut places = Rows::default();
+    let mut hashes = Vec::with_capacity(keys.len());
+    for (window, key) in windows.iter().zip(keys.iter()) {
+        places.data.extend_from_slice(&window.prefix());
+        places.push(key);
+        hashes.push(key_group::hash(places.get(places.len() - 1)));
+    }
+    (places, hashes)
+}
+
 pub struct Windows {
     windowing: Windowing,
     /// Where the time is an instant.
@@ -45,6 +81,19 @@ impl Windows {
         Windows {
             windowing: windowing.clone(),
             zone: is_instant.then_some(zone),
+        }
+    }
+
+    /// Windows of event time that columns of the rows give.
+    pub fn given(columns: &WindowColumns, zone: Zone) -> Windows {
+        Windows {
+            windowing: Windowing::Given {
+                window: columns.window,
+                start: columns.start,
+                end: columns.end,
+                is_proctime: false,
+            },
+            zone: columns.is_instant.then_some(zone),
         }
     }
 

@@ -31,5 +31,6 @@ mod settings;
 mod show;
 mod uids;
 mod upsert_keys;
+mod window_properties;
 
 pub use session::{Job, Outcome, Session};

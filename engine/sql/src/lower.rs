@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use millrace_dataflow::{
     Changelog, ChangelogNormalize, Edge, Graph, GroupAggregate, IntervalJoin, JoinInput, JoinKey, NodeId,
     Operator, OverAggregate, Partitioning, SinkMaterializer, SourceSpec, TimeKind, WatermarkSpec,
-    WindowAggregate, WindowTable,
+    WindowAggregate, WindowJoin, WindowRank, WindowTable,
 };
 use millrace_expr::{Expr, RowType, function};
 
 use crate::aggregation::Aggregation;
-use crate::plan::{InsertPlan, Join, Op, ReadTable, Rel, ScanColumn};
+use crate::plan::{InsertPlan, Join, Op, Rank, ReadTable, Rel, ScanColumn};
 use crate::{rules, uids, upsert_keys};
 
 /// `state_ttl` is how long state that nobody writes is kept, in milliseconds; 0 for ever.
@@ -133,9 +133,11 @@ impl Lowering {
             Op::Watermark { column, expression } => {
                 let name = source(&rel.inputs[0]).map_or_else(|| owner.to_owned(), source_uid);
                 let input = self.rel(&rel.inputs[0], &name);
+                let timeout = source(&rel.inputs[0]).and_then(|table| table.traits.idle_timeout);
                 let spec = WatermarkSpec {
                     column: *column,
                     expression: expression.clone(),
+                    idle_timeout_millis: timeout.map(|timeout| timeout.as_millis() as i64),
                 };
                 self.add(
                     "watermark",
@@ -200,15 +202,21 @@ impl Lowering {
                 let operator = Operator::WindowTable(WindowTable {
                     window: spec.window,
                     time: (!spec.is_proctime).then_some(spec.time),
+                    partition: spec.partition.clone(),
                 });
-                self.add(
+                let is_keyed = operator.is_keyed();
+                let id = self.add(
                     "window-table",
                     owner,
                     "WindowTableFunction",
                     operator,
                     vec![input],
                     output,
-                )
+                );
+                if is_keyed {
+                    self.exchange(id, 0, &spec.partition);
+                }
+                id
             }
             Op::WindowAggregate(spec) => {
                 let input = self.rel(&rel.inputs[0], owner);
@@ -243,6 +251,33 @@ impl Lowering {
                     mini_batch: self.aggregation.mini_batch,
                 };
                 self.aggregate(plan, owner, input, output)
+            }
+            Op::Rank(Rank {
+                window: Some(window),
+                partition,
+                order,
+                start,
+                end,
+                with_number,
+            }) => {
+                let input = self.rel(&rel.inputs[0], owner);
+                let mut partition = partition.clone();
+                partition.retain(|column| ![window.start, window.end].contains(column));
+                // The last row by time: of equal times the one that came last.
+                let is_last =
+                    matches!(order.as_slice(), [key] if key.time.is_some() && key.descending && *end == 1);
+                let operator = Operator::WindowRank(WindowRank {
+                    partition: partition.clone(),
+                    window: *window,
+                    order: order.clone(),
+                    start: *start,
+                    end: *end,
+                    with_number: *with_number,
+                    replaces_equal: is_last,
+                });
+                let id = self.add("window-rank", owner, "WindowRank", operator, vec![input], output);
+                self.exchange(id, 0, &partition);
+                id
             }
             Op::Rank(rank) => {
                 let input = self.rel(&rel.inputs[0], owner);
@@ -286,11 +321,27 @@ impl Lowering {
     fn join(&mut self, rel: &Rel, join: &Join, owner: &str, output: RowType) -> NodeId {
         let left = self.rel(&rel.inputs[0], owner);
         let right = self.another(&rel.inputs[1], owner, &[left]);
-        let columns = |side: fn(&JoinKey) -> usize| join.keys.iter().map(side).collect::<Vec<_>>();
+        let mut keys = join.keys.clone();
+        if let Some([l, r]) = &join.window {
+            let pairs = [(l.start, r.start), (l.end, r.end)];
+            keys.retain(|key| !pairs.contains(&(key.left, key.right)));
+        }
+        let columns = |side: fn(&JoinKey) -> usize| keys.iter().map(side).collect::<Vec<_>>();
         let (of_left, of_right) = (columns(|key| key.left), columns(|key| key.right));
-        let (kind, keys, condition) = (join.kind, join.keys.clone(), join.condition.clone());
-        let (uid, name, operator) = match join.interval {
-            Some(bounds) => (
+        let (kind, condition) = (join.kind, join.condition.clone());
+        let (uid, name, operator) = match (join.interval, join.window) {
+            (_, Some([left, right])) => (
+                "window-join",
+                "WindowJoin",
+                Operator::WindowJoin(WindowJoin {
+                    kind,
+                    keys,
+                    condition,
+                    left,
+                    right,
+                }),
+            ),
+            (Some(bounds), None) => (
                 "interval-join",
                 "IntervalJoin",
                 Operator::IntervalJoin(IntervalJoin {
@@ -300,7 +351,7 @@ impl Lowering {
                     bounds,
                 }),
             ),
-            None => (
+            (None, None) => (
                 "join",
                 "Join",
                 Operator::Join(millrace_dataflow::Join {

@@ -1,4 +1,5 @@
-//! A bound query: relational operators over typed expressions, before it becomes a graph.
+//! A bound query: relational operators over typed expressions, before it becomes a graph. What its columns
+//! say of windows is in `window_properties`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use millrace_connector_api::source::SourceTraits;
 pub(crate) use millrace_dataflow::Expansion;
 use millrace_dataflow::{
     Changelog, Frame, IntervalBounds, JoinKey, JoinKind, OverCall, SinkSpec, SortKey, TableSpec, TimeKind,
-    Window, Windowing,
+    Window, WindowColumns, Windowing,
 };
 use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{DataType, Expr, Field, RowType, TypeKind};
@@ -145,6 +146,8 @@ pub(crate) struct Rank {
     pub end: u64,
     /// The row number is the last column.
     pub with_number: bool,
+    /// Its partitions are within windows, and its rows are given when those are over.
+    pub window: Option<WindowColumns>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -158,6 +161,8 @@ pub(crate) struct Join {
     pub interval: Option<IntervalBounds>,
     /// How long rows of each side live, in milliseconds, where a hint says so; 0: for ever.
     pub state_ttl: [Option<i64>; 2],
+    /// Of rows of the same window: how the left and the right ones say theirs.
+    pub window: Option<[WindowColumns; 2]>,
 }
 
 /// A window function over a table.
@@ -179,28 +184,6 @@ pub(crate) struct WindowAggregate {
     /// Columns of the input, by index, beside the window.
     pub keys: Vec<usize>,
     pub calls: Vec<AggregateCall>,
-}
-
-/// What a column says of the window that its row is in.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct WindowProperty {
-    pub bound: WindowBound,
-    pub window: Window,
-    pub is_proctime: bool,
-    /// The type of the window's time.
-    pub time: TypeKind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WindowBound {
-    Start,
-    End,
-    Time,
-}
-
-impl WindowBound {
-    /// In the order of the columns.
-    const ALL: [WindowBound; 3] = [WindowBound::Start, WindowBound::End, WindowBound::Time];
 }
 
 impl WindowAggregate {
@@ -465,8 +448,8 @@ impl Rel {
             Op::WindowTable(spec) => {
                 let of_input = self.inputs[0].output.fields.len();
                 match column {
-                    // The window's own time takes its place.
-                    c if c < of_input => None,
+                    // The window's own time stands beside what was there.
+                    c if c < of_input => self.inputs[0].time_attribute(c),
                     c if c == of_input + 2 && spec.is_proctime => Some(TimeAttribute::Proctime),
                     c if c == of_input + 2 => Some(TimeAttribute::Rowtime),
                     _ => None,
@@ -482,7 +465,9 @@ impl Rel {
                 (column < input.output.fields.len()).then(|| input.time_attribute(column))?
             }
             Op::Join(join) => {
-                join.interval?;
+                if join.interval.is_none() && join.window.is_none() {
+                    return None;
+                }
                 match column.checked_sub(self.inputs[0].output.fields.len()) {
                     None => self.inputs[0].time_attribute(column),
                     Some(column) => self.inputs[1].time_attribute(column),
@@ -493,50 +478,6 @@ impl Rel {
             | Op::Scan { .. }
             | Op::Values { .. }
             | Op::Expand(_)
-            | Op::Aggregate { .. } => None,
-        }
-    }
-
-    /// What a column says of its row's window, if it does.
-    pub fn window_property(&self, column: usize) -> Option<WindowProperty> {
-        let last_three = |column: usize| {
-            let first = self.output.fields.len() - WindowBound::ALL.len();
-            WindowBound::ALL.get(column.checked_sub(first)?).copied()
-        };
-        match &self.op {
-            Op::Calc { projection, .. } => match projection.get(column)? {
-                Expr::Column { index, .. } => self.inputs[0].window_property(*index),
-                _ => None,
-            },
-            Op::WindowTable(spec) => Some(WindowProperty {
-                bound: last_three(column)?,
-                window: spec.window,
-                is_proctime: spec.is_proctime,
-                time: self.inputs[0].output.fields[spec.time].data_type.kind.clone(),
-            }),
-            Op::WindowAggregate(spec) => Some(WindowProperty {
-                bound: last_three(column)?,
-                window: spec.window(),
-                is_proctime: spec.is_proctime(),
-                time: spec.time.clone(),
-            }),
-            Op::Expand(expansions) => match expansions.iter().any(|e| e.nulls.contains(&column)) {
-                true => None,
-                false if column < self.inputs[0].output.fields.len() => {
-                    self.inputs[0].window_property(column)
-                }
-                false => None,
-            },
-            Op::Table { .. }
-            | Op::Scan { .. }
-            | Op::Watermark { .. }
-            | Op::Union
-            | Op::Values { .. }
-            | Op::ChangelogNormalize { .. }
-            | Op::DropUpdateBefore
-            | Op::Join(_)
-            | Op::Over(_)
-            | Op::Rank(_)
             | Op::Aggregate { .. } => None,
         }
     }

@@ -422,6 +422,7 @@ impl SourceFactory for Model {
     }
     fn validate(&self, _: &TableSpec) -> Result<SourceTraits> {
         Ok(SourceTraits {
+            idle_timeout: None,
             bounded: false,
             parallelism: None,
             changelog: SourceChangelog::Inserts,

@@ -95,6 +95,22 @@ pub const OPTIONS: &[OptionSpec] = &[
     ),
     OptionSpec::optional("scan.parallelism", None, "parallelism of the source"),
     OptionSpec::optional(
+        "scan.watermark.idle-timeout",
+        None,
+        "a partition without records for so long no longer holds the watermark back; instead of \
+         'table.exec.source.idle-timeout'",
+    ),
+    OptionSpec::optional(
+        "scan.watermark.emit.strategy",
+        Some("on-periodic"),
+        "on-periodic or on-event: watermarks are told with each event in both",
+    ),
+    OptionSpec::optional(
+        "scan.watermark.emit.on-event.gap",
+        Some("1"),
+        "1: after each event",
+    ),
+    OptionSpec::optional(
         "sink.partitioner",
         Some("default"),
         "default, fixed or round-robin",
@@ -131,6 +147,9 @@ pub static UPSERT_OPTIONS: LazyLock<Vec<OptionSpec>> = LazyLock::new(|| {
         "scan.bounded.specific-offsets",
         "scan.bounded.timestamp-millis",
         "scan.parallelism",
+        "scan.watermark.idle-timeout",
+        "scan.watermark.emit.strategy",
+        "scan.watermark.emit.on-event.gap",
         "sink.delivery-guarantee",
         "sink.transactional-id-prefix",
         "sink.transaction-naming-strategy",
@@ -235,6 +254,8 @@ pub struct TableOptions {
     /// How often new partitions are looked for; `None` never.
     pub discovery: Option<Duration>,
     pub scan_parallelism: Option<usize>,
+    /// `scan.watermark.idle-timeout`.
+    pub idle_timeout: Option<Duration>,
     pub partitioner: Partitioner,
     pub guarantee: DeliveryGuarantee,
     pub transactional_id_prefix: Option<String>,
@@ -249,14 +270,7 @@ impl TableOptions {
     /// Reads and checks everything that can be checked without a broker and without files.
     pub fn parse(table: &TableSpec, formats: &Registry) -> Result<Self> {
         let options = Options::new(&table.name, &table.options);
-        for (key, _) in options.iter() {
-            if key.starts_with("scan.watermark.") {
-                return Err(Error::unsupported(format!(
-                    "option '{key}' of table '{}'",
-                    table.name
-                )));
-            }
-        }
+        let idle_timeout = watermarks(&options)?;
         let upsert = options.raw("connector") == Some(UPSERT_KAFKA);
         let known: &[OptionSpec] = if upsert { &UPSERT_OPTIONS } else { OPTIONS };
         if upsert && table.primary_key.is_empty() {
@@ -325,6 +339,7 @@ impl TableOptions {
             startup,
             bounded,
             discovery,
+            idle_timeout,
             scan_parallelism: parallelism(&options, "scan.parallelism")?,
             partitioner,
             guarantee,
@@ -334,6 +349,31 @@ impl TableOptions {
             buffering: buffering(&options)?,
         })
     }
+}
+
+/// The options of watermarks; gives the timeout of idle partitions.
+fn watermarks(options: &Options) -> Result<Option<Duration>> {
+    if let Some((key, _)) = options
+        .iter()
+        .find(|(key, _)| key.starts_with("scan.watermark.alignment."))
+    {
+        return Err(
+            Error::unsupported(format!("option '{key}' of table '{}'", options.table)).with_hint(
+                "leave it out: partitions that are ahead are read on, and their rows wait in state",
+            ),
+        );
+    }
+    const STRATEGY: &str = "scan.watermark.emit.strategy";
+    if let Some(strategy) = options.raw(STRATEGY)
+        && !["on-event", "on-periodic"].contains(&strategy.to_lowercase().as_str())
+    {
+        return Err(options.wrong(STRATEGY, "'on-event' or 'on-periodic'"));
+    }
+    const GAP: &str = "scan.watermark.emit.on-event.gap";
+    if options.get::<u64>(GAP)?.is_some_and(|gap| gap != 1) {
+        return Err(options.wrong(GAP, "1: a watermark is told with each event"));
+    }
+    options.get::<Duration>("scan.watermark.idle-timeout")
 }
 
 /// Which formats can be where, as to the kinds of rows in them.

@@ -120,6 +120,7 @@ impl SourceFactory for Datagen {
     fn validate(&self, table: &TableSpec) -> Result<SourceTraits> {
         let plan = Plan::new(table)?;
         Ok(SourceTraits {
+            idle_timeout: None,
             bounded: plan.total.is_some(),
             parallelism: plan.parallelism,
             changelog: SourceChangelog::Inserts,

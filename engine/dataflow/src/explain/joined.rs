@@ -2,8 +2,8 @@
 
 use millrace_expr::{Expr, Field, RowType};
 
-use super::format_expr;
-use crate::join::{IntervalJoin, Join, JoinInput, JoinKey};
+use super::{format_expr, window_columns};
+use crate::join::{IntervalJoin, Join, JoinInput, JoinKey, WindowJoin};
 
 /// `Join(joinType=[InnerJoin], where=[(a = b)], select=[a, b], leftInputSpec=[NoUniqueKey], rightInputSpec=[NoUniqueKey])`
 pub(super) fn join(join: &Join, inputs: &[RowType], output: &RowType) -> String {
@@ -34,6 +34,20 @@ pub(super) fn interval(join: &IntervalJoin, inputs: &[RowType], output: &RowType
         bounds.upper,
         bounds.left_time,
         bounds.right_time,
+        condition(&join.keys, join.condition.as_ref(), inputs),
+        output.names().join(", ")
+    )
+}
+
+/// `WindowJoin(leftWindow=[TUMBLE(win_start=[s], win_end=[e], size=[5 s])], rightWindow=[...], joinType=[InnerJoin], ...)`
+pub(super) fn window(join: &WindowJoin, inputs: &[RowType], output: &RowType) -> String {
+    let none = RowType::default();
+    let input = |side: usize| inputs.get(side).unwrap_or(&none);
+    format!(
+        "WindowJoin(leftWindow=[{}], rightWindow=[{}], joinType=[{}], where=[{}], select=[{}])",
+        window_columns(&join.left, input(0)),
+        window_columns(&join.right, input(1)),
+        join.kind.name(),
         condition(&join.keys, join.condition.as_ref(), inputs),
         output.names().join(", ")
     )

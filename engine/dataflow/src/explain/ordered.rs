@@ -2,8 +2,8 @@
 
 use millrace_expr::RowType;
 
-use super::{column_name, column_names};
-use crate::ranking::{Frame, OverAggregate, OverFunction, Rank, RankStrategy, SortKey};
+use super::{column_name, column_names, window_columns};
+use crate::ranking::{Frame, OverAggregate, OverFunction, Rank, RankStrategy, SortKey, WindowRank};
 
 /// `Rank(strategy=[AppendFastStrategy], rankType=[ROW_NUMBER], rankRange=[rankStart=1, rankEnd=2], ...)`
 pub(super) fn rank(rank: &Rank, input: &RowType, output: &RowType) -> String {
@@ -35,6 +35,20 @@ pub(super) fn rank(rank: &Rank, input: &RowType, output: &RowType) -> String {
     format!(
         "Rank(strategy=[{strategy}], rankType=[ROW_NUMBER], rankRange=[rankStart={}, rankEnd={}], \
          partitionBy=[{}], orderBy=[{}], select=[{}])",
+        rank.start,
+        rank.end,
+        column_names(input, &rank.partition),
+        order(&rank.order, input),
+        output.names().join(", ")
+    )
+}
+
+/// `WindowRank(window=[TUMBLE(win_start=[s], win_end=[e], size=[5 s])], rankType=[ROW_NUMBER], ...)`
+pub(super) fn window_rank(rank: &WindowRank, input: &RowType, output: &RowType) -> String {
+    format!(
+        "WindowRank(window=[{}], rankType=[ROW_NUMBER], rankRange=[rankStart={}, rankEnd={}], \
+         partitionBy=[{}], orderBy=[{}], select=[{}])",
+        window_columns(&rank.window, input),
         rank.start,
         rank.end,
         column_names(input, &rank.partition),

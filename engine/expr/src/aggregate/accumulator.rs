@@ -4,7 +4,7 @@ use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray}
 use arrow::buffer::NullBuffer;
 use millrace_core::{Error, Result};
 
-use super::maps::Maps;
+use super::maps::{Maps, View};
 use crate::Field;
 
 /// Rows of a batch for one call.
@@ -51,8 +51,20 @@ pub trait Accumulator: Send {
     /// Sets the state of slots from stored columns, one for each field.
     fn load(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()>;
 
-    /// Adds stored states to those of slots, in order; a slot may come more than once.
+    /// Adds stored states to those of slots, in order; a slot may come more than once. Of what keeps a map
+    /// it is `absorb` that does.
     fn merge(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()>;
+
+    /// Its part of the maps, where it keeps one: the whole state can be told from that.
+    fn view(&self) -> Option<View> {
+        None
+    }
+
+    /// Adds one entry of another slot's map, without the bytes of the view, to a slot. Entries come in
+    /// their order.
+    fn absorb(&mut self, _slot: u32, _entry: &[u8], _value: &[u8], _maps: &mut dyn Maps) -> Result<()> {
+        Err(Error::internal("an aggregate function has no map to be merged"))
+    }
 
     /// The state of slots as columns, one for each field.
     fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>>;

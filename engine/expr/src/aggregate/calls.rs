@@ -5,7 +5,7 @@ use millrace_core::{Error, Result};
 
 use super::accumulator::{Accumulator, Input};
 use super::distinct::Distinct;
-use super::maps::{Maps, view};
+use super::maps::{Entries, Maps, view};
 use super::{AggregateCall, unknown};
 use crate::Field;
 
@@ -144,6 +144,50 @@ impl Calls {
     /// Adds stored states to those of slots.
     pub fn merge(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
         self.parts(columns, |accumulator, part| accumulator.merge(slots, part))
+    }
+
+    /// As `merge`, with the maps of the states: `entries` are those of each.
+    pub fn absorb(
+        &mut self,
+        slots: &[u32],
+        columns: &[ArrayRef],
+        entries: &[Entries],
+        maps: &mut dyn Maps,
+    ) -> Result<()> {
+        let mut distinct = Vec::with_capacity(self.distincts.len());
+        for (_, shared) in &mut self.distincts {
+            distinct.push(shared.absorb(slots, entries, maps)?);
+        }
+        let mut rest = columns;
+        for call in &mut self.calls {
+            let (part, others) = rest
+                .split_at_checked(call.accumulator.fields().len())
+                .ok_or_else(|| Error::data_loss("stored groups have another form than their query"))?;
+            rest = others;
+            if let Some((group, index)) = call.distinct {
+                let new = &distinct[group];
+                let (counts, back) = &new.calls[index];
+                let input = Input {
+                    slots: &new.slots,
+                    arg: Some(&new.values),
+                    retract: back.contains(&true).then_some(back.as_slice()),
+                    first: None,
+                    pass: Some(counts),
+                };
+                call.accumulator.update(&input, maps)?;
+                continue;
+            }
+            let Some(view) = call.accumulator.view() else {
+                call.accumulator.merge(slots, part)?;
+                continue;
+            };
+            for (slot, entries) in slots.iter().zip(entries) {
+                for (entry, value) in entries.of_view(view) {
+                    call.accumulator.absorb(*slot, entry, value, maps)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn parts(

@@ -86,6 +86,11 @@ impl Encoded for Collect {
         Some(self.view.to_vec())
     }
 
+    fn absorb(&mut self, slot: u32, entry: &[u8], count: &[u8], maps: &mut dyn Maps) -> Result<()> {
+        let count = <[u8; 4]>::try_from(count).map_err(|_| damaged())?;
+        self.change(slot, entry, i32::from_be_bytes(count), maps)
+    }
+
     fn accumulate(&mut self, slot: u32, value: &[u8], maps: &mut dyn Maps) -> Result<()> {
         self.change(slot, value, 1, maps)
     }
@@ -164,6 +169,12 @@ fn unescaped(value: &[u8]) -> String {
 
 impl Encoded for JsonObject {
     no_columns!();
+
+    fn absorb(&mut self, slot: u32, key: &[u8], value: &[u8], maps: &mut dyn Maps) -> Result<()> {
+        // Flink looks for keys that come twice only where rows come.
+        maps.put(slot, of_view(&mut self.buffer, &self.view, key), value);
+        Ok(())
+    }
 
     fn accumulate(&mut self, slot: u32, row: &[u8], maps: &mut dyn Maps) -> Result<()> {
         let (key, value) = parts(row)?;

@@ -8,7 +8,7 @@ use arrow::datatypes::Int64Type;
 use millrace_core::Result;
 
 use super::accumulator::{Accumulator, stored};
-use super::encoded::{Encoded, NULL, OverBytes, Values, number, of_view, set_number};
+use super::encoded::{Encoded, NULL, OverBytes, Values, number, of_view, set_number, stored_number};
 use super::maps::{Maps, View};
 use crate::{DataType, Field, TypeKind};
 
@@ -77,6 +77,24 @@ impl Encoded for Counted {
 
     fn looks_up(&self, _: bool) -> Option<Vec<u8>> {
         Some(self.view.to_vec())
+    }
+
+    fn absorb(&mut self, slot: u32, value: &[u8], count: &[u8], maps: &mut dyn Maps) -> Result<()> {
+        // A value is there once for each row that brought it, or lacks for each that took it away.
+        let count = stored_number(count)?;
+        let at = of_view(&mut self.buffer, &self.view, value);
+        let known = number(maps, slot, at)?;
+        if count > 1 && known > 0 {
+            set_number(maps, slot, at, known + count);
+            return Ok(());
+        }
+        for _ in 0..count {
+            self.accumulate(slot, value, maps)?;
+        }
+        for _ in count..0 {
+            self.retract(slot, value, maps)?;
+        }
+        Ok(())
     }
 
     fn accumulate(&mut self, slot: u32, value: &[u8], maps: &mut dyn Maps) -> Result<()> {

@@ -7,7 +7,8 @@ use millrace_core::row::{RowCodec, Rows};
 use millrace_core::{Error, Result};
 
 use super::accumulator::Input;
-use super::maps::{Maps, View, entry};
+use super::encoded::decode;
+use super::maps::{Entries, Maps, View, entry};
 use crate::DataType;
 
 pub(super) struct Distinct {
@@ -90,6 +91,61 @@ impl Distinct {
             }
         }
         Ok(out)
+    }
+}
+
+/// Values that slots got out of other slots' maps, for the calls that share them.
+pub(super) struct Absorbed {
+    pub slots: Vec<u32>,
+    pub values: ArrayRef,
+    /// For each call, which of them count, and which of those are taken away.
+    pub calls: Vec<(Vec<bool>, Vec<bool>)>,
+}
+
+impl Distinct {
+    /// Adds the maps of other slots to those of slots, and gives what makes a difference.
+    pub fn absorb(&mut self, slots: &[u32], entries: &[Entries], maps: &mut dyn Maps) -> Result<Absorbed> {
+        self.values.clear();
+        let (mut targets, mut stored) = (Vec::new(), Vec::new());
+        for (slot, entries) in slots.iter().zip(entries) {
+            for (value, known) in entries.of_view(self.view) {
+                targets.push(*slot);
+                self.values.push(value);
+                stored.push(known.to_vec());
+            }
+        }
+        let values = decode(&self.codec, &self.values)?;
+        let mut wanted = targets.iter().copied().zip(self.values.iter());
+        maps.prefetch(&self.view, &mut wanted)?;
+        let mut calls = vec![(vec![false; targets.len()], vec![false; targets.len()]); self.calls];
+        for (row, (slot, mut other)) in targets.iter().zip(stored).enumerate() {
+            let at = entry(&mut self.buffer, &self.view, self.values.get(row));
+            let mut known = maps.get(*slot, at)?.unwrap_or_default().to_vec();
+            for (call, (counts, back)) in calls.iter_mut().enumerate() {
+                match self.retracts {
+                    false => {
+                        let has = !set_bit(&mut other, self.calls, call)?;
+                        counts[row] = has && set_bit(&mut known, self.calls, call)?;
+                    }
+                    true => {
+                        let by = count(&mut other, self.calls, call, 0)?;
+                        let after = count(&mut known, self.calls, call, by)?;
+                        let (was, is) = (after - by > 0, after > 0);
+                        counts[row] = was != is;
+                        back[row] = was;
+                    }
+                }
+            }
+            match known.iter().all(|byte| *byte == 0) {
+                true => maps.remove(*slot, at),
+                false => maps.put(*slot, at, &known),
+            }
+        }
+        Ok(Absorbed {
+            slots: targets,
+            values,
+            calls,
+        })
     }
 }
 

@@ -64,6 +64,11 @@ pub(super) trait Encoded: Send {
 
     fn retract(&mut self, slot: u32, value: &[u8], maps: &mut dyn Maps) -> Result<()>;
 
+    /// Adds an entry of another slot's view to a slot.
+    fn absorb(&mut self, _slot: u32, _entry: &[u8], _value: &[u8], _maps: &mut dyn Maps) -> Result<()> {
+        Err(Error::internal("an aggregate function has no map to be merged"))
+    }
+
     /// Writes a slot's result, encoded.
     fn result(&self, slot: u32, maps: &mut dyn Maps, out: &mut Vec<u8>) -> Result<()>;
 }
@@ -168,6 +173,14 @@ impl<E: Encoded> Accumulator for OverBytes<E> {
         self.function
             .merge(slots, columns)
             .unwrap_or_else(|| Err(Error::internal("an aggregate function was planned in two phases")))
+    }
+
+    fn view(&self) -> Option<View> {
+        self.function.view()
+    }
+
+    fn absorb(&mut self, slot: u32, entry: &[u8], value: &[u8], maps: &mut dyn Maps) -> Result<()> {
+        self.function.absorb(slot, entry, value, maps)
     }
 
     fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
@@ -306,12 +319,14 @@ impl Values {
 
 /// A number under an entry of the maps, 0 where there is none.
 pub(super) fn number(maps: &mut dyn Maps, slot: u32, at: &[u8]) -> Result<i64> {
-    match maps.get(slot, at)? {
-        None => Ok(0),
-        Some(bytes) => <[u8; 8]>::try_from(bytes)
-            .map(i64::from_be_bytes)
-            .map_err(|_| Error::data_loss("the stored state of an aggregate function has another form")),
-    }
+    maps.get(slot, at)?.map_or(Ok(0), stored_number)
+}
+
+/// A number as it stands in the maps.
+pub(super) fn stored_number(bytes: &[u8]) -> Result<i64> {
+    <[u8; 8]>::try_from(bytes)
+        .map(i64::from_be_bytes)
+        .map_err(|_| Error::data_loss("the stored state of an aggregate function has another form"))
 }
 
 /// Sets it; 0 is not kept.

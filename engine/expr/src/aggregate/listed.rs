@@ -227,6 +227,14 @@ impl Encoded for Joined {
         self.list.looks_up(retracts)
     }
 
+    fn absorb(&mut self, slot: u32, entry: &[u8], value: &[u8], maps: &mut dyn Maps) -> Result<()> {
+        match entry.first() {
+            Some(&BY_NUMBER) => self.accumulate(slot, value, maps),
+            // It is made anew.
+            _ => Ok(()),
+        }
+    }
+
     fn accumulate(&mut self, slot: u32, value: &[u8], maps: &mut dyn Maps) -> Result<()> {
         self.list.push(slot, value, maps)
     }
@@ -350,6 +358,13 @@ impl Encoded for End {
 
     fn looks_up(&self, _: bool) -> Option<Vec<u8>> {
         self.list.looks_up(true)
+    }
+
+    fn absorb(&mut self, slot: u32, entry: &[u8], value: &[u8], maps: &mut dyn Maps) -> Result<()> {
+        match entry.first() {
+            Some(&BY_NUMBER) => self.accumulate(slot, value, maps),
+            _ => Ok(()),
+        }
     }
 
     fn accumulate(&mut self, slot: u32, value: &[u8], maps: &mut dyn Maps) -> Result<()> {

@@ -59,6 +59,34 @@ pub(super) fn entry<'a>(buffer: &'a mut Vec<u8>, prefix: &[u8], rest: &[u8]) -> 
     buffer
 }
 
+/// All entries of one slot's map, ascending, with their values.
+#[derive(Debug, Default)]
+pub struct Entries(Vec<(Box<[u8]>, Box<[u8]>)>);
+
+impl Entries {
+    /// These entries, which are in their order.
+    pub fn new(entries: Vec<(Box<[u8]>, Box<[u8]>)>) -> Entries {
+        Entries(entries)
+    }
+
+    /// Reads them out of the maps, which stay as they are.
+    pub fn of(slot: u32, maps: &mut dyn Maps) -> Result<Entries> {
+        let mut entries = Vec::new();
+        maps.each(slot, &[], &mut |entry, value| {
+            entries.push((entry.into(), value.into()));
+            Ok(())
+        })?;
+        Ok(Entries(entries))
+    }
+
+    /// Those of a view, without its bytes.
+    pub(super) fn of_view(&self, view: View) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let from = self.0.partition_point(|(entry, _)| **entry < view[..]);
+        let entries = self.0[from..].iter();
+        entries.map_while(move |(entry, value)| Some((entry.strip_prefix(&view)?, &**value)))
+    }
+}
+
 /// Maps in memory alone, for state that no checkpoint holds.
 #[derive(Debug, Default)]
 pub struct HeapMaps {

@@ -10,7 +10,7 @@ use arrow::compute::concat;
 use arrow::util::display::array_value_to_string;
 use proptest::prelude::*;
 
-use super::{AggregateCall, AggregateFunction, Calls, Grouped, HeapMaps, Input, Parameters};
+use super::{AggregateCall, AggregateFunction, Calls, Entries, Grouped, HeapMaps, Input, Parameters};
 use crate::{DataType, Field, TypeKind};
 
 fn call(function: AggregateFunction, arg: Option<DataType>) -> AggregateCall {
@@ -334,6 +334,61 @@ proptest! {
                 let wanted = naive(call.function, group.of(call));
                 prop_assert_eq!(show(column, 0), wanted, "{:?}", call);
             }
+        }
+    }
+}
+
+proptest! {
+    /// Groups that become one, with their maps, are the group of all their rows.
+    #[test]
+    fn groups_with_maps_become_one(steps in steps(true), takes_back in any::<bool>()) {
+        use AggregateFunction::*;
+        // Which of equal values came first nobody knows any more.
+        let is_ordered = |call: &AggregateCall| {
+            matches!(call.function, ListAgg | ArrayAgg | JsonArrayAgg | FirstValue | LastValue)
+        };
+        let plan: Vec<AggregateCall> =
+            all_calls().into_iter().filter(|call| !call.distinct || !is_ordered(call)).collect();
+        let rows: Vec<(Row, bool)> = played(&steps).into_iter().filter(|(_, back)| takes_back || !back).collect();
+        let mut calls = Calls::new(&plan, takes_back).unwrap();
+        calls.resize(3);
+        let mut maps = HeapMaps::default();
+        maps.resize(3);
+        let mut groups = vec![Group::default(); 3];
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int32Array::from_iter(rows.iter().map(|((_, value, _), _)| *value))),
+            Arc::new(StringArray::from_iter(rows.iter().map(|((_, value, _), _)| value.map(|v| v.to_string())))),
+            Arc::new(BooleanArray::from_iter(rows.iter().map(|((_, _, pass), _)| Some(*pass)))),
+        ];
+        let slots: Vec<u32> = rows.iter().map(|((group, ..), _)| *group).collect();
+        let retract: Vec<bool> = rows.iter().map(|(_, back)| *back).collect();
+        let grouped = Grouped {
+            columns: &columns,
+            slots: &slots,
+            retract: takes_back.then_some(&retract[..]),
+            first: None,
+            pass: None,
+        };
+        calls.update(&grouped, &mut maps).unwrap();
+        for ((group, value, pass), back) in &rows {
+            groups[*group as usize].change((*value, *pass), *back);
+        }
+        let states = calls.store(&[1, 2]).unwrap();
+        let entries = [1, 2].map(|slot| Entries::of(slot, &mut maps).unwrap());
+        calls.absorb(&[0, 0], &states, &entries, &mut maps).unwrap();
+        let mut all = Group::default();
+        for group in &groups {
+            for filtered in 0..2 {
+                all.values[filtered].extend(&group.values[filtered]);
+                for value in &group.once[filtered] {
+                    if !all.once[filtered].contains(value) {
+                        all.once[filtered].push(*value);
+                    }
+                }
+            }
+        }
+        for (column, call) in calls.values(&[0], &mut maps).unwrap().iter().zip(&plan) {
+            prop_assert_eq!(show(column, 0), naive(call.function, all.of(call)), "{:?}", call);
         }
     }
 }

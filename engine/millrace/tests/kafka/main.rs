@@ -2,6 +2,7 @@
 //! goes out exactly once behind a query that updates.
 
 mod changes;
+mod watermarks;
 
 use std::collections::BTreeMap;
 use std::path::Path;

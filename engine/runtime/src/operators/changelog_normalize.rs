@@ -7,15 +7,15 @@
 
 use arrow::array::BooleanArray;
 use arrow::datatypes::SchemaRef;
-use millrace_core::row::{RowCodec, Rows};
+use millrace_core::row::Rows;
 use millrace_core::{Result, RowKind, key_group};
 use millrace_dataflow::{Changelog, ChangelogNormalize as Plan};
 use millrace_expr::RowType;
 use millrace_expr::compile::{Evaluation, Program, Session};
 use millrace_state::keyed::{KeyedBackend, Table};
 
-use super::outgoing::Outgoing;
 use super::{Operator, now_millis};
+use crate::changes::{Changes, WholeRows};
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
 
@@ -25,8 +25,8 @@ const ROW_BYTES: usize = 64;
 pub struct ChangelogNormalize {
     keys: Keys,
     condition: Option<Program>,
-    codec: RowCodec,
-    encoded: Rows,
+    rows: WholeRows,
+    changes: Changes,
     table: Table,
     /// By slot the newest row of the key, encoded.
     newest: Vec<Option<Box<[u8]>>>,
@@ -46,7 +46,6 @@ impl ChangelogNormalize {
         backend: &KeyedBackend,
     ) -> Result<Self> {
         let schema = row.to_arrow();
-        let types = schema.fields().iter().map(|f| f.data_type().clone());
         Ok(ChangelogNormalize {
             keys: Keys::new(&plan.keys, &schema)?,
             condition: plan
@@ -54,8 +53,8 @@ impl ChangelogNormalize {
                 .as_ref()
                 .map(|c| Program::compile(c, session))
                 .transpose()?,
-            codec: RowCodec::new(types)?,
-            encoded: Rows::default(),
+            rows: WholeRows::new(&schema)?,
+            changes: Changes::default(),
             table: Table::open(&backend.store, "rows", ROW_BYTES, backend.cache_bytes)?,
             newest: Vec::new(),
             bytes: 0,
@@ -115,12 +114,11 @@ impl Operator for ChangelogNormalize {
         }
         let passing = self.passing(&batch)?;
         let slots = self.resolve(&batch)?;
-        self.encoded.clear();
-        self.codec
-            .encode(batch.change.rows.columns(), &mut self.encoded)?;
-        let mut outgoing = Outgoing::new(count);
+        let encoded = self.rows.encode(&batch.change.rows)?;
         for (row, &slot) in slots.iter().enumerate() {
             let before = self.newest[slot as usize].as_deref();
+            let changes = &mut self.changes;
+            changes.caused_by(batch.watermarks.as_deref(), row);
             let is_there = matches!(batch.change.kind(row), RowKind::Insert | RowKind::UpdateAfter);
             let passes = is_there && passing.as_ref().is_none_or(|p| p.value(row));
             match (before, passes) {
@@ -129,37 +127,34 @@ impl Operator for ChangelogNormalize {
                     self.table.remove(slot);
                     continue;
                 }
-                (None, true) => outgoing.own(row, RowKind::Insert),
+                (None, true) => changes.push(RowKind::Insert, encoded.get(row)),
                 // Flink compares the kind with the row, and keeps rows as inserts: of an update that
                 // repeats itself it sends another one. Where rows expire it sends one of each.
                 (Some(before), _)
                     if batch.change.kind(row) == RowKind::Insert
-                        && before == self.encoded.get(row)
+                        && before == encoded.get(row)
                         && !self.table.expires() =>
                 {
                     continue;
                 }
                 (Some(before), true) => {
                     if self.update_before {
-                        outgoing.stored(before, row, RowKind::UpdateBefore);
+                        changes.push(RowKind::UpdateBefore, before);
                     }
-                    outgoing.own(row, RowKind::UpdateAfter);
+                    changes.push(RowKind::UpdateAfter, encoded.get(row));
                 }
                 (Some(before), false) => {
-                    outgoing.stored(before, row, RowKind::Delete);
+                    changes.push(RowKind::Delete, before);
                     self.set(slot, None);
                     self.table.remove(slot);
                     continue;
                 }
             }
-            let newest = self.encoded.get(row).into();
+            let newest = encoded.get(row).into();
             self.set(slot, Some(newest));
             self.table.changed([slot]);
         }
-        if let Some(batch) = outgoing.finish(&batch, &self.codec, &self.schema)? {
-            out.push(Element::Batch(batch));
-        }
-        Ok(())
+        self.changes.take(&self.rows, &self.schema, out)
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {

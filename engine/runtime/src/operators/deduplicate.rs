@@ -115,9 +115,9 @@ impl Deduplicate {
             if time >= waiting {
                 return Ok(());
             }
-            self.timers.delete(waiting, key, group);
+            self.timers.delete(waiting, key, group)?;
         }
-        self.timers.register(time, key, group);
+        self.timers.register(time, key, group)?;
         // What waits for its time does not expire.
         self.table.put_lasting(slot, ROW, &with_time(time, row));
         Ok(())
@@ -126,7 +126,7 @@ impl Deduplicate {
     /// Gives the first rows whose time has come.
     fn advance(&mut self, watermark: i64) -> Result<()> {
         self.watermark = self.watermark.max(watermark);
-        while let Some(timer) = self.timers.pop(self.watermark) {
+        while let Some(timer) = self.timers.pop(self.watermark)? {
             let slot = self.table.resolve_one(&timer.key, timer.group)?;
             if let Some((_, row)) = self.table.get(slot, ROW).map(timed).transpose()? {
                 self.changes.push(RowKind::Insert, row);

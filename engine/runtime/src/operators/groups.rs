@@ -9,7 +9,7 @@ use arrow::record_batch::RecordBatch;
 use millrace_connector_api::ChangeBatch;
 use millrace_core::row::{RowCodec, Rows};
 use millrace_core::{Error, Result};
-use millrace_expr::aggregate::{AggregateCall, Calls, Grouped, HeapMaps, Maps};
+use millrace_expr::aggregate::{AggregateCall, Calls, Entries, Grouped, HeapMaps, Maps};
 use millrace_state::keyed::{KeyedBackend, Table};
 
 use super::group_aggregate::retractions;
@@ -193,6 +193,29 @@ impl State {
     pub fn merge(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
         let fields = self.count_stored(slots, columns)?;
         self.calls.merge(slots, fields)
+    }
+
+    /// The maps of slots, where maps are kept.
+    pub fn entries(&self, slots: &[u32], maps: &mut dyn Maps) -> Result<Vec<Entries>> {
+        match self.calls.uses_maps() {
+            false => Ok(Vec::new()),
+            true => slots.iter().map(|slot| Entries::of(*slot, maps)).collect(),
+        }
+    }
+
+    /// Adds states, in columns and with their maps, to those of slots.
+    pub fn absorb(
+        &mut self,
+        slots: &[u32],
+        columns: &[ArrayRef],
+        entries: &[Entries],
+        maps: &mut dyn Maps,
+    ) -> Result<()> {
+        if !self.calls.uses_maps() {
+            return self.merge(slots, columns);
+        }
+        let fields = self.count_stored(slots, columns)?;
+        self.calls.absorb(slots, fields, entries, maps)
     }
 
     /// Adds the rows of stored states; the rest is the calls' fields.

@@ -109,13 +109,22 @@ pub fn changes(elements: Vec<Element>) -> Vec<Change> {
 pub fn feed(operator: &mut dyn Operator, input: usize, row_type: &RowType, given: &[Change]) -> Vec<Change> {
     let mut out = Vec::new();
     operator.batch(input, batch(row_type, given), &mut out).unwrap();
+    drain(operator, &mut out);
     changes(out)
+}
+
+/// What is left of what it has begun.
+pub fn drain(operator: &mut dyn Operator, out: &mut Vec<Element>) {
+    while operator.has_more() {
+        operator.resume(out).unwrap();
+    }
 }
 
 /// What comes out of an operator for a watermark.
 pub fn watermark(operator: &mut dyn Operator, time: i64) -> Vec<Change> {
     let mut out = Vec::new();
     operator.other(Element::Watermark(time), &mut out).unwrap();
+    drain(operator, &mut out);
     changes(out)
 }
 

@@ -16,14 +16,14 @@ mod group_results;
 mod group_tests;
 mod groups;
 #[cfg(test)]
-mod harness;
+pub(crate) mod harness;
 pub mod interval_join;
 pub mod join;
 pub mod local_group_aggregate;
-pub mod outgoing;
 pub mod over;
+pub mod paced;
 pub mod rank;
-pub mod session_aggregate;
+pub mod session;
 pub mod sink_materializer;
 #[cfg(test)]
 mod ttl_tests;
@@ -31,6 +31,10 @@ pub mod union;
 pub mod values;
 pub mod watermark;
 pub mod window_aggregate;
+pub mod window_join;
+pub mod window_rank;
+#[cfg(test)]
+mod window_rows_tests;
 pub mod window_table;
 #[cfg(test)]
 mod window_tests;
@@ -61,6 +65,17 @@ pub trait Operator: Send {
         Ok(())
     }
 
+    /// What has come has begun something that gives much: it goes on with `resume`, and nothing else is handed
+    /// in until there is no more.
+    fn has_more(&self) -> bool {
+        false
+    }
+
+    /// Gives some more of it.
+    fn resume(&mut self, _out: &mut Vec<Element>) -> Result<()> {
+        Ok(())
+    }
+
     /// Called when nothing comes at present and from time to time; for timers.
     fn tick(&mut self, _now_millis: i64, _out: &mut Vec<Element>) -> Result<()> {
         Ok(())
@@ -75,6 +90,18 @@ pub trait Operator: Send {
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
         Ok(Vec::new())
     }
+}
+
+/// Rows of an output batch at most.
+pub(crate) const BATCH: usize = 8192;
+
+/// How many rows there are among elements.
+pub(crate) fn rows_of(elements: &[Element]) -> usize {
+    let rows = |element: &Element| match element {
+        Element::Batch(batch) => batch.change.len(),
+        _ => 0,
+    };
+    elements.iter().map(rows).sum()
 }
 
 /// An Arrow kernel that refuses what the planner has made is a bug.

@@ -8,14 +8,14 @@
 use std::ops::Bound;
 
 use arrow::datatypes::SchemaRef;
-use millrace_core::row::{RowCodec, Rows};
+use millrace_core::row::Rows;
 use millrace_core::{Error, Result, RowKind, key_group};
 use millrace_dataflow::SinkMaterializer as Plan;
 use millrace_expr::RowType;
 use millrace_state::keyed::{KeyedBackend, MapTable};
 
 use super::Operator;
-use super::outgoing::Outgoing;
+use crate::changes::{Changes, WholeRows};
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
 
@@ -23,8 +23,9 @@ pub struct SinkMaterializer {
     keys: Keys,
     /// What tells rows of a key apart, if it is not the whole row.
     upsert_key: Option<Keys>,
-    codec: RowCodec,
+    rows: WholeRows,
     encoded: Rows,
+    changes: Changes,
     /// Of each key its rows by a number that grows. A value is the length of the upsert key in four
     /// bytes, big-endian, the upsert key, and the row.
     table: MapTable,
@@ -35,15 +36,15 @@ pub struct SinkMaterializer {
 impl SinkMaterializer {
     pub fn new(plan: &Plan, row: &RowType, backend: &KeyedBackend) -> Result<Self> {
         let schema = row.to_arrow();
-        let types = schema.fields().iter().map(|f| f.data_type().clone());
         Ok(SinkMaterializer {
             keys: Keys::new(&plan.keys, &schema)?,
             upsert_key: match plan.upsert_key.is_empty() {
                 true => None,
                 false => Some(Keys::new(&plan.upsert_key, &schema)?),
             },
-            codec: RowCodec::new(types)?,
+            rows: WholeRows::new(&schema)?,
             encoded: Rows::default(),
+            changes: Changes::default(),
             table: MapTable::open(&backend.store, "rows", backend.cache_bytes)?,
             max_parallelism: backend.max_parallelism,
             schema,
@@ -74,7 +75,7 @@ impl SinkMaterializer {
         [&length, key, self.encoded.get(row)].concat()
     }
 
-    fn add(&mut self, slot: u32, row: usize, outgoing: &mut Outgoing) -> Result<()> {
+    fn add(&mut self, slot: u32, row: usize) -> Result<()> {
         let kind = match self.table.is_empty(slot) {
             true => RowKind::Insert,
             false => RowKind::UpdateAfter,
@@ -94,11 +95,11 @@ impl SinkMaterializer {
         let value = self.value(row);
         self.table.put(slot, &number, &value);
         self.table.touch(slot, Bound::Unbounded, Bound::Unbounded);
-        outgoing.own(row, kind);
+        self.changes.push(kind, self.encoded.get(row));
         Ok(())
     }
 
-    fn retract(&mut self, slot: u32, row: usize, outgoing: &mut Outgoing) -> Result<()> {
+    fn retract(&mut self, slot: u32, row: usize) -> Result<()> {
         // As in Flink, what is not there is not taken back.
         let Some(number) = self.find(slot, row)? else {
             return Ok(());
@@ -108,8 +109,8 @@ impl SinkMaterializer {
         self.table.remove(slot, &number);
         self.table.touch(slot, Bound::Unbounded, Bound::Unbounded);
         match self.table.iter(slot).next_back() {
-            None => outgoing.own(row, RowKind::Delete),
-            Some((_, value)) if was_last => outgoing.stored(parts(value)?.1, row, RowKind::UpdateAfter),
+            None => self.changes.push(RowKind::Delete, self.encoded.get(row)),
+            Some((_, value)) if was_last => self.changes.push(RowKind::UpdateAfter, parts(value)?.1),
             Some(_) => {}
         }
         Ok(())
@@ -140,24 +141,20 @@ impl Operator for SinkMaterializer {
         if let Some(keys) = &mut self.upsert_key {
             keys.encode(rows)?;
         }
-        self.encoded.clear();
-        self.codec.encode(rows.columns(), &mut self.encoded)?;
+        self.encoded = self.rows.encode(rows)?;
         let of_hash = |hash: &u64| key_group::of_hash(*hash, self.max_parallelism);
         let groups: Vec<u16> = self.keys.hashes.iter().map(of_hash).collect();
         let mut slots = Vec::with_capacity(rows.num_rows());
         self.table
             .resolve(&self.keys.rows, &self.keys.hashes, &groups, &mut slots)?;
-        let mut outgoing = Outgoing::new(rows.num_rows());
         for (row, slot) in slots.into_iter().enumerate() {
+            self.changes.caused_by(batch.watermarks.as_deref(), row);
             match batch.change.kind(row) {
-                RowKind::Insert | RowKind::UpdateAfter => self.add(slot, row, &mut outgoing)?,
-                RowKind::UpdateBefore | RowKind::Delete => self.retract(slot, row, &mut outgoing)?,
+                RowKind::Insert | RowKind::UpdateAfter => self.add(slot, row)?,
+                RowKind::UpdateBefore | RowKind::Delete => self.retract(slot, row)?,
             }
         }
-        if let Some(batch) = outgoing.finish(&batch, &self.codec, &self.schema)? {
-            out.push(Element::Batch(batch));
-        }
-        Ok(())
+        self.changes.take(&self.rows, &self.schema, out)
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {

@@ -1,5 +1,6 @@
-//! Event-time watermarks: an expression over each row, per source split, the minimum over the
-//! splits that are active.
+//! Event-time watermarks: an expression over each row, per source split where the source says which it
+//! reads, the minimum over the splits that are active. One that has given no row yet holds it back, as in
+//! Flink, until it is idle or at its end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,6 +25,10 @@ pub struct Watermark {
     expression: Program,
     idle_after: Option<Duration>,
     splits: HashMap<u32, Split>,
+    /// The source says which splits it reads: each of them holds back from when it is there.
+    is_told: bool,
+    /// Since when there is no split.
+    empty_since: i64,
     sent: i64,
     idle: bool,
     metrics: Arc<TaskMetrics>,
@@ -48,6 +53,8 @@ impl Watermark {
             expression: Program::compile(&spec.expression, session)?,
             idle_after: (!idle_timeout.is_zero()).then_some(idle_timeout),
             splits: HashMap::new(),
+            is_told: false,
+            empty_since: now_millis(),
             sent: i64::MIN,
             idle: false,
             metrics,
@@ -64,20 +71,6 @@ impl Watermark {
             .min()
     }
 
-    /// A split that may give rows yet holds the watermark back from before its first one, which may be late
-    /// else only because another split was read first; one that gives none any more does no longer.
-    fn open_splits(&mut self, splits: &[u32], now: i64, out: &mut Vec<Element>) {
-        self.splits
-            .retain(|split, _| *split == WHOLE || splits.contains(split));
-        for split in splits {
-            self.splits.entry(*split).or_insert(Split {
-                watermark: i64::MIN,
-                last_row: now,
-            });
-        }
-        self.advance(now, out);
-    }
-
     /// Splits that have become idle no longer hold the others back.
     fn advance(&mut self, now: i64, out: &mut Vec<Element>) {
         match self.lowest(now, None) {
@@ -89,11 +82,40 @@ impl Watermark {
                     out.push(Element::Watermark(lowest));
                 }
             }
-            None if !self.splits.is_empty() && !self.idle => {
+            None if !self.idle && self.is_idle(now) => {
                 self.idle = true;
                 out.push(Element::Idle);
             }
             None => {}
+        }
+    }
+
+    /// Whether nothing comes, where no split is active: a source without splits has to wait, too.
+    fn is_idle(&self, now: i64) -> bool {
+        let timeout = self.idle_after.map(|d| d.as_millis() as i64);
+        match self.splits.is_empty() {
+            true => timeout.is_some_and(|timeout| now - self.empty_since >= timeout),
+            false => true,
+        }
+    }
+
+    /// The splits that the source reads now.
+    fn told(&mut self, splits: &[u32], now: i64, out: &mut Vec<Element>) {
+        self.is_told = true;
+        let was_empty = self.splits.is_empty();
+        self.splits.retain(|split, _| splits.contains(split));
+        for split in splits {
+            self.splits.entry(*split).or_insert(Split {
+                watermark: i64::MIN,
+                last_row: now,
+            });
+        }
+        if self.splits.is_empty() && !was_empty {
+            self.empty_since = now;
+        }
+        // One that is at its end holds nothing back any more.
+        if !self.splits.is_empty() {
+            self.advance(now, out);
         }
     }
 }
@@ -117,7 +139,8 @@ impl Operator for Watermark {
         let mut watermarks = Vec::with_capacity(given.len());
         let whole = [(WHOLE, rows.num_rows())];
         let mut rest = given.as_slice();
-        for &(split, count) in batch.splits.as_deref().unwrap_or(&whole) {
+        let runs = batch.splits.as_deref().filter(|_| self.is_told);
+        for &(split, count) in runs.unwrap_or(&whole) {
             let run;
             (run, rest) = rest.split_at(count);
             let others = self.lowest(now, Some(split)).unwrap_or(i64::MAX);
@@ -155,7 +178,7 @@ impl Operator for Watermark {
                 out.push(Element::Watermark(i64::MAX));
             }
             Element::Watermark(_) | Element::Idle => {}
-            Element::Splits(splits) => self.open_splits(&splits, now_millis(), out),
+            Element::Splits(splits) => self.told(&splits, now_millis(), out),
             other => out.push(other),
         }
         Ok(())
@@ -171,84 +194,92 @@ impl Operator for Watermark {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{ArrayRef, TimestampMillisecondArray};
-    use arrow::record_batch::RecordBatch;
-    use millrace_connector_api::ChangeBatch;
+    use millrace_expr::text::zone;
     use millrace_expr::{DataType, Expr, TypeKind};
 
+    use super::super::harness::{batch, insert, row_type};
     use super::*;
 
-    /// The watermark is the time itself.
-    fn watermark(idle_timeout: Duration) -> Watermark {
-        let time = DataType::not_null(TypeKind::Timestamp(3));
+    const NONE: [i64; 0] = [];
+
+    fn operator(idle_after: Duration) -> Watermark {
+        let time = DataType {
+            kind: TypeKind::Timestamp(3),
+            nullable: true,
+        };
         let spec = WatermarkSpec {
             column: 0,
             expression: Expr::column(0, time),
+            idle_timeout_millis: None,
+        };
+        let session = Session {
+            time_zone: zone::session("UTC").unwrap(),
         };
         let metrics = TaskMetrics::new(["watermark".to_owned()]);
-        Watermark::new(&spec, "ts", idle_timeout, &Session::default(), metrics).unwrap()
+        Watermark::new(&spec, "t", idle_after, &session, metrics).unwrap()
     }
 
-    fn rows(split: u32, times: &[i64]) -> Element {
-        let column: ArrayRef = Arc::new(TimestampMillisecondArray::from(times.to_vec()));
-        let rows = RecordBatch::try_from_iter([("ts", column)]).unwrap();
-        Element::Batch(Batch {
-            splits: Some([(split, times.len())].into()),
-            ..ChangeBatch::inserts(rows).into()
-        })
-    }
-
-    fn open(splits: &[u32]) -> Element {
-        Element::Splits(splits.into())
-    }
-
-    /// The watermarks that come out.
-    fn sent(operator: &mut Watermark, elements: Vec<Element>) -> Vec<i64> {
+    /// Rows of splits, each with its time; the watermarks that follow.
+    fn rows(operator: &mut Watermark, given: &[(u32, i64)]) -> Vec<i64> {
+        let changes: Vec<_> = given.iter().map(|(_, time)| insert(&[*time])).collect();
+        let rows = Batch {
+            splits: Some(given.iter().map(|(split, _)| (*split, 1)).collect()),
+            ..batch(&row_type(&["t"]), &changes)
+        };
         let mut out = Vec::new();
-        for element in elements {
-            match element {
-                Element::Batch(batch) => operator.batch(0, batch, &mut out).unwrap(),
-                other => operator.other(other, &mut out).unwrap(),
-            }
-        }
-        assert!(!out.iter().any(|e| matches!(e, Element::Splits(_))));
-        let watermarks = out.into_iter().filter_map(|element| match element {
+        operator.batch(0, rows, &mut out).unwrap();
+        watermarks(out)
+    }
+
+    fn watermarks(elements: Vec<Element>) -> Vec<i64> {
+        let watermark = |element| match element {
             Element::Watermark(watermark) => Some(watermark),
+            Element::Idle => Some(-1),
             _ => None,
-        });
-        watermarks.collect()
+        };
+        elements.into_iter().filter_map(watermark).collect()
     }
 
-    #[test]
-    fn a_split_that_was_not_read_yet_holds_the_watermark_back() {
-        let mut operator = watermark(Duration::ZERO);
-        let first = sent(&mut operator, vec![open(&[0, 1]), rows(0, &[100, 200, 900])]);
-        assert_eq!(first, [0; 0], "rows of split 1 may be older");
-        assert_eq!(sent(&mut operator, vec![rows(1, &[50, 70])]), [70]);
-        assert_eq!(sent(&mut operator, vec![rows(1, &[950])]), [900]);
-    }
-
-    #[test]
-    fn a_split_that_is_over_does_not_and_one_that_is_new_does() {
-        let mut operator = watermark(Duration::ZERO);
-        let before = sent(
-            &mut operator,
-            vec![open(&[0, 1]), rows(0, &[100]), rows(1, &[500]), open(&[1])],
-        );
-        assert_eq!(before, [100, 500]);
-        assert_eq!(sent(&mut operator, vec![open(&[1, 2]), rows(1, &[800])]), [0; 0]);
-        assert_eq!(sent(&mut operator, vec![rows(2, &[600])]), [600]);
-    }
-
-    #[test]
-    fn a_split_without_rows_becomes_idle() {
-        let mut operator = watermark(Duration::from_millis(500));
-        assert_eq!(sent(&mut operator, vec![open(&[0, 1]), rows(0, &[100])]), [0; 0]);
+    fn splits(operator: &mut Watermark, splits: &[u32]) -> Vec<i64> {
         let mut out = Vec::new();
-        let now = now_millis();
-        // The one that has rows has some again.
-        operator.splits.get_mut(&0).unwrap().last_row = now + 10_000;
-        operator.tick(now + 10_000, &mut out).unwrap();
-        assert!(matches!(out.as_slice(), [Element::Watermark(100)]), "{out:?}");
+        operator.other(Element::Splits(splits.into()), &mut out).unwrap();
+        watermarks(out)
+    }
+
+    #[test]
+    fn a_split_without_a_row_holds_the_watermark_back_until_it_ends() {
+        let mut operator = operator(Duration::ZERO);
+        assert_eq!(splits(&mut operator, &[0, 1, 2]), NONE);
+        assert_eq!(rows(&mut operator, &[(0, 10), (2, 7), (0, 20)]), NONE);
+        assert_eq!(rows(&mut operator, &[(1, 3)]), [3]);
+        // One that comes later starts below all, and takes nothing back.
+        assert_eq!(splits(&mut operator, &[0, 1, 2, 3]), NONE);
+        assert_eq!(rows(&mut operator, &[(1, 30), (2, 40)]), NONE);
+        // At their ends they hold nothing back.
+        assert_eq!(splits(&mut operator, &[0, 1, 2]), [20]);
+        assert_eq!(splits(&mut operator, &[1]), [30]);
+    }
+
+    #[test]
+    fn what_gives_no_rows_for_long_is_idle() {
+        let mut operator = operator(Duration::from_secs(3600));
+        assert_eq!(splits(&mut operator, &[0, 1]), NONE);
+        assert_eq!(rows(&mut operator, &[(0, 10)]), NONE);
+        let tick = |operator: &mut Watermark, millis: i64| {
+            let mut out = Vec::new();
+            operator.tick(now_millis() + millis, &mut out).unwrap();
+            watermarks(out)
+        };
+        operator.splits.get_mut(&1).unwrap().last_row -= 7_200_000;
+        assert_eq!(tick(&mut operator, 0), [10]);
+        assert_eq!(tick(&mut operator, 7_200_000), [-1]);
+        assert_eq!(rows(&mut operator, &[(1, 20)]), NONE);
+        assert_eq!(tick(&mut operator, 0), NONE);
+    }
+
+    #[test]
+    fn a_source_that_names_no_splits_is_one_stream() {
+        let mut operator = operator(Duration::ZERO);
+        assert_eq!(rows(&mut operator, &[(0, 10), (1, 5), (1, 7)]), [10]);
     }
 }

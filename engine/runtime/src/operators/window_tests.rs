@@ -12,14 +12,23 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::Operator;
-use super::harness::{Change, Row, State, Table, batch, changes, row_type, state, watermark};
-use super::session_aggregate::SessionAggregate;
+use super::harness::{Change, Row, State, Table, batch, changes, drain, row_type, state, watermark};
+use super::session::SessionWindows;
 use super::window_aggregate::WindowAggregate;
 use crate::element::Batch;
 use crate::metrics::TaskMetrics;
 
 const COLUMNS: [&str; 3] = ["k", "t", "v"];
 const OUTPUT: [&str; 6] = ["k", "n", "x", "t_start", "t_end", "t_time"];
+
+/// What is computed of the values of a window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Of {
+    Sum,
+    Max,
+    /// Of each value once.
+    Distinct,
+}
 
 fn call(function: AggregateFunction, arg: Option<usize>) -> AggregateCall {
     AggregateCall {
@@ -39,7 +48,7 @@ fn call(function: AggregateFunction, arg: Option<usize>) -> AggregateCall {
 
 fn operator(
     window: Window,
-    extreme: AggregateFunction,
+    of: Of,
     retracts: bool,
     state: &State,
     restored: Option<&[Vec<u8>]>,
@@ -50,16 +59,26 @@ fn operator(
             time: Some(1),
         },
         keys: vec![0],
-        calls: vec![call(AggregateFunction::Count, None), call(extreme, Some(2))],
+        calls: vec![
+            call(AggregateFunction::Count, None),
+            match of {
+                Of::Sum => call(AggregateFunction::Sum, Some(2)),
+                Of::Max => call(AggregateFunction::Max, Some(2)),
+                Of::Distinct => AggregateCall {
+                    distinct: true,
+                    ..call(AggregateFunction::Sum, Some(2))
+                },
+            },
+        ],
         retracts,
     };
     let metrics = TaskMetrics::new(["window".to_owned()]);
     let zone = zone::session("UTC").unwrap();
     let (input, output, backend) = (row_type(&COLUMNS), row_type(&OUTPUT), &state.backend);
     match window {
-        Window::Session { .. } => {
-            Box::new(SessionAggregate::new(&plan, &input, &output, backend, zone, restored, metrics).unwrap())
-        }
+        Window::Session { .. } => Box::new(
+            SessionWindows::aggregate(&plan, &input, &output, backend, zone, restored, metrics).unwrap(),
+        ),
         _ => {
             Box::new(WindowAggregate::new(&plan, &input, &output, backend, zone, restored, metrics).unwrap())
         }
@@ -121,7 +140,7 @@ impl Model {
         }
     }
 
-    fn advance(&mut self, watermark: i64, extreme: AggregateFunction) {
+    fn advance(&mut self, watermark: i64, of: Of) {
         self.watermark = self.watermark.max(watermark);
         let over: Vec<_> = self
             .open
@@ -146,8 +165,12 @@ impl Model {
                     (_, None) => {}
                 }
             }
-            let result = match extreme {
-                AggregateFunction::Max => left.iter().max().copied(),
+            if of == Of::Distinct {
+                left.sort_unstable();
+                left.dedup();
+            }
+            let result = match of {
+                Of::Max => left.iter().max().copied(),
                 _ => (!left.is_empty()).then(|| left.iter().sum()),
             };
             let (key, start, end) = window;
@@ -164,10 +187,10 @@ impl Model {
 }
 
 /// Rows, some of which take earlier ones back within the same window, and a watermark before each.
-fn run(window: Window, extreme: AggregateFunction, retracts: bool, cache_bytes: usize, seed: u64) {
+fn run(window: Window, of: Of, retracts: bool, cache_bytes: usize, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let state = state(cache_bytes);
-    let mut subject = operator(window, extreme, retracts, &state, None);
+    let mut subject = operator(window, of, retracts, &state, None);
     let mut model = Model {
         window,
         watermark: i64::MIN,
@@ -181,7 +204,7 @@ fn run(window: Window, extreme: AggregateFunction, retracts: bool, cache_bytes: 
             if random.random_bool(0.3) {
                 now += random.random_range(0..5);
             }
-            model.advance(now, extreme);
+            model.advance(now, of);
             let mut optional = |range| Some(random.random_range(range)).filter(|value| *value >= 0);
             let row = vec![optional(-1..3), optional(now - 12..now + 12), optional(-1..9)];
             let mut kinds = vec![RowKind::Insert];
@@ -200,23 +223,24 @@ fn run(window: Window, extreme: AggregateFunction, retracts: bool, cache_bytes: 
         };
         let mut elements = Vec::new();
         subject.batch(0, given, &mut elements).unwrap();
+        drain(subject.as_mut(), &mut elements);
         out.extend(changes(elements));
         if random.random_bool(0.5) {
             now += random.random_range(0..20);
             out.extend(watermark(subject.as_mut(), now));
-            model.advance(now, extreme);
+            model.advance(now, of);
         }
         if step % 40 == 39 {
             let entries = subject.snapshot().unwrap();
-            subject = operator(window, extreme, retracts, &state, Some(&entries));
+            subject = operator(window, of, retracts, &state, Some(&entries));
         }
     }
     out.extend(watermark(subject.as_mut(), i64::MAX));
-    model.advance(i64::MAX, extreme);
+    model.advance(i64::MAX, of);
     assert_eq!(
         Table::of(out.into_iter().map(|(_, row)| row)),
         Table::of(model.out),
-        "{window:?} {retracts} {cache_bytes}"
+        "{window:?} {of:?} {retracts} {cache_bytes}"
     );
 }
 
@@ -250,13 +274,10 @@ fn results_are_those_of_the_windows() {
     ];
     for (number, window) in windows.into_iter().enumerate() {
         for cache_bytes in [300, 1 << 20] {
-            let run = |extreme, retracts| run(window, extreme, retracts, cache_bytes, number as u64);
-            run(AggregateFunction::Sum, false);
-            run(AggregateFunction::Max, false);
-            run(AggregateFunction::Sum, true);
-            // What keeps maps is planned over single windows only.
-            if let Window::Tumble { .. } = window {
-                run(AggregateFunction::Max, true);
+            for of in [Of::Sum, Of::Max, Of::Distinct] {
+                for retracts in [false, true] {
+                    run(window, of, retracts, cache_bytes, number as u64);
+                }
             }
         }
     }

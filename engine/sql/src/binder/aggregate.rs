@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 
-use millrace_dataflow::Windowing;
+use millrace_dataflow::{Window, Windowing};
 use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{DataType, Expr, Field, Scalar, TypeKind};
 use sqlparser::ast::Expr as Ast;
@@ -14,7 +14,9 @@ use super::expr;
 use super::grouping_sets::Keys;
 use super::scope::Scope;
 use crate::error::{Result, SqlError};
-use crate::plan::{Expansion, Rel, WindowAggregate, WindowBound, WindowProperty};
+use crate::plan::{Expansion, Rel, WindowAggregate};
+use crate::rules;
+use crate::window_properties::{WindowBound, WindowProperty};
 
 /// The aggregation of one SELECT, while its expressions are bound.
 pub(super) struct Grouping {
@@ -206,12 +208,23 @@ impl Grouping {
 
 /// The window that rows are grouped by: both of its bounds are keys. As in Flink, half a window is none.
 fn by_window(input: &Rel, keys: &[usize]) -> Option<WindowProperty> {
+    let input = &rules::merge_calcs(input.clone());
     let properties = || keys.iter().filter_map(|key| input.window_property(*key));
     let has = |bound: WindowBound| properties().any(|p| p.bound == bound);
-    if has(WindowBound::Start) && has(WindowBound::End) {
-        return properties().next();
+    if !has(WindowBound::Start) || !has(WindowBound::End) {
+        return None;
     }
-    None
+    let property = properties().next()?;
+    // Sessions are of keys of their own: others than those are no windows of what is grouped.
+    if let Window::Session { .. } = property.window {
+        let mut of_sessions = input.session_columns()?;
+        let mut others: Vec<usize> = keys.to_vec();
+        others.retain(|key| input.window_property(*key).is_none());
+        others.sort_unstable();
+        of_sessions.sort_unstable();
+        (others == of_sessions).then_some(())?;
+    }
+    Some(property)
 }
 
 /// An aggregation by window with the output of one without.

@@ -115,13 +115,16 @@ fn with(mut join: Rel, ttl: [Option<i64>; 2]) -> Rel {
 
 /// A join of a kind, whose times may bound one another.
 pub(super) fn made(left: Rel, right: Rel, kind: JoinKind, condition: Option<Expr>) -> Rel {
+    let merged = |side: &Rel| rules::merge_calcs(side.clone());
+    let window = rules::joined_windows(&merged(&left), &merged(&right), condition.as_ref());
     let interval = rules::interval_bounds(&left, &right, kind, condition.as_ref());
     let join = Join {
         kind,
         keys: Vec::new(),
         condition,
-        interval,
+        interval: interval.filter(|_| window.is_none()),
         state_ttl: [None; 2],
+        window,
     };
     Rel::join(left, right, join)
 }

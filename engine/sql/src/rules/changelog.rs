@@ -7,7 +7,7 @@
 use millrace_connector_api::sink::SinkChangelog;
 use millrace_connector_api::source::SourceChangelog;
 use millrace_core::{Error, Result};
-use millrace_dataflow::{Changelog, JoinKind, RankStrategy, SortKey, Window, Windowing};
+use millrace_dataflow::{Changelog, JoinKind, RankStrategy, SortKey, Window};
 use millrace_expr::Expr;
 
 use super::expressions::add_columns;
@@ -127,6 +127,8 @@ fn check(rel: &Rel) -> Result<()> {
     let needs_inserts = match &rel.op {
         Op::Over(_) => Some("OVER"),
         Op::Join(join) if join.interval.is_some() => Some("an interval join"),
+        Op::Join(join) if join.window.is_some() => Some("a join of windows"),
+        Op::Rank(rank) if rank.window.is_some() => Some("ROW_NUMBER within windows"),
         _ => None,
     };
     if let Some(what) = needs_inserts
@@ -138,32 +140,20 @@ fn check(rel: &Rel) -> Result<()> {
         .with_detail(format!("they come from {}", origin(input)))
         .with_hint("let each row be given once, by a window, or leave the time out of the condition"));
     }
-    if let Op::WindowTable(spec) = &rel.op
-        && matches!(spec.window, Window::Session { .. })
-    {
-        return Err(Error::user(
-            "SESSION without an aggregation by the same keys is not supported yet",
-        )
-        .with_hint(
-            "GROUP BY window_start, window_end and the columns of the function's PARTITION BY, and let filters and \
-             aggregates not look at the window",
-        ));
-    }
     if let Op::WindowAggregate(spec) = &rel.op
-        && matches!(
-            spec.windowing,
-            Windowing::Laid {
-                window: Window::Session { .. },
-                ..
-            }
-        )
-        && lay_windows::keeps_maps(&spec.calls, &rel.inputs[0])
+        && lay_windows::puts_together(&spec.windowing)
+        && let Some(call) = spec.calls.iter().find(|call| !call.merges_windows())
     {
-        return Err(Error::user(
-            "an aggregate function that keeps all of its values is not supported over SESSION windows yet",
-        )
-        .with_detail("DISTINCT, LISTAGG, ARRAY_AGG, COLLECT, JSON aggregates")
-        .with_hint("aggregate by TUMBLE, HOP or CUMULATE, or without a window"));
+        let window = match spec.window() {
+            Window::Hop { .. } => "HOP",
+            Window::Cumulate { .. } => "CUMULATE",
+            _ => "SESSION",
+        };
+        return Err(Error::user(format!(
+            "{} over windows of {window}: Flink refuses it too, for it cannot put results of parts of a window together",
+            call.function.name()
+        ))
+        .with_hint("aggregate by TUMBLE, or take the first or last row of each window by ROW_NUMBER"));
     }
     rel.inputs.iter().try_for_each(check)
 }
@@ -191,20 +181,19 @@ fn origin(rel: &Rel) -> &'static str {
         Op::Aggregate { calls, .. } if calls.is_empty() => "DISTINCT",
         Op::Aggregate { .. } => "GROUP BY",
         Op::Rank(_) => "ROW_NUMBER",
-        Op::Join(join) if join.kind != JoinKind::Inner && join.interval.is_none() => match join.kind {
-            JoinKind::Semi | JoinKind::Anti => "IN or EXISTS",
-            _ => "an outer join",
-        },
+        Op::Join(join)
+            if join.kind != JoinKind::Inner && join.interval.is_none() && join.window.is_none() =>
+        {
+            match join.kind {
+                JoinKind::Semi | JoinKind::Anti => "IN or EXISTS",
+                _ => "an outer join",
+            }
+        }
         _ => match rel.inputs.iter().find(|input| !input.changelog.is_inserts()) {
             Some(input) => origin(input),
             None => "the table that it reads",
         },
     }
-}
-
-/// Whether a plan gives inserts only.
-pub(super) fn is_inserts(rel: &Rel) -> bool {
-    provide(rel.clone()).changelog.is_inserts()
 }
 
 /// Which kinds an operator sends at most, as to whether there are updates and deletes.
@@ -243,13 +232,14 @@ fn provide(rel: Rel) -> Rel {
         Op::Calc { .. } | Op::Watermark { .. } | Op::Union | Op::WindowTable(_) | Op::Expand(_) => of_inputs,
         // A window gives its results once.
         Op::WindowAggregate(_) | Op::Over(_) => Changelog::INSERTS,
+        Op::Rank(rank) if rank.window.is_some() => Changelog::INSERTS,
         Op::Rank(rank) => match deduplicates(rank, &rel.inputs[0]) {
             // The first row, once it is known, is never another one.
             Some(false) => Changelog::INSERTS,
             _ => all,
         },
         Op::Join(join) => match join.kind {
-            _ if join.interval.is_some() => Changelog::INSERTS,
+            _ if join.interval.is_some() || join.window.is_some() => Changelog::INSERTS,
             JoinKind::Inner | JoinKind::Semi => of_inputs,
             JoinKind::Left | JoinKind::Right | JoinKind::Full | JoinKind::Anti => all,
         },

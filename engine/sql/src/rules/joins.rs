@@ -7,7 +7,7 @@ use millrace_dataflow::{JoinKey, JoinKind};
 use millrace_expr::{Expr, cast};
 
 use super::expressions::{add_columns, all_of, conjuncts, is_deterministic, is_literal_true};
-use super::{interval, merge_calcs};
+use super::{interval, merge_calcs, window_join};
 use crate::plan::{Join, Op, Rel};
 
 pub(super) fn apply(rel: Rel) -> Rel {
@@ -97,6 +97,7 @@ fn into_join(rel: Rel) -> Rel {
         ),
         interval: join.interval,
         state_ttl: join.state_ttl,
+        window: join.window,
     };
     let (projection, names) = (projection.clone(), rel.output.names());
     let mut inputs = rel.inputs;
@@ -126,11 +127,13 @@ fn filtered(rel: Rel, conditions: Vec<Expr>, offset: usize) -> Rel {
 
 fn rebuilt(left: Rel, right: Rel, join: Join) -> Rel {
     let bounds = interval::bounds(&left, &right, join.kind, join.condition.as_ref());
+    let window = window_join::windows(&left, &right, join.condition.as_ref());
     Rel::join(
         left,
         right,
         Join {
-            interval: bounds,
+            interval: bounds.filter(|_| window.is_none()),
+            window,
             ..join
         },
     )
@@ -213,7 +216,7 @@ fn keyed(rel: Rel) -> Rel {
         expr.map_columns(&|i, t| Expr::column(if i < of_left { i } else { i + added }, t.clone()))
     };
     let condition = all_of(rest.iter().map(moved).collect());
-    let (interval, state_ttl) = (join.interval, join.state_ttl);
+    let (interval, state_ttl, window) = (join.interval, join.state_ttl, join.window);
     let (left_side, right_side) = (left_side.build(), right_side.build());
     let join = Rel::join(
         left_side,
@@ -224,6 +227,7 @@ fn keyed(rel: Rel) -> Rel {
             condition,
             interval,
             state_ttl,
+            window,
         },
     );
     if join.output.fields.len() == output.fields.len() {

@@ -4,9 +4,7 @@
 
 use millrace_dataflow::{Window, Windowing};
 use millrace_expr::Expr;
-use millrace_expr::aggregate::AggregateCall;
 
-use super::changelog;
 use super::expressions::{is_deterministic, reads};
 use crate::plan::{Op, Rel, WindowAggregate, WindowTable};
 
@@ -45,11 +43,6 @@ fn laid(spec: &WindowAggregate, input: &Rel) -> Option<(Rel, WindowAggregate)> {
     let Op::WindowTable(windows) = &table.op else {
         return None;
     };
-    // Windows that share slices add up what slices keep: columns, not maps.
-    let shares = matches!(windows.window, Window::Hop { .. } | Window::Cumulate { .. });
-    if shares && keeps_maps(&spec.calls, table) {
-        return None;
-    }
     let below = &table.inputs[0];
     let of_rows = below.output.fields.len();
     // What stays of the rows: all but the columns that only say the window.
@@ -91,12 +84,12 @@ fn laid(spec: &WindowAggregate, input: &Rel) -> Option<(Rel, WindowAggregate)> {
     Some((Rel::calc(below.clone(), condition.clone(), exprs, names), spec))
 }
 
-/// Whether calls over these rows keep maps.
-pub(super) fn keeps_maps(calls: &[AggregateCall], input: &Rel) -> bool {
-    let retracts = !changelog::is_inserts(input);
-    calls
-        .iter()
-        .any(|call| call.is_distinct() || call.keeps_map(retracts))
+/// Whether results of parts of a window have to be put together: of slices, of sessions that become one.
+pub(super) fn puts_together(windowing: &Windowing) -> bool {
+    match windowing {
+        Windowing::Laid { window, .. } => !matches!(window, Window::Tumble { .. }),
+        Windowing::Given { window, .. } => matches!(window, Window::Session { .. }),
+    }
 }
 
 /// Whether the aggregation can lay these windows: each of its keys has sessions of its own.

@@ -17,7 +17,7 @@ const GROWTH: usize = 100;
 /// lets it. Expressions are walked by recursion, on the threads of tasks too.
 const DEPTH: usize = 400;
 
-pub(super) fn apply(rel: Rel) -> Rel {
+pub(crate) fn apply(rel: Rel) -> Rel {
     let mut rel = rel.map_inputs(&mut apply);
     let Op::Calc {
         condition,

@@ -21,10 +21,14 @@ mod prune_columns;
 mod rank;
 mod remove_identities;
 pub(crate) mod state_ttl;
+mod window_join;
 
 pub(crate) use changelog::rank_strategy;
 pub(crate) use expressions::all_of;
 pub(crate) use interval::bounds as interval_bounds;
+pub(crate) use merge_calcs::apply as merge_calcs;
+pub(crate) use window_join::windows as joined_windows;
+
 use millrace_core::Result;
 use millrace_expr::RowType;
 
@@ -52,7 +56,11 @@ pub(crate) fn optimize_query(query: Rel) -> Result<Rel> {
 fn all(queries: Vec<Rel>) -> Result<Vec<Rel>> {
     let shaped = queries
         .into_iter()
-        .map(|query| rank::apply(merge_calcs::apply(joins::apply(merge_calcs::apply(query)))))
+        .map(|query| {
+            let query = merge_calcs::apply(query);
+            window_join::check(&query)?;
+            rank::apply(merge_calcs::apply(joins::apply(query)))
+        })
         .collect::<Result<Vec<_>>>()?;
     let pruned = shaped.into_iter().map(prune_columns::apply).collect();
     let merged = |q| merge_calcs::apply(lay_windows::apply(merge_calcs::apply(q)));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use millrace_dataflow::{IntervalBounds, JoinKey, OverCall, SortKey};
+use millrace_dataflow::{IntervalBounds, JoinKey, OverCall, SortKey, WindowColumns};
 use millrace_expr::aggregate::AggregateCall;
 use millrace_expr::{Expr, RowType, TypeKind};
 
@@ -223,6 +223,7 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
             let rank = Rank {
                 partition: rank.partition.iter().map(|i| position(*i)).collect(),
                 order: at(&rank.order, &position),
+                window: rank.window.map(|window| moved(window, &position)),
                 with_number: required.contains(&of_input),
                 ..rank.clone()
             };
@@ -244,6 +245,11 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
                 join.interval
                     .iter()
                     .flat_map(|i| [i.left_time, of_left + i.right_time]),
+            );
+            used.extend(
+                join.window
+                    .iter()
+                    .flat_map(|[l, r]| [l.start, l.end, of_left + r.start, of_left + r.end]),
             );
             let mut left: BTreeSet<usize> = used.range(..of_left).copied().collect();
             let mut right: BTreeSet<usize> = used.range(of_left..).map(|i| i - of_left).collect();
@@ -279,6 +285,9 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
                     ..interval
                 }),
                 state_ttl: join.state_ttl,
+                window: join
+                    .window
+                    .map(|[l, r]| [moved(l, &on_left), moved(r, &on_right)]),
             };
             let pruned_right = prune(rel.inputs.remove(1), &right);
             let pruned_left = prune(rel.inputs.remove(0), &left);
@@ -293,6 +302,14 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
     }
     rel.output = kept;
     rel
+}
+
+fn moved(window: WindowColumns, position: &impl Fn(usize) -> usize) -> WindowColumns {
+    WindowColumns {
+        start: position(window.start),
+        end: position(window.end),
+        ..window
+    }
 }
 
 fn at(order: &[SortKey], position: &impl Fn(usize) -> usize) -> Vec<SortKey> {

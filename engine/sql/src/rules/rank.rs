@@ -1,8 +1,10 @@
 //! A filter on ROW_NUMBER is a top-N: `SELECT ... FROM (SELECT ..., ROW_NUMBER() OVER (PARTITION BY
 //! ... ORDER BY ...) AS rn FROM t) WHERE rn <= 3`. The number is handed on only where it is read.
 
+use std::collections::BTreeSet;
+
 use millrace_core::{Error, Result};
-use millrace_dataflow::{Frame, OverFunction};
+use millrace_dataflow::{Frame, OverFunction, Window, WindowColumns};
 use millrace_expr::{DataType, Expr, Scalar, TypeKind};
 
 use super::expressions::{add_columns, all_of, conjuncts, mirrored};
@@ -88,18 +90,24 @@ fn top_n(rel: Rel) -> Result<Rel> {
     if order.len() > 1 {
         order.retain(|key| !key.is_clock());
     }
-    let mut read = std::collections::BTreeSet::new();
+    let mut read = BTreeSet::new();
     projection
         .iter()
         .chain(&rest)
         .for_each(|e| add_columns(e, &mut read));
     let is_constant = start == end;
+    let input = &rel.inputs[0].inputs[0];
+    let mut kept = read.clone();
+    kept.extend(over.partition.iter().chain(order.iter().map(|key| &key.column)));
+    let is_first = matches!(order.as_slice(), [key] if key.time.is_some() && start == 1 && end == 1);
+    let window = window(input, &over.partition, &kept, is_first)?;
     let rank = Rank {
         partition: over.partition.clone(),
         order,
         start,
         end,
         with_number: read.contains(&number) && !is_constant,
+        window,
     };
     let constant = |expr: &Expr| {
         expr.map_columns(&|index, data_type| match index == number && is_constant {
@@ -113,6 +121,34 @@ fn top_n(rel: Rel) -> Result<Rel> {
     let mut over = rel.inputs;
     let input = over.swap_remove(0).inputs.swap_remove(0);
     Ok(Rel::calc(Rel::rank(input, rank), condition, projection, names))
+}
+
+/// The windows that partitions are within, if they are: both bounds are among the columns that rows are
+/// partitioned by. `kept` are the columns that somebody reads.
+fn window(
+    input: &Rel,
+    partition: &[usize],
+    kept: &BTreeSet<usize>,
+    is_first: bool,
+) -> Result<Option<WindowColumns>> {
+    let Some((columns, property)) = input.window_columns(partition) else {
+        return Ok(None);
+    };
+    if property.is_proctime {
+        let what = if is_first { "deduplication" } else { "top-N" };
+        return Err(Error::user(format!(
+            "a {what} within windows by the clock: Flink refuses it too"
+        ))
+        .with_hint("lay the windows over a time with a WATERMARK"));
+    }
+    // As to Flink: of sessions whose keys are gone nobody knows when they are over.
+    if let Window::Session { .. } = property.window {
+        let of_sessions = input.session_columns();
+        if !of_sessions.is_some_and(|columns| columns.iter().all(|c| kept.contains(c))) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(columns))
 }
 
 /// Takes a condition on the number into the range, if it is one with a constant.

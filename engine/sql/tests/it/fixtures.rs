@@ -79,6 +79,7 @@ impl SourceFactory for Test {
 
     fn validate(&self, table: &TableSpec) -> Result<SourceTraits> {
         Ok(SourceTraits {
+            idle_timeout: None,
             bounded: false,
             parallelism: check(table)?.get("scan.parallelism")?,
             changelog: match check(table)?.raw("mode") {

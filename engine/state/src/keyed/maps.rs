@@ -83,6 +83,10 @@ impl Maps {
         }
     }
 
+    pub(super) fn family(&self) -> &Family {
+        &self.family
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -374,6 +374,29 @@ impl KeyedStore {
         })
     }
 
+    /// The rows of a group from a key on, ascending, until `row` says that it wants no more.
+    pub fn scan_from(
+        &self,
+        family: &Family,
+        group: u16,
+        from: &[u8],
+        mut row: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        let handle = self.handle(family)?;
+        let prefix = place(group, &[]);
+        let mut reads = ReadOptions::default();
+        reads.set_iterate_range(PrefixRange(prefix.clone()));
+        let start = place(group, from);
+        let mode = IteratorMode::From(&start, Direction::Forward);
+        for found in self.db.iterator_cf_opt(&handle, reads, mode) {
+            let (key, value) = found.map_err(|e| failed("reading keyed state", &self.folder, e))?;
+            if !row(&key[prefix.len()..], &value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// As `scan`, until `row` says that it wants no more.
     pub fn scan_while(
         &self,

@@ -438,6 +438,14 @@ impl Table {
         Ok(())
     }
 
+    /// The map of a key that is in the store and not in memory, entry by entry.
+    pub fn stored_map(&self, group: u16, key: &[u8], entry: impl FnMut(&[u8], &[u8])) -> Result<()> {
+        match &self.maps {
+            Some(maps) => self.store.scan(maps.family(), group, key, entry),
+            None => Ok(()),
+        }
+    }
+
     /// The smallest key of a group in the store that is not below `from`.
     pub fn stored_key(&self, group: u16, from: &[u8]) -> Result<Option<Vec<u8>>> {
         self.store.first_key(&self.family, group, from)

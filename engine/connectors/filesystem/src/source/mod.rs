@@ -88,6 +88,7 @@ impl SourceFactory for Source {
         let is_changelog =
             !settings.is_parquet() && self.formats.format(&table.name, &settings.format)?.is_changelog();
         Ok(SourceTraits {
+            idle_timeout: None,
             bounded: true,
             parallelism: None,
             changelog: match is_changelog {
@@ -366,7 +367,7 @@ impl SourceReader for Reader {
         Ok(())
     }
 
-    fn splits(&self) -> Option<Vec<u32>> {
+    fn open_splits(&self) -> Option<Vec<u32>> {
         // One file after the other.
         let open = self.splits.iter().enumerate().skip(self.present);
         let present = open.filter(|(_, split)| !split.done).map(|(i, _)| i as u32);

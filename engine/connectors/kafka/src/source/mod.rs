@@ -81,6 +81,7 @@ impl SourceFactory for KafkaSource {
             payload.format.validate(table, &payload.prefix, &payload.fields)?;
         }
         Ok(SourceTraits {
+            idle_timeout: options.idle_timeout,
             bounded: options.bounded != Bounded::Unbounded,
             parallelism: options.scan_parallelism,
             changelog: match (options.upsert, options.value.format.is_changelog()) {

@@ -284,13 +284,9 @@ impl SourceReader for KafkaReader {
         Ok(())
     }
 
-    fn splits(&self) -> Option<Vec<u32>> {
-        let open = self
-            .finished
-            .iter()
-            .enumerate()
-            .filter(|(_, finished)| !**finished);
-        Some(open.map(|(i, _)| i as u32).collect())
+    fn open_splits(&self) -> Option<Vec<u32>> {
+        let open = (0..self.splits.len()).filter(|split| !self.finished[*split]);
+        Some(open.map(|split| split as u32).collect())
     }
 
     fn pending_records(&self) -> Option<u64> {

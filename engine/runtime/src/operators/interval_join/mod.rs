@@ -203,7 +203,7 @@ impl IntervalJoin {
 
     /// Gives and removes what is expired, of all keys with a timer until then.
     fn advance(&mut self, until: i64, now: i64) -> Result<()> {
-        while let Some(timer) = self.timers.pop(until) {
+        while let Some(timer) = self.timers.pop(until)? {
             for is_left in [false, true] {
                 self.look_through(is_left, &timer.key, timer.group, timer.time, now)?;
             }
@@ -228,7 +228,7 @@ impl IntervalJoin {
                     .saturating_add(pause)
                     .saturating_add(1);
                 side.table.put(slot, TIMER, &next.to_be_bytes());
-                self.timers.register(next, key, group);
+                self.timers.register(next, key, group)?;
             }
             None => side.table.remove(slot, TIMER),
         }
@@ -322,7 +322,7 @@ impl IntervalJoin {
                     .saturating_add(pause)
                     .saturating_add(1);
                 own.table.put(at.slot, TIMER, &look.to_be_bytes());
-                self.timers.register(look, at.key, at.group);
+                self.timers.register(look, at.key, at.group)?;
             }
         } else if !has_met && own.is_outer {
             alone(is_left, at.row, output);

@@ -58,6 +58,11 @@ impl Joined {
         self.right.push(right);
     }
 
+    /// How many pairs there are.
+    pub fn count(&self) -> usize {
+        self.kinds.len()
+    }
+
     /// What was gathered, and its kinds. A schema of the left columns alone leaves the right out.
     pub fn take(
         &mut self,

@@ -175,13 +175,13 @@ impl Windowed {
             self.metrics.late_records.add(1);
             return Ok(());
         }
-        self.timers.register(time, at.key, at.group);
+        self.timers.register(time, at.key, at.group)?;
         self.keep(at.slot, time, row);
         if let Frame::Range(Some(length)) = self.frame {
             let earliest = time.saturating_add(length).saturating_add(1);
             if notes.cleanup < earliest {
                 notes.cleanup = time.saturating_add(length + length / 2).saturating_add(1);
-                self.timers.register(notes.cleanup, at.key, at.group);
+                self.timers.register(notes.cleanup, at.key, at.group)?;
                 self.table.put(at.slot, NOTES, &notes.write());
             }
         }
@@ -237,7 +237,7 @@ impl Windowed {
 
     fn advance(&mut self, until: i64, out: &mut Vec<Element>) -> Result<()> {
         let now = self.now();
-        while let Some(timer) = self.timers.pop(until) {
+        while let Some(timer) = self.timers.pop(until)? {
             let slot = self.table.resolve_one(&timer.key, timer.group)?;
             let at = At {
                 key: &timer.key,

@@ -10,8 +10,8 @@
 
 mod append;
 mod forgetful;
-mod order;
-mod partition;
+pub(super) mod order;
+pub(super) mod partition;
 mod retract;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use millrace_core::Result;
 use millrace_core::row::{RowCodec, Rows};
 use millrace_dataflow::SortKey;
 
-pub(super) struct Order {
+pub struct Order {
     columns: Vec<Column>,
 }
 

@@ -7,7 +7,7 @@ use millrace_state::keyed::MapTable;
 /// Bytes behind the sort key that keep the order of arrival.
 const ARRIVAL: usize = 8;
 
-pub(super) struct Partition<'a> {
+pub struct Partition<'a> {
     pub table: &'a mut MapTable,
     pub slot: u32,
 }

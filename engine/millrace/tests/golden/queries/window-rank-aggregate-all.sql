@@ -1,0 +1,6 @@
+-- compare: set
+CREATE TABLE bids (
+  id BIGINT, bidder STRING, item STRING, qty INT, price DECIMAL(10, 2), ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/bids.json', 'format' = 'json');
+SELECT id,item,qty,window_start,window_end FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start,window_end ORDER BY qty DESC, id) AS rn FROM (SELECT item,bidder,window_start,window_end,SUM(qty) AS qty,MIN(id) AS id FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '20' SECOND)) GROUP BY item,bidder,window_start,window_end)) WHERE rn <= 2;

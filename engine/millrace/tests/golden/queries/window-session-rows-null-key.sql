@@ -1,0 +1,6 @@
+-- compare: set
+CREATE TABLE bids (
+  id BIGINT, bidder STRING, item STRING, qty INT, price DECIMAL(10, 2), ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/bids.json', 'format' = 'json');
+SELECT id,bidder,window_start,window_end FROM TABLE(SESSION(TABLE bids PARTITION BY bidder, DESCRIPTOR(ts), INTERVAL '4' SECOND));

@@ -156,7 +156,7 @@ fn write_input(folder: &Path, keys: u64, distribution: Distribution, rows: u64) 
     for row in 0..keys + rows {
         let key = match distribution {
             _ if row < keys => scatter(row, step, keys),
-            Distribution::Uniform => (u128::from(random.next()) * u128::from(keys) >> 64) as u64,
+            Distribution::Uniform => ((u128::from(random.next()) * u128::from(keys)) >> 64) as u64,
             // The most frequent keys are not neighbours.
             Distribution::Zipf => scatter(zipf.rank(random.unit()), step, keys),
         };

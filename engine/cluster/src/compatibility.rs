@@ -111,8 +111,8 @@ pub fn compare(metadata: &Metadata, graph: &JobGraph) -> Result<Compatibility> {
             let keys = state.schema.as_ref().map(|s| &s.keys);
             is_like(state) && keys == Some(&schema.keys)
         };
-        let at = lost.iter().position(|state| same_keys(state));
-        let Some(at) = at.or_else(|| lost.iter().position(|state| is_like(state))) else {
+        let at = lost.iter().position(same_keys);
+        let Some(at) = at.or_else(|| lost.iter().position(is_like)) else {
             continue;
         };
         let before = lost.remove(at);

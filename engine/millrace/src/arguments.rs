@@ -35,7 +35,7 @@ Logging: the environment variable RUST_LOG takes levels, such as 'info' or 'mill
     /// Show the plan of every job of a SQL file; nothing is started
     #[command(after_help = "\
 With --compatible-with, each operator with state is kept (same uid, same keys and fields), new (starts empty), \
-lost (the job has no operator of its uid) or incompatible (it keeps other keys or fields). The exit code is 1 \
+lost (the job has no operator of its uid) or incompatible (it keeps other keys, fields or rows of the same tables). The exit code is 1 \
 when state is incompatible, or lost without --allow-non-restored-state; `millrace run` refuses both.")]
     Explain(Explain),
     /// Look into the state of checkpoints

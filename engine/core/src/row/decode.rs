@@ -73,7 +73,7 @@ fn column(data_type: &DataType) -> Result<Box<dyn Column>> {
     }
     fn integer<T: ArrowPrimitiveType, const N: usize>(
         read: fn([u8; N]) -> T::Native,
-        integer: fn(i64) -> Option<T::Native>,
+        integer: FromInteger<T>,
     ) -> Box<dyn Column> {
         Box::new(Numbers {
             values: PrimitiveBuilder::<T>::new(),
@@ -147,11 +147,14 @@ impl Column for Nulls {
     }
 }
 
+/// An integer as a native value, if it fits.
+type FromInteger<T> = fn(i64) -> Option<<T as ArrowPrimitiveType>::Native>;
+
 struct Numbers<T: ArrowPrimitiveType, const N: usize> {
     values: PrimitiveBuilder<T>,
     read: fn([u8; N]) -> T::Native,
     /// Of types that are written in few bytes.
-    integer: Option<fn(i64) -> Option<T::Native>>,
+    integer: Option<FromInteger<T>>,
 }
 
 impl<T: ArrowPrimitiveType, const N: usize> Column for Numbers<T, N> {

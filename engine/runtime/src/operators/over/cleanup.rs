@@ -6,7 +6,7 @@ use millrace_core::{Error, Result};
 use millrace_state::keyed::{Clock, KeyedBackend, MapTable};
 
 use super::windowed::At;
-use crate::timers::Timers;
+use crate::timers::{Timer, Timers};
 
 pub(super) struct Cleanup {
     least: i64,
@@ -54,13 +54,13 @@ impl Cleanup {
         Ok(())
     }
 
-    /// A key whose timer has gone off by `now`, with its group and its slot.
-    pub fn due(&mut self, table: &mut MapTable, now: i64) -> Result<Option<(Box<[u8]>, u16, u32)>> {
+    /// A timer that has gone off by `now`, with the slot of its key.
+    pub fn due(&mut self, table: &mut MapTable, now: i64) -> Result<Option<(Timer, u32)>> {
         while let Some(timer) = self.timers.pop(now) {
             let slot = table.resolve_one(&timer.key, timer.group)?;
             // One of a time before nothing was forgotten for a while counts no more.
             if time(table, slot)? == Some(timer.time) {
-                return Ok(Some((timer.key, timer.group, slot)));
+                return Ok(Some((timer, slot)));
             }
         }
         Ok(None)

@@ -204,12 +204,12 @@ impl Windowed {
     /// Forgets keys that were not used for long, unless rows of theirs wait.
     fn forget(&mut self, now: i64, out: &mut Vec<Element>) -> Result<()> {
         while let Some(cleanup) = &mut self.cleanup {
-            let Some((key, group, slot)) = cleanup.due(&mut self.table, now)? else {
+            let Some((timer, slot)) = cleanup.due(&mut self.table, now)? else {
                 break;
             };
             let at = At {
-                key: &key,
-                group,
+                key: &timer.key,
+                group: timer.group,
                 slot,
             };
             match self.waits(slot)? {

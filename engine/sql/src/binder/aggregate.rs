@@ -199,8 +199,10 @@ impl Grouping {
             .map(|call| call.remapped(&|column| places[column]))
             .collect();
         let names: Vec<String> = (0..calls.len()).map(|i| format!("EXPR${i}")).collect();
-        match by_window(&input, &keys) {
-            Some(property) => window_aggregate(input, keys, calls, names, property),
+        // A row number and the limit on it say only together that they are a top-N of windows.
+        let merged = rules::merge_calcs(input.clone());
+        match by_window(&merged, &keys) {
+            Some(property) => window_aggregate(merged, keys, calls, names, property),
             None => Rel::aggregate(input, keys, calls, names),
         }
     }
@@ -208,7 +210,6 @@ impl Grouping {
 
 /// The window that rows are grouped by: both of its bounds are keys. As in Flink, half a window is none.
 fn by_window(input: &Rel, keys: &[usize]) -> Option<WindowProperty> {
-    let input = &rules::merge_calcs(input.clone());
     let properties = || keys.iter().filter_map(|key| input.window_property(*key));
     let has = |bound: WindowBound| properties().any(|p| p.bound == bound);
     if !has(WindowBound::Start) || !has(WindowBound::End) {

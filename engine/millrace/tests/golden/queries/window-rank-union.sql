@@ -1,7 +1,0 @@
--- compare: set
-CREATE TABLE bids (
-  id BIGINT, bidder STRING, item STRING, qty INT, price DECIMAL(10, 2), ts TIMESTAMP(3),
-  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
-) WITH ('connector' = 'filesystem', 'path' = '${inputs}/bids.json', 'format' = 'json');
-CREATE VIEW v AS SELECT id,item,qty,window_start,window_end FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '20' SECOND)) WHERE item='ink' UNION ALL SELECT id,item,qty,window_start,window_end FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '20' SECOND)) WHERE item<>'ink';
-SELECT id,item,qty,window_start,window_end FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start,window_end,item ORDER BY qty DESC, id) AS rn FROM v) WHERE rn <= 1;

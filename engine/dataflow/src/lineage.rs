@@ -170,7 +170,7 @@ fn columns(node: &Node, inputs: &[Of], lineage: &Lineage) -> Vec<String> {
         Operator::WindowAggregate(plan) => {
             behind([of(&plan.keys), window_calls(plan, first)].concat(), &WINDOW)
         }
-        Operator::Rank(_) => behind(first.columns.clone(), &["row_number"]),
+        Operator::Rank(_) | Operator::WindowRank(_) => behind(first.columns.clone(), &["row_number"]),
         Operator::OverAggregate(plan) => {
             let call = |call: &crate::ranking::OverCall| {
                 let arg = call.arg.map_or_else(|| "*".to_owned(), |c| of(&[c]).remove(0));
@@ -182,7 +182,7 @@ fn columns(node: &Node, inputs: &[Of], lineage: &Lineage) -> Vec<String> {
             };
             [first.columns.clone(), plan.calls.iter().map(call).collect()].concat()
         }
-        Operator::Join(_) | Operator::IntervalJoin(_) => {
+        Operator::Join(_) | Operator::IntervalJoin(_) | Operator::WindowJoin(_) => {
             let mut columns = first.columns.clone();
             for column in inputs.get(1).map_or(&[][..], |right| &right.columns) {
                 let is_taken = first.columns.contains(column);
@@ -270,7 +270,10 @@ fn rows(node: &Node, inputs: &[Of], lineage: &Lineage, plan: &Graph) -> String {
             format!("{} with {columns}", explain::describe(plan, &described))
         }
         // Whole rows are kept.
-        Operator::Rank(_) | Operator::OverAggregate(_) | Operator::ChangelogNormalize(_) => format!(
+        Operator::Rank(_)
+        | Operator::WindowRank(_)
+        | Operator::OverAggregate(_)
+        | Operator::ChangelogNormalize(_) => format!(
             "{} with {}",
             explain::describe(plan, &plan.nodes[plan.nodes.len() - 1]),
             first.columns.join(", ")
@@ -286,7 +289,8 @@ fn rows(node: &Node, inputs: &[Of], lineage: &Lineage, plan: &Graph) -> String {
         | Operator::WindowAggregate(_)
         | Operator::Expand(_)
         | Operator::Join(_)
-        | Operator::IntervalJoin(_) => explain::describe(plan, &plan.nodes[plan.nodes.len() - 1]),
+        | Operator::IntervalJoin(_)
+        | Operator::WindowJoin(_) => explain::describe(plan, &plan.nodes[plan.nodes.len() - 1]),
     };
     let of: Vec<&str> = inputs.iter().map(|of| of.rows.as_str()).collect();
     match of.is_empty() {

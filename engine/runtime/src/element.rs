@@ -16,8 +16,6 @@ pub enum Element {
     Batch(Batch),
     /// No row with an earlier event time follows, in milliseconds since 1970; `i64::MAX` at the end.
     Watermark(i64),
-    /// The splits of the chain's source that are read and not at their end.
-    Splits(Arc<[u32]>),
     /// Nothing comes at present: this stream no longer holds the watermark back.
     Idle,
     Barrier(Barrier),

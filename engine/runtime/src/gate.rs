@@ -123,8 +123,6 @@ impl InputGate {
                 input.idle = false;
                 self.merge_watermarks();
             }
-            // Of a chain's own source only.
-            Element::Splits(_) => {}
             Element::Idle => {
                 self.inputs[index].idle = true;
                 self.merge_watermarks();

@@ -63,9 +63,6 @@ impl RemoteOutput {
     }
 
     pub fn send(&mut self, element: &Element) -> Result<()> {
-        if let Element::Splits(_) = element {
-            return Ok(());
-        }
         let readers = self.channels.len();
         let carried = |element: Element| match &self.wire {
             None => Ok(element),

@@ -29,6 +29,8 @@ pub fn lifetimes(node: &Node) -> Lifetimes {
         Operator::OverAggregate(_)
         | Operator::WindowAggregate(_)
         | Operator::IntervalJoin(_)
+        | Operator::WindowJoin(_)
+        | Operator::WindowRank(_)
         | Operator::Source(_)
         | Operator::Calc { .. }
         | Operator::Watermark(_)

@@ -66,11 +66,6 @@ impl Wire {
                 bytes.extend(watermark.to_le_bytes());
             }
             Element::Idle => bytes.push(IDLE),
-            Element::Splits(_) => {
-                return Err(Error::internal(
-                    "the splits of a source are told to its own chain only",
-                ));
-            }
             Element::Barrier(barrier) => {
                 bytes.push(BARRIER);
                 bytes.extend(barrier.checkpoint.0.to_le_bytes());

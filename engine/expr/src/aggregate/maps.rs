@@ -59,13 +59,16 @@ pub(super) fn entry<'a>(buffer: &'a mut Vec<u8>, prefix: &[u8], rest: &[u8]) -> 
     buffer
 }
 
+/// The bytes of an entry and of its value.
+pub type Entry = (Box<[u8]>, Box<[u8]>);
+
 /// All entries of one slot's map, ascending, with their values.
 #[derive(Debug, Default)]
-pub struct Entries(Vec<(Box<[u8]>, Box<[u8]>)>);
+pub struct Entries(Vec<Entry>);
 
 impl Entries {
     /// These entries, which are in their order.
-    pub fn new(entries: Vec<(Box<[u8]>, Box<[u8]>)>) -> Entries {
+    pub fn new(entries: Vec<Entry>) -> Entries {
         Entries(entries)
     }
 

@@ -367,13 +367,6 @@ impl SourceReader for Reader {
         Ok(())
     }
 
-    fn open_splits(&self) -> Option<Vec<u32>> {
-        // One file after the other.
-        let open = self.splits.iter().enumerate().skip(self.present);
-        let present = open.filter(|(_, split)| !split.done).map(|(i, _)| i as u32);
-        Some(present.take(1).collect())
-    }
-
     fn pending_records(&self) -> Option<u64> {
         None
     }

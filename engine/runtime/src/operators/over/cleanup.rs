@@ -46,9 +46,9 @@ impl Cleanup {
             return Ok(());
         }
         let next = now.saturating_add(self.most);
-        self.timers.register(next, at.key, at.group);
+        self.timers.register(next, at.key, at.group)?;
         if let Some(current) = current {
-            self.timers.delete(current, at.key, at.group);
+            self.timers.delete(current, at.key, at.group)?;
         }
         table.put(at.slot, TIME, &next.to_be_bytes());
         Ok(())
@@ -56,7 +56,7 @@ impl Cleanup {
 
     /// A timer that has gone off by `now`, with the slot of its key.
     pub fn due(&mut self, table: &mut MapTable, now: i64) -> Result<Option<(Timer, u32)>> {
-        while let Some(timer) = self.timers.pop(now) {
+        while let Some(timer) = self.timers.pop(now)? {
             let slot = table.resolve_one(&timer.key, timer.group)?;
             // One of a time before nothing was forgotten for a while counts no more.
             if time(table, slot)? == Some(timer.time) {

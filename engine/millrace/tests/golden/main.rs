@@ -33,6 +33,11 @@ impl Golden {
         self.query.starts_with("INSERT")
     }
 
+    /// Whether what comes out depends on the time between two rows.
+    fn goes_by_the_clock(&self) -> bool {
+        self.name.starts_with("ttl-expired")
+    }
+
     fn has_mini_batches(&self) -> bool {
         self.before.contains("'table.exec.mini-batch.enabled' = 'true'")
     }

@@ -106,7 +106,7 @@ pub(super) fn cross(left: (Rel, Scope), right: (Rel, Scope), ttls: &StateTtls) -
 }
 
 /// Sets what a hint says of a join's inputs.
-fn with(mut join: Rel, ttl: [Option<i64>; 2]) -> Rel {
+pub(super) fn with(mut join: Rel, ttl: [Option<i64>; 2]) -> Rel {
     if let Op::Join(join) = &mut join.op {
         join.state_ttl = ttl;
     }

@@ -251,10 +251,14 @@ fn onto_join(input: Rel, condition: Expr) -> (Rel, Option<Expr>) {
         matches!(&condition, Expr::Literal { data_type, .. } if data_type.kind == TypeKind::Boolean);
     match &input.op {
         Op::Join(inner) if inner.kind == JoinKind::Inner && !is_literal => {
+            let ttl = inner.state_ttl;
             let condition = rules::all_of(inner.condition.clone().into_iter().chain([condition]).collect());
             let mut sides = input.inputs.into_iter();
             match (sides.next(), sides.next()) {
-                (Some(left), Some(right)) => (join::made(left, right, JoinKind::Inner, condition), None),
+                (Some(left), Some(right)) => {
+                    let made = join::made(left, right, JoinKind::Inner, condition);
+                    (join::with(made, ttl), None)
+                }
                 _ => (Rel::empty(input.output), condition),
             }
         }

@@ -243,9 +243,9 @@ fn provide(rel: Rel) -> Rel {
             JoinKind::Inner | JoinKind::Semi => of_inputs,
             JoinKind::Left | JoinKind::Right | JoinKind::Full | JoinKind::Anti => all,
         },
-        Op::Aggregate { calls, .. } => Changelog {
-            // Without results there is nothing to update.
-            updates: !calls.is_empty() || !of_inputs.is_inserts(),
+        Op::Aggregate { calls, state_ttl, .. } => Changelog {
+            // Without results there is nothing to update; but where groups are forgotten each row is sent on.
+            updates: !calls.is_empty() || !of_inputs.is_inserts() || state_ttl.is_some_and(|ttl| ttl > 0),
             before: false,
             deletes: !of_inputs.is_inserts(),
         },

@@ -40,7 +40,8 @@ pub(crate) fn optimize(mut inserts: Vec<InsertPlan>, state_ttl: i64) -> Result<V
         .iter_mut()
         .map(|i| std::mem::replace(&mut i.query, Rel::empty(RowType::default())))
         .collect();
-    for (insert, query) in inserts.iter_mut().zip(all(queries)?) {
+    for (insert, mut query) in inserts.iter_mut().zip(all(queries)?) {
+        state_ttl::stamp(&mut query, state_ttl);
         (insert.query, insert.materializer) = changelog::for_sink(query, insert)?;
         state_ttl::check(insert, state_ttl)?;
     }

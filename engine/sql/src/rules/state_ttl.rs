@@ -28,6 +28,15 @@ pub(crate) fn of(op: &Op, job: i64) -> Vec<i64> {
     }
 }
 
+/// Has aggregations know the job's time to live: with one they send updates also where their results stay
+/// the same.
+pub(super) fn stamp(rel: &mut Rel, job: i64) {
+    if let Op::Aggregate { state_ttl, .. } = &mut rel.op {
+        state_ttl.get_or_insert(job);
+    }
+    rel.inputs.iter_mut().for_each(|input| stamp(input, job));
+}
+
 pub(super) fn check(insert: &InsertPlan, job: i64) -> Result<()> {
     match job {
         0 => Ok(()),

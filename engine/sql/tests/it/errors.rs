@@ -356,7 +356,7 @@ a hint is not well-formed
   line 1, column 53:
   1 | INSERT INTO late SELECT carrier, delay FROM flights /*+ OPTIONS(a=b) */
     |                                                     ^^^^^^^^^^^^^^^^^^^
-  hint: a table's options are overridden by /*+ OPTIONS('key' = 'value', ...) */ behind its name
+  hint: a table's options are overridden by /*+ OPTIONS('key' = 'value', ...) */ behind its name, the time to live of state by /*+ STATE_TTL('table' = '1 d', ...) */ behind SELECT
 "#);
     assert_snapshot!(error("INSERT INTO late SELECT carrier, delay FROM flights /*+ OPTIONS('connector'='x') */"), @r#"
 a hint cannot change the connector of a table

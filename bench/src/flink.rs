@@ -185,6 +185,8 @@ impl Session {
             ("rest.bind-address", "127.0.0.1".into()),
             ("rest.port", rest_port.to_string()),
             ("io.tmp.dirs", folder.join("tmp").display().to_string()),
+            // The state of its generator's sequences is all numbers to come, in one message.
+            ("pekko.framesize", "268435456b".into()),
             ("web.checkpoints.history", "200".into()),
             // How far a job is, is asked for.
             ("metrics.fetcher.update-interval", "500".into()),

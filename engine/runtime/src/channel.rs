@@ -34,12 +34,13 @@ struct Size {
 
 impl Size {
     fn of(element: &Element) -> Size {
-        match element {
-            Element::Batch(batch) => Size {
-                bytes: batch.change.bytes().max(1),
-                rows: batch.change.len(),
-            },
-            _ => Size::default(),
+        let bytes = match element {
+            Element::Batch(batch) => batch.change.bytes().max(1),
+            _ => 0,
+        };
+        Size {
+            bytes,
+            rows: element.rows(),
         }
     }
 

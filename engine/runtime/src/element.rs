@@ -25,6 +25,16 @@ pub enum Element {
     EndOfInput,
 }
 
+impl Element {
+    /// Rows of a batch; none of anything else.
+    pub fn rows(&self) -> usize {
+        match self {
+            Element::Batch(batch) => batch.change.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// Rows, with what belongs to each of them beside its columns.
 #[derive(Debug, Clone)]
 pub struct Batch {

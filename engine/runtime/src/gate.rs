@@ -73,16 +73,11 @@ impl InputGate {
     /// The batches among the elements to come, the next first, until they have so many rows: no more
     /// than what waits in the channels now.
     pub fn look_ahead(&mut self, rows: usize) -> Vec<(usize, &Batch)> {
-        let batches = |ready: &VecDeque<(usize, Element)>| -> usize {
-            let rows = ready.iter().map(|(_, element)| match element {
-                Element::Batch(batch) => batch.change.len(),
-                _ => 0,
-            });
-            rows.sum()
-        };
-        while batches(&self.ready) < rows
+        let mut waiting: usize = self.ready.iter().map(|(_, element)| element.rows()).sum();
+        while waiting < rows
             && let Some((index, element)) = self.receive()
         {
+            waiting += element.rows();
             self.take(index, element);
         }
         let mut coming = Vec::new();

@@ -1,6 +1,9 @@
 //! `millrace state` on the checkpoints of a job with keyed state.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use millrace_testkit::wait;
 
 use super::{Folder, Running, millrace, output, text};
 
@@ -19,9 +22,10 @@ pub fn checkpoint_of(sql: &str, folder: &Folder) -> PathBuf {
     let checkpoints = folder.path("checkpoints");
     let mut job = Running::start(&file, &checkpoints);
     job.wait_for("starting");
-    while !stored_rows(&checkpoints) {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    wait::until("a checkpoint with table files", Duration::from_secs(60), || {
+        Ok(stored_rows(&checkpoints).then_some(()))
+    })
+    .unwrap();
     let (code, said) = job.signal("TERM");
     assert_eq!(code, Some(0), "{said}");
     newest(&checkpoints).expect("a checkpoint")

@@ -81,6 +81,10 @@ pub trait Operator: Send {
         Ok(())
     }
 
+    /// For so many milliseconds nothing was taken in, for there was no room behind: what did not come
+    /// meanwhile may well be there.
+    fn held_up(&mut self, _millis: i64) {}
+
     /// A barrier is about to pass: what waits for more rows goes out before it.
     fn before_barrier(&mut self, _out: &mut Vec<Element>) -> Result<()> {
         Ok(())

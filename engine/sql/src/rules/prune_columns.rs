@@ -337,7 +337,7 @@ fn some_columns(rel: Rel, columns: impl Iterator<Item = usize>) -> Rel {
 }
 
 /// The column to read where only the number of rows counts: of fixed width, if there is one.
-fn cheapest(rel: &Rel) -> usize {
+pub(crate) fn cheapest(rel: &Rel) -> usize {
     let Op::Table { table, columns } = &rel.op else {
         return 0;
     };

@@ -6,8 +6,7 @@
 use arrow::array::Array;
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
-use millrace_core::row::Rows;
-use millrace_core::{Error, Result, key_group};
+use millrace_core::{Error, Result};
 use millrace_dataflow::{Window, WindowColumns, Windowing};
 use millrace_expr::text::zone::Zone;
 
@@ -54,18 +53,6 @@ impl Slice {
             start: time(key.get(8..PREFIX)?)?,
         })
     }
-}
-
-/// Where rows of windows and keys are kept, and the hashes of that.
-pub fn keyed_by(windows: &[Slice], keys: &Rows) -> (Rows, Vec<u64>) {
-    let mut places = Rows::default();
-    let mut hashes = Vec::with_capacity(keys.len());
-    for (window, key) in windows.iter().zip(keys.iter()) {
-        places.data.extend_from_slice(&window.prefix());
-        places.push(key);
-        hashes.push(key_group::hash(places.get(places.len() - 1)));
-    }
-    (places, hashes)
 }
 
 pub struct Windows {
@@ -178,6 +165,14 @@ impl Windows {
                 }
                 Ok(slices)
             }
+        }
+    }
+
+    /// The end of each row's window.
+    pub fn ends(&self, rows: &RecordBatch) -> Result<Vec<i64>> {
+        match &self.windowing {
+            Windowing::Given { end, .. } => millis(rows.column(*end)),
+            Windowing::Laid { .. } => Ok(self.slices(rows)?.iter().map(|slice| slice.end).collect()),
         }
     }
 

@@ -61,8 +61,10 @@ impl<T: Timely> Paced<T> {
                     }
                 }
                 Step::Rows(arriving) => {
+                    // Who comes after it sees what is given, then the watermark, then what the rest gives.
                     if let Some((rest, to)) = self.work.arrive(arriving)? {
                         self.steps.push_front(Step::Rows(rest));
+                        self.steps.push_front(Step::Send(Element::Watermark(to)));
                         self.steps.push_front(Step::Advance(to));
                     }
                 }

@@ -47,6 +47,11 @@ trait Content: Send {
     fn give(&mut self, over: &[(&[u8], Session)], windows: &Windows, out: &mut Vec<Element>) -> Result<()>;
 
     fn flush(&mut self) -> Result<()>;
+
+    /// What it has to know again that is of no key.
+    fn note(&self) -> Vec<u8> {
+        Vec::new()
+    }
 }
 
 pub struct SessionWindows {
@@ -113,7 +118,8 @@ impl SessionWindows {
         restored: Option<&[Vec<u8>]>,
         metrics: Arc<TaskMetrics>,
     ) -> Result<Paced<Self>> {
-        let rows = StoredRows::open(input, output, backend)?;
+        let notes = restored.unwrap_or_default().iter().map(|entry| parts(entry).1);
+        let rows = StoredRows::open(input, output, backend, notes)?;
         let windowing = Windowing::Laid {
             window: plan.window,
             time: plan.time,
@@ -137,7 +143,9 @@ impl SessionWindows {
     ) -> Result<Paced<Self>> {
         let time = output.to_arrow().fields().last().map(|f| f.data_type().clone());
         let windows = Windows::new(open.windowing, time.as_ref(), zone);
-        let progress = windows.restored(restored)?;
+        let progresses = restored.map(|entries| entries.iter().map(|entry| parts(entry).0.to_vec()));
+        let progresses: Option<Vec<Vec<u8>>> = progresses.map(Iterator::collect);
+        let progress = windows.restored(progresses.as_deref())?;
         Ok(Paced::new(SessionWindows {
             keys: Keys::new(open.keys, &input.to_arrow())?,
             windows,
@@ -251,6 +259,11 @@ impl SessionWindows {
     }
 }
 
+/// The watermark of an entry, and what the content noted.
+fn parts(entry: &[u8]) -> (&[u8], &[u8]) {
+    entry.split_at(entry.len().min(size_of::<i64>()))
+}
+
 /// In what sessions for an aggregation and for the table function differ.
 struct Open<'a> {
     keys: &'a [usize],
@@ -289,6 +302,6 @@ impl Timely for SessionWindows {
         self.sessions.flush()?;
         self.content.flush()?;
         self.timers.flush()?;
-        Ok(vec![self.progress.to_be_bytes().to_vec()])
+        Ok(vec![[&self.progress.to_be_bytes()[..], &self.content.note()].concat()])
     }
 }

@@ -255,7 +255,12 @@ impl Timely for WindowJoin {
     }
 
     fn arrive(&mut self, mut arriving: Arriving) -> Result<Option<(Arriving, i64)>> {
-        let Arriving { is_left, placed, rows, never } = &mut arriving;
+        let Arriving {
+            is_left,
+            placed,
+            rows,
+            never,
+        } = &mut arriving;
         let side = match is_left {
             true => &mut self.left,
             false => &mut self.right,
@@ -292,7 +297,8 @@ impl Timely for WindowJoin {
                 self.meeting = Some(meeting);
             }
         }
-        self.arrivals.gave([&mut self.left.table, &mut self.right.table])?;
+        self.arrivals
+            .gave([&mut self.left.table, &mut self.right.table])?;
         self.emit(&mut joined, out)?;
         Ok(true)
     }

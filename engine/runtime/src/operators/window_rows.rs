@@ -91,12 +91,7 @@ impl WindowRows {
     ) -> Result<Option<i64>> {
         if placed.evictions != Some(self.evictions) {
             table.make_room()?;
-            table.resolve(
-                &placed.places,
-                &placed.hashes,
-                &placed.groups,
-                &mut placed.slots,
-            )?;
+            table.resolve(&placed.places, &placed.hashes, &placed.groups, &mut placed.slots)?;
             placed.evictions = Some(self.evictions);
         }
         let mut late = 0;

@@ -118,7 +118,9 @@ impl SessionWindows {
         restored: Option<&[Vec<u8>]>,
         metrics: Arc<TaskMetrics>,
     ) -> Result<Paced<Self>> {
-        let notes = restored.unwrap_or_default().iter().map(|entry| parts(entry).1);
+        // Behind the watermark.
+        let notes = restored.unwrap_or_default().iter();
+        let notes = notes.map(|entry| entry.get(size_of::<i64>()..).unwrap_or_default());
         let rows = StoredRows::open(input, output, backend, notes)?;
         let windowing = Windowing::Laid {
             window: plan.window,
@@ -143,9 +145,7 @@ impl SessionWindows {
     ) -> Result<Paced<Self>> {
         let time = output.to_arrow().fields().last().map(|f| f.data_type().clone());
         let windows = Windows::new(open.windowing, time.as_ref(), zone);
-        let progresses = restored.map(|entries| entries.iter().map(|entry| parts(entry).0.to_vec()));
-        let progresses: Option<Vec<Vec<u8>>> = progresses.map(Iterator::collect);
-        let progress = windows.restored(progresses.as_deref())?;
+        let progress = windows.restored(restored)?;
         Ok(Paced::new(SessionWindows {
             keys: Keys::new(open.keys, &input.to_arrow())?,
             windows,
@@ -259,11 +259,6 @@ impl SessionWindows {
     }
 }
 
-/// The watermark of an entry, and what the content noted.
-fn parts(entry: &[u8]) -> (&[u8], &[u8]) {
-    entry.split_at(entry.len().min(size_of::<i64>()))
-}
-
 /// In what sessions for an aggregation and for the table function differ.
 struct Open<'a> {
     keys: &'a [usize],
@@ -302,6 +297,8 @@ impl Timely for SessionWindows {
         self.sessions.flush()?;
         self.content.flush()?;
         self.timers.flush()?;
-        Ok(vec![[&self.progress.to_be_bytes()[..], &self.content.note()].concat()])
+        Ok(vec![
+            [&self.progress.to_be_bytes()[..], &self.content.note()].concat(),
+        ])
     }
 }

@@ -149,7 +149,8 @@ impl Content for StoredRows {
                 rows.push((number.into(), row.into()));
                 Ok(())
             })?;
-            rows.iter().for_each(|(number, row)| maps.put(*first, number, row));
+            rows.iter()
+                .for_each(|(number, row)| maps.put(*first, number, row));
         }
         self.table.changed([*first]);
         self.table.release(others)

@@ -238,6 +238,10 @@ impl Timely for WindowJoin {
         &self.left.windows
     }
 
+    fn progress(&self) -> i64 {
+        self.arrivals.progress()
+    }
+
     fn begin(&mut self, input: usize, batch: Batch) -> Result<Arriving> {
         let is_left = input == 0;
         let side = match is_left {

@@ -93,6 +93,10 @@ impl Timely for WindowRank {
         &self.windows
     }
 
+    fn progress(&self) -> i64 {
+        self.arrivals.progress()
+    }
+
     fn begin(&mut self, _: usize, batch: Batch) -> Result<Arriving> {
         let rows = &batch.change.rows;
         self.keys.encode(rows)?;

@@ -60,6 +60,10 @@ impl WindowRows {
         })
     }
 
+    pub fn progress(&self) -> i64 {
+        self.progress
+    }
+
     /// `keys` are those of the batch.
     pub fn place(&self, batch: &Batch, windows: &Windows, keys: &Keys) -> Result<Placed> {
         let ends = windows.ends(&batch.change.rows)?;

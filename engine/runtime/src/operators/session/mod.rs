@@ -273,6 +273,10 @@ impl Timely for SessionWindows {
         &self.windows
     }
 
+    fn progress(&self) -> i64 {
+        self.progress
+    }
+
     fn begin(&mut self, _: usize, batch: Batch) -> Result<Arriving> {
         self.keys.encode(&batch.change.rows)?;
         Ok(Arriving {

@@ -227,6 +227,10 @@ impl Timely for WindowAggregate {
         &self.windows
     }
 
+    fn progress(&self) -> i64 {
+        self.progress
+    }
+
     fn begin(&mut self, _: usize, batch: Batch) -> Result<Arriving> {
         Ok(Arriving {
             slices: self.windows.slices(&batch.change.rows)?,

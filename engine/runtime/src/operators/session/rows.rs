@@ -116,17 +116,16 @@ impl Content for StoredRows {
     fn take(&mut self, batch: &Batch, rows: &[u32], of_rows: &[(&[u8], i64)]) -> Result<()> {
         let slots = self.resolve(of_rows.iter().copied())?;
         let encoded = self.rows.encode(&batch.change.rows)?;
-        let mut number = self.next;
+        let first = self.next;
         self.next += rows.len() as u64;
         let mut maps = self.maps()?;
         let mut stored = Vec::new();
-        for (row, slot) in rows.iter().zip(&slots) {
+        for (number, (row, slot)) in (first..).zip(rows.iter().zip(&slots)) {
             let row = *row as usize;
             stored.clear();
             stored.push(kind_of(&batch.change, row) as u8);
             stored.extend_from_slice(encoded.get(row));
             maps.put(*slot, &number.to_be_bytes(), &stored);
-            number += 1;
         }
         self.table.changed(slots);
         Ok(())
@@ -144,13 +143,15 @@ impl Content for StoredRows {
         };
         let mut maps = self.maps()?;
         for other in others {
-            let mut rows: Vec<(Box<[u8]>, Box<[u8]>)> = Vec::new();
+            let (mut numbers, mut rows) = (Rows::default(), Rows::default());
             maps.each(*other, &[], |number, row| {
-                rows.push((number.into(), row.into()));
+                numbers.push(number);
+                rows.push(row);
                 Ok(())
             })?;
-            rows.iter()
-                .for_each(|(number, row)| maps.put(*first, number, row));
+            for (number, row) in numbers.iter().zip(rows.iter()) {
+                maps.put(*first, number, row);
+            }
         }
         self.table.changed([*first]);
         self.table.release(others)

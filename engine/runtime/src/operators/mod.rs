@@ -33,6 +33,7 @@ pub mod watermark;
 pub mod window_aggregate;
 pub mod window_join;
 pub mod window_rank;
+mod window_rows;
 #[cfg(test)]
 mod window_rows_tests;
 pub mod window_table;

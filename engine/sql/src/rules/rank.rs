@@ -145,7 +145,9 @@ fn window(
         .with_hint("lay the windows over a time with a WATERMARK"));
     }
     // As to Flink: of sessions whose keys are gone nobody knows when they are over.
-    if let Window::Session { .. } = property.window {
+    if let Window::Session { .. } = property.window
+        && !input.has_aggregated_windows()
+    {
         let of_sessions = input.session_columns();
         if !of_sessions.is_some_and(|columns| columns.iter().all(|c| kept.contains(c))) {
             return Ok(None);

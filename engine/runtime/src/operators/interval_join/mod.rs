@@ -40,6 +40,8 @@ pub struct IntervalJoin {
     schema: SchemaRef,
     max_parallelism: u16,
     output: Joined,
+    /// The watermark before each pair.
+    watermarks: Vec<i64>,
 }
 
 struct Side {
@@ -186,6 +188,7 @@ impl IntervalJoin {
             schema: output.to_arrow(),
             max_parallelism: backend.max_parallelism,
             output: Joined::default(),
+            watermarks: Vec::new(),
         })
     }
 
@@ -239,10 +242,30 @@ impl IntervalJoin {
         let taken = self
             .output
             .take(&self.left.rows, &self.right.rows, &self.schema)?;
+        let watermarks = std::mem::take(&mut self.watermarks);
         if let Some((rows, _)) = taken {
-            out.push(Element::Batch(ChangeBatch::inserts(rows).into()));
+            let is_known = watermarks.last().is_some_and(|last| *last > i64::MIN);
+            out.push(Element::Batch(Batch {
+                watermarks: is_known.then(|| watermarks.into()),
+                ..ChangeBatch::inserts(rows).into()
+            }));
         }
         Ok(())
+    }
+
+    /// What goes on with a watermark: what comes later may be as old as the oldest row that is kept.
+    fn held(&self, watermark: i64) -> i64 {
+        let late = self.left.reach.max(self.right.reach).max(0);
+        match watermark {
+            i64::MAX => i64::MAX,
+            _ => watermark.saturating_sub(late),
+        }
+    }
+
+    /// The pairs since the last call came with this watermark.
+    fn came_with(&mut self, watermark: i64) {
+        let watermark = self.held(watermark);
+        self.watermarks.resize(self.output.count(), watermark);
     }
 
     /// The pairs of rows of a batch and rows that are kept for which the condition is true. Only
@@ -413,6 +436,7 @@ impl Operator for IntervalJoin {
             .collect();
         let matches = self.matches(is_left, &at)?;
         for (row, at) in at.iter().enumerate() {
+            let before = self.watermark;
             let now = match is_rowtime {
                 false => clock,
                 true => {
@@ -423,7 +447,9 @@ impl Operator for IntervalJoin {
                 }
             };
             self.advance(now, now)?;
+            self.came_with(before);
             self.row(is_left, row, at, now, &matches)?;
+            self.came_with(self.watermark);
         }
         self.emit(out)
     }
@@ -431,16 +457,12 @@ impl Operator for IntervalJoin {
     fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
         match element {
             Element::Watermark(watermark) if self.is_rowtime => {
+                let before = self.watermark;
                 self.watermark = self.watermark.max(watermark);
                 self.advance(self.watermark, self.watermark)?;
+                self.came_with(before);
                 self.emit(out)?;
-                // What comes later may be as old as the oldest row that is kept.
-                let late = self.left.reach.max(self.right.reach).max(0);
-                let held = match watermark {
-                    i64::MAX => i64::MAX,
-                    _ => watermark.saturating_sub(late),
-                };
-                out.push(Element::Watermark(held));
+                out.push(Element::Watermark(self.held(watermark)));
                 return Ok(());
             }
             // Nothing is met any more.

@@ -113,7 +113,7 @@ impl Windowed {
             timers: Timers::open(backend, "timers")?,
             cleanup: Cleanup::open(backend, ttl_millis)?,
             accumulators: Accumulators::new(&plan.calls, is_bounded, backend)?,
-            steps: Steps::default(),
+            steps: Steps::new(),
             watermark: i64::MIN,
             max_parallelism: backend.max_parallelism,
             schema: output.to_arrow(),
@@ -233,6 +233,13 @@ impl Windowed {
             }
             (.., Some(_)) => Ok(true),
         }
+    }
+
+    /// What becomes known with a watermark comes before it.
+    fn rise(&mut self, watermark: i64, out: &mut Vec<Element>) -> Result<()> {
+        self.steps.watermark = self.watermark;
+        self.watermark = self.watermark.max(watermark);
+        self.advance(self.watermark, out)
     }
 
     fn advance(&mut self, until: i64, out: &mut Vec<Element>) -> Result<()> {
@@ -401,8 +408,7 @@ impl Operator for Windowed {
             if let (TimeKind::Event, Some(watermarks)) = (self.kind, &batch.watermarks)
                 && watermarks[row] > self.watermark
             {
-                self.watermark = watermarks[row];
-                self.advance(self.watermark, out)?;
+                self.rise(watermarks[row], out)?;
             }
             let at = At {
                 key: keys.get(row),
@@ -427,8 +433,7 @@ impl Operator for Windowed {
     fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
         match (self.kind, &element) {
             (TimeKind::Event, Element::Watermark(watermark)) => {
-                self.watermark = self.watermark.max(*watermark);
-                self.advance(self.watermark, out)?;
+                self.rise(*watermark, out)?;
                 self.settle(out)?;
             }
             // No row joins the last millisecond any more.

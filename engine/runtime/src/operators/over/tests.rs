@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use millrace_dataflow::{OverCall, OverFunction};
-use millrace_expr::aggregate::AggregateFunction;
+use millrace_expr::aggregate::{AggregateFunction, Parameters};
 use millrace_expr::{DataType, TypeKind};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -22,6 +22,9 @@ fn call(function: AggregateFunction) -> OverCall {
         function: OverFunction::Aggregate(function),
         arg: Some(2),
         arg_type: Some(DataType::bigint()),
+        distinct: false,
+        parameters: Parameters::default(),
+        default: None,
         data_type,
     }
 }

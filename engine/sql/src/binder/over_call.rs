@@ -66,13 +66,6 @@ pub(super) fn bind(scope: &Scope, windows: &Windows, f: &Function, at: Span) -> 
     if let Some(refusal) = millrace_expr::function::refusal(&name) {
         return Err(SqlError::from(refusal).or_at(at));
     }
-    if matches!(name.as_str(), "JSON_ARRAYAGG" | "JSON_OBJECTAGG") {
-        return Err(
-            SqlError::new(format!("Flink SQL has no {name} before OVER"), at).with_hint(
-                "write JSON_STRING(ARRAY_AGG(v) OVER ...), where v may be a ROW, or group by a window",
-            ),
-        );
-    }
     let written = aggregate_call::written(scope, f, at)?;
     let call = AggregateOver {
         windows,

@@ -68,7 +68,9 @@ pub(super) fn aggregate(parser: &mut Parser) -> Result<Expr> {
     if at_words(parser, &["OVER"]) {
         // Of a parser's error nothing but its message is left.
         return Err(to_parser_error(SqlError::new(
-            format!("Flink SQL has no {name} before OVER: write JSON_STRING(ARRAY_AGG(...) OVER ...)"),
+            format!(
+                "there is no {name} before OVER in Flink SQL: write JSON_STRING(ARRAY_AGG(...) OVER ...)"
+            ),
             token.span,
         )));
     }

@@ -58,7 +58,7 @@ fn what_is_refused_says_what_to_write() {
         ("COUNT(DISTINCT v, d)", "COUNT takes one argument", ""),
         (
             "JSON_ARRAYAGG(v)",
-            "Flink SQL has no JSON_ARRAYAGG before OVER",
+            "there is no JSON_ARRAYAGG before OVER in Flink SQL",
             "ARRAY_AGG",
         ),
         ("STDDEV_POP(k)", "STDDEV_POP takes a number", "STRING"),

@@ -9,7 +9,7 @@ use millrace_expr::{DataType, Expr, Field, RowType};
 
 use crate::explain::{self, column_names, format_call, format_expr};
 use crate::graph::{Graph, GroupAggregate, Node, NodeId, Operator, WindowAggregate};
-use crate::ranking::{OverFunction, Rank, RankStrategy};
+use crate::ranking::{Rank, RankStrategy};
 
 /// Longer texts are cut, and told apart by a hash.
 const LENGTH: usize = 200;
@@ -173,12 +173,8 @@ fn columns(node: &Node, inputs: &[Of], lineage: &Lineage) -> Vec<String> {
         Operator::Rank(_) | Operator::WindowRank(_) => behind(first.columns.clone(), &["row_number"]),
         Operator::OverAggregate(plan) => {
             let call = |call: &crate::ranking::OverCall| {
-                let arg = call.arg.map_or_else(|| "*".to_owned(), |c| of(&[c]).remove(0));
-                let offset = match call.function {
-                    OverFunction::Lag { offset } => format!(", {offset}"),
-                    _ => String::new(),
-                };
-                cut(format!("{}({arg}{offset}) OVER", call.function.name()))
+                let written = call.written(&|column| of(&[column]).remove(0));
+                cut(format!("{written} OVER"))
             };
             [first.columns.clone(), plan.calls.iter().map(call).collect()].concat()
         }

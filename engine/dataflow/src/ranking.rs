@@ -128,15 +128,26 @@ pub enum Frame {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OverCall {
     pub function: OverFunction,
-    /// The argument, by index; none for ROW_NUMBER() and COUNT(*).
+    /// The argument, by index; none for COUNT(*) and for numbers and ranks of rows.
     pub arg: Option<usize>,
     pub arg_type: Option<DataType>,
+    /// Each value of a window counts once.
+    #[serde(default)]
+    pub distinct: bool,
+    #[serde(default)]
+    pub parameters: Parameters,
+    /// What LAG gives where no row is so far before, by index; without one NULL.
+    #[serde(default)]
+    pub default: Option<usize>,
     pub data_type: DataType,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OverFunction {
     RowNumber,
+    /// Flink compares no times: rows of the same time all have the number of the last of them.
+    Rank,
+    DenseRank,
     /// The argument of so many rows before.
     Lag {
         offset: u64,
@@ -148,6 +159,8 @@ impl OverFunction {
     pub fn name(self) -> &'static str {
         match self {
             OverFunction::RowNumber => "ROW_NUMBER",
+            OverFunction::Rank => "RANK",
+            OverFunction::DenseRank => "DENSE_RANK",
             OverFunction::Lag { .. } => "LAG",
             OverFunction::Aggregate(function) => function.name(),
         }
@@ -155,18 +168,41 @@ impl OverFunction {
 }
 
 impl OverCall {
+    /// The columns that it reads.
+    pub fn columns(&self) -> impl Iterator<Item = usize> {
+        self.arg.into_iter().chain(self.default)
+    }
+
     /// The same call where columns are at other positions.
     pub fn remapped(self, position: &impl Fn(usize) -> usize) -> Self {
         OverCall {
             arg: self.arg.map(position),
+            default: self.default.map(position),
             ..self
         }
+    }
+
+    /// As people write it, its columns by their names.
+    pub fn written(&self, name: &impl Fn(usize) -> String) -> String {
+        let distinct = if self.distinct { "DISTINCT " } else { "" };
+        let mut args = vec![self.arg.map_or_else(|| "*".to_owned(), name)];
+        match (self.function, self.default) {
+            (OverFunction::Lag { offset }, None) if offset != 1 => args.push(offset.to_string()),
+            (OverFunction::Lag { offset }, Some(default)) => args.extend([offset.to_string(), name(default)]),
+            _ => {}
+        }
+        if let Some(separator) = &self.parameters.separator {
+            args.push(format!("'{separator}'"));
+        }
+        format!("{}({distinct}{})", self.function.name(), args.join(", "))
     }
 
     /// As a call over a group, if that is what it is: numbers of rows count them.
     pub fn aggregate(&self) -> Option<AggregateCall> {
         let function = match self.function {
-            OverFunction::RowNumber => AggregateFunction::Count,
+            OverFunction::RowNumber | OverFunction::Rank | OverFunction::DenseRank => {
+                AggregateFunction::Count
+            }
             OverFunction::Aggregate(function) => function,
             OverFunction::Lag { .. } => return None,
         };
@@ -174,10 +210,10 @@ impl OverCall {
             function,
             arg: self.arg,
             arg_type: self.arg_type.clone(),
-            distinct: false,
+            distinct: self.distinct,
             ignores_retractions: false,
             filter: None,
-            parameters: Parameters::default(),
+            parameters: self.parameters.clone(),
             data_type: self.data_type.clone(),
         })
     }

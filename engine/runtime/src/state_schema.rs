@@ -267,11 +267,7 @@ fn over(plan: &OverAggregate) -> String {
 fn over_fields(plan: &OverAggregate, row: &Columns) -> Vec<StateField> {
     let mut fields = if is_running(plan) { Vec::new() } else { whole(row) };
     let call = |call: &OverCall| StateField {
-        name: format!(
-            "{}({})",
-            call.function.name(),
-            call.arg.map_or("*", |column| name(row, column))
-        ),
+        name: call.written(&|column| name(row, column).to_owned()),
         data_type: call.data_type.kind.to_string(),
     };
     fields.extend(plan.calls.iter().map(call));

@@ -3,7 +3,7 @@
 use millrace_expr::RowType;
 
 use super::{column_name, column_names, window_columns};
-use crate::ranking::{Frame, OverAggregate, OverFunction, Rank, RankStrategy, SortKey, WindowRank};
+use crate::ranking::{Frame, OverAggregate, Rank, RankStrategy, SortKey, WindowRank};
 
 /// `Rank(strategy=[AppendFastStrategy], rankType=[ROW_NUMBER], rankRange=[rankStart=1, rankEnd=2], ...)`
 pub(super) fn rank(rank: &Rank, input: &RowType, output: &RowType) -> String {
@@ -89,12 +89,8 @@ pub(super) fn over(over: &OverAggregate, input: &RowType, output: &RowType) -> S
     let mut select = input.names();
     let results = output.fields.iter().skip(select.len());
     for (call, field) in over.calls.iter().zip(results) {
-        let arg = call.arg.map_or("*".to_owned(), |c| column_name(input, c));
-        let arg = match call.function {
-            OverFunction::Lag { offset } if offset != 1 => format!("{arg}, {offset}"),
-            _ => arg,
-        };
-        select.push(format!("{}({arg}) AS {}", call.function.name(), field.name));
+        let written = call.written(&|column| column_name(input, column));
+        select.push(format!("{written} AS {}", field.name));
     }
     format!(
         "OverAggregate({partition}orderBy=[{} ASC], window=[ {unit} BETWEEN {start} PRECEDING AND CURRENT ROW], select=[{}])",

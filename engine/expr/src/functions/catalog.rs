@@ -113,11 +113,6 @@ pub(crate) const REFUSED: &[Refused] = &[
         Why::NotBuilt,
         "leave the argument out, or write its value",
     ),
-    refused(
-        "DENSE_RANK",
-        Why::NotBuilt,
-        "ROW_NUMBER is; rows that are equal in ORDER BY have the order of their arrival",
-    ),
     refused("FLATTEN", Why::TableApi, "name the fields: r.a, r.b"),
     refused("HIVE_AGG_DECIMAL_PLUS", Why::Internal, ARITHMETIC),
     refused("HOP", Why::NotBuilt, WINDOW),
@@ -169,11 +164,6 @@ pub(crate) const REFUSED: &[Refused] = &[
         "ROW_NUMBER() and COUNT(*) OVER the same rows give its two parts",
     ),
     refused("RANGETO", Why::TableApi, COLUMNS),
-    refused(
-        "RANK",
-        Why::NotBuilt,
-        "ROW_NUMBER is; rows that are equal in ORDER BY have the order of their arrival",
-    ),
     refused("REINTERPRETCAST", Why::Internal, "write CAST(x AS type)"),
     refused("SESSION", Why::NotBuilt, WINDOW),
     refused("SESSION_END", Why::NotBuilt, WINDOW),

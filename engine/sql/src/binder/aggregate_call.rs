@@ -1,7 +1,7 @@
 //! Calls of aggregate functions, and of those that tell grouping sets apart.
 
 use millrace_expr::aggregate::{AggregateCall, AggregateFunction, Parameters};
-use millrace_expr::{DataType, Expr, Scalar, TypeKind, cast};
+use millrace_expr::{Expr, Scalar, TypeKind};
 use sqlparser::ast::{
     DuplicateTreatment, Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArguments, NullTreatment, Spanned,
@@ -10,14 +10,16 @@ use sqlparser::tokenizer::Span;
 
 use super::aggregate::Grouping;
 use super::expr::{self, ExprBinder, is_untyped_null};
+use super::scope::Scope;
+use super::variance::{Variance, VarianceCall};
 use crate::error::{Result, SqlError};
 
 /// A call as it is written, its expressions bound over the rows that are aggregated.
-struct Written {
-    name: String,
+pub(super) struct Written {
+    pub name: String,
     /// `*` is none.
     args: Vec<Option<Expr>>,
-    distinct: bool,
+    pub distinct: bool,
     filter: Option<Expr>,
     ignore_nulls: Option<bool>,
     at: Span,
@@ -25,13 +27,24 @@ struct Written {
 
 /// A call of an aggregate function, over the result of the aggregation.
 pub(super) fn bind(binder: &ExprBinder, grouping: &Grouping, f: &Function, at: Span) -> Result<Expr> {
-    let written = written(binder, f, at)?;
+    let written = written(binder.scope, f, at)?;
     let name = written.name.as_str();
     if matches!(name, "GROUPING" | "GROUPING_ID" | "GROUP_ID") {
         return grouping_function(grouping, &written);
     }
-    if let Some((biased, root)) = variance(name) {
-        return variance_call(grouping, &written, biased, root);
+    if let Some(function) = Variance::by_name(name) {
+        let arg = written.only()?;
+        let variance = VarianceCall {
+            function,
+            name,
+            arg: &arg,
+            distinct: written.distinct,
+            always: grouping.has_keys() && written.filter.is_none(),
+            over: false,
+            at,
+        };
+        return variance
+            .expand(|function, arg| call(grouping, function, arg, Parameters::default(), &written));
     }
     let Some(function) = AggregateFunction::by_name(name) else {
         return Err(SqlError::unsupported(
@@ -43,11 +56,11 @@ pub(super) fn bind(binder: &ExprBinder, grouping: &Grouping, f: &Function, at: S
     call(grouping, function, arg, parameters, &written)
 }
 
-fn written(binder: &ExprBinder, f: &Function, at: Span) -> Result<Written> {
+pub(super) fn written(scope: &Scope, f: &Function, at: Span) -> Result<Written> {
     let name = f.name.to_string().to_uppercase().replace('`', "");
     // Arguments are over the rows that are aggregated.
     let rows = ExprBinder {
-        scope: binder.scope,
+        scope,
         grouping: None,
         windows: None,
     };
@@ -108,7 +121,7 @@ fn filter(rows: &ExprBinder, ast: &Ast) -> Result<Expr> {
 
 impl Written {
     /// The only argument, which is an expression with a type.
-    fn only(&self) -> Result<Expr> {
+    pub fn only(&self) -> Result<Expr> {
         let [Some(arg)] = self.args.as_slice() else {
             return Err(SqlError::new(
                 format!("{} takes one argument", self.name),
@@ -126,7 +139,7 @@ impl Written {
 }
 
 /// What the function aggregates, and what the call says beside it.
-fn argument(function: AggregateFunction, written: &Written) -> Result<(Option<Expr>, Parameters)> {
+pub(super) fn argument(function: AggregateFunction, written: &Written) -> Result<(Option<Expr>, Parameters)> {
     let (name, at) = (&written.name, written.at);
     let mut parameters = Parameters {
         ignore_nulls: written.ignore_nulls.unwrap_or(false),
@@ -208,69 +221,6 @@ fn call(
     };
     call.distinct = call.is_distinct();
     Ok(grouping.result(call))
-}
-
-/// Whether a function of this name is one of them, whether it divides by the number of values (or by
-/// one less), and whether it is the root.
-fn variance(name: &str) -> Option<(bool, bool)> {
-    Some(match name {
-        "VAR_POP" => (true, false),
-        "VAR_SAMP" | "VARIANCE" => (false, false),
-        "STDDEV_POP" => (true, true),
-        "STDDEV_SAMP" | "STDDEV" => (false, true),
-        _ => return None,
-    })
-}
-
-/// Sums and counts, and an expression over them, in the types of Calcite's `AggregateReduceFunctionsRule`:
-/// `(SUM(x * x) - SUM(x) * SUM(x) / COUNT(x)) / COUNT(x)`, or through one less, or null where that is 0.
-fn variance_call(grouping: &Grouping, written: &Written, biased: bool, root: bool) -> Result<Expr> {
-    let at = written.at;
-    let arg = written.only()?;
-    if !arg.data_type().is_numeric() {
-        return Err(SqlError::new(format!("{} takes a number", written.name), at)
-            .with_hint(format!("this is of type {}", arg.data_type().kind)));
-    }
-    let always = grouping.has_keys() && written.filter.is_none();
-    let result = AggregateFunction::Avg
-        .result_type(Some(arg.data_type()), always)
-        .map_err(|e| SqlError::from(e).or_at(at))?;
-    let typed = |expr: Expr| -> Result<Expr> {
-        let nullable = expr.data_type().nullable;
-        match expr.data_type().kind == result.kind {
-            true => Ok(expr),
-            false => cast::cast(expr, result.clone().with_nullable(nullable))
-                .map_err(|e| SqlError::from(e).or_at(at)),
-        }
-    };
-    let binary = |operator: &str, left: &Expr, right: &Expr| {
-        expr::call(operator, vec![left.clone(), right.clone()], at)
-    };
-    let aggregate = |function: AggregateFunction, arg: Option<Expr>| {
-        call(grouping, function, arg, Parameters::default(), written)
-    };
-    let value = typed(arg.clone())?;
-    let squares = aggregate(AggregateFunction::Sum, Some(binary("*", &value, &value)?))?;
-    let sum = typed(aggregate(AggregateFunction::Sum, Some(arg.clone()))?)?;
-    let counted = arg.data_type().nullable || written.distinct;
-    let count = aggregate(AggregateFunction::Count, counted.then_some(arg))?;
-    let mean = binary("/", &binary("*", &sum, &sum)?, &count)?;
-    let difference = binary("-", &squares, &mean)?;
-    let divisor = match biased {
-        true => count,
-        false => {
-            let one = Expr::literal(Scalar::Integer(1), DataType::not_null(TypeKind::Int));
-            let null = Expr::literal(Scalar::Null, DataType::bigint());
-            let less = binary("-", &count, &one)?;
-            expr::call("CASE", vec![binary("=", &count, &one)?, null, less], at)?
-        }
-    };
-    let mut quotient = binary("/", &difference, &divisor)?;
-    if root {
-        let half = Expr::literal(Scalar::Decimal(5), DataType::decimal(2, 1).with_nullable(false));
-        quotient = binary("POWER", &quotient, &half)?;
-    }
-    typed(quotient)
 }
 
 /// GROUPING and its like: what a group's set lacks.

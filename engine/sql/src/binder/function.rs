@@ -7,7 +7,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::expr::{ExprBinder, call};
-use super::{aggregate_call, literal, over};
+use super::{aggregate_call, literal, over_call};
 use crate::catalog::{CATALOG, DATABASE};
 use crate::error::{Result, SqlError};
 use crate::parser::json::INTERNAL;
@@ -46,7 +46,7 @@ pub(super) fn bind(binder: &ExprBinder, f: &Function, at: Span, depth: usize) ->
     let canonical = name.value.to_uppercase();
     if f.over.is_some() {
         return match binder.windows {
-            Some(windows) => over::call(binder.scope, windows, f, at),
+            Some(windows) => over_call::bind(binder.scope, windows, f, at),
             None => Err(
                 SqlError::new(format!("{canonical} OVER (...) cannot stand here"), at).with_hint(
                     "it stands in a SELECT without GROUP BY: group, or filter by it, in a query around or below",

@@ -16,12 +16,14 @@ mod join;
 mod like;
 mod literal;
 mod over;
+mod over_call;
 mod query;
 mod read;
 mod scope;
 mod state_ttl;
 mod subquery;
 mod table;
+mod variance;
 mod window;
 
 use std::collections::{BTreeSet, HashMap};

@@ -5,12 +5,10 @@
 use std::cell::RefCell;
 
 use millrace_dataflow::{Frame, OverCall, OverFunction, SortKey};
-use millrace_expr::aggregate::AggregateFunction;
-use millrace_expr::{DataType, Expr, TypeKind};
+use millrace_expr::Expr;
 use sqlparser::ast::{
-    Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArguments, NamedWindowDefinition,
-    NamedWindowExpr, OrderByExpr, Spanned, Value, WindowFrame, WindowFrameBound, WindowFrameUnits,
-    WindowSpec, WindowType,
+    Expr as Ast, Function, NamedWindowDefinition, NamedWindowExpr, OrderByExpr, Spanned, Value, WindowFrame,
+    WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 use sqlparser::tokenizer::Span;
 
@@ -40,7 +38,7 @@ struct Found {
 }
 
 #[derive(Clone, PartialEq)]
-struct Window {
+pub(super) struct Window {
     partition: Vec<Expr>,
     order: Vec<Order>,
     frame: Frame,
@@ -80,7 +78,8 @@ impl<'a> Windows<'a> {
         Ok(())
     }
 
-    fn arg(&self, expr: Expr) -> usize {
+    /// The column of an argument.
+    pub fn arg(&self, expr: Expr) -> usize {
         let args = &mut self.found.borrow_mut().args;
         args.iter().position(|known| *known == expr).unwrap_or_else(|| {
             args.push(expr);
@@ -89,7 +88,7 @@ impl<'a> Windows<'a> {
     }
 
     /// The column of a call's result.
-    fn result(&self, call: OverCall) -> Expr {
+    pub fn result(&self, call: OverCall) -> Expr {
         let data_type = call.data_type.clone();
         let calls = &mut self.found.borrow_mut().calls;
         let index = calls.iter().position(|known| *known == call).unwrap_or_else(|| {
@@ -97,6 +96,32 @@ impl<'a> Windows<'a> {
             calls.len() - 1
         });
         Expr::column(RESULTS + index, data_type)
+    }
+
+    /// The window that a call is over.
+    pub fn of_call(&self, f: &Function, name: &str, scope: &Scope, at: Span) -> Result<Window> {
+        match &f.over {
+            Some(WindowType::WindowSpec(spec)) => window(spec, self, scope, name, at),
+            Some(WindowType::NamedWindow(ident)) => window(self.named(ident)?, self, scope, name, at),
+            None => Err(SqlError::new(format!("{name} needs OVER"), at)),
+        }
+    }
+
+    /// All functions of a SELECT have the same window.
+    pub fn enter(&self, window: Window, at: Span) -> Result<()> {
+        let known = &mut self.found.borrow_mut().window;
+        match known {
+            Some(known) if *known != window => Err(SqlError::new(
+                "the functions of a SELECT must all be over the same window",
+                at,
+            )
+            .with_hint("put each window into a query of its own; ROW_NUMBER goes by ROWS where no frame is written, all others by RANGE")),
+            Some(_) => Ok(()),
+            None => {
+                *known = Some(window);
+                Ok(())
+            }
+        }
     }
 
     fn named(&self, name: &sqlparser::ast::Ident) -> Result<&WindowSpec> {
@@ -160,7 +185,7 @@ impl<'a> Windows<'a> {
             .collect();
         // Row numbers alone may become a top-N, which takes any order.
         if calls.iter().any(|call| call.function != OverFunction::RowNumber) {
-            check(&order, window.at.0)?;
+            check(&order, &calls, window.at.0)?;
         }
         let width = input.output.fields.len();
         let over = Over {
@@ -183,11 +208,21 @@ impl<'a> Windows<'a> {
     }
 }
 
-const ROW_NUMBER: &str = "ROW_NUMBER";
+pub(super) const ROW_NUMBER: &str = "ROW_NUMBER";
+pub(super) const RANK: &str = "RANK";
+pub(super) const DENSE_RANK: &str = "DENSE_RANK";
+pub(super) const LAG: &str = "LAG";
 
 /// A window over a stream goes by its time, forwards.
-fn check(order: &[SortKey], at: Span) -> Result<()> {
+fn check(order: &[SortKey], calls: &[OverCall], at: Span) -> Result<()> {
+    let ranks = |call: &OverCall| matches!(call.function, OverFunction::Rank | OverFunction::DenseRank);
     match order {
+        [] if calls.iter().any(ranks) => Err(SqlError::new("RANK and DENSE_RANK need ORDER BY in OVER", at)),
+        keys if calls.iter().any(ranks) && keys.iter().any(|key| key.time.is_none()) => Err(
+            SqlError::unsupported("RANK and DENSE_RANK by what is no time attribute", at).with_hint(
+                "ROW_NUMBER with a condition on it (WHERE n <= 3) is a top-N by any columns; rows that are equal in ORDER BY have the order of their arrival",
+            ),
+        ),
         [key] if key.time.is_none() => Err(SqlError::unsupported(
             "OVER with ORDER BY of a column that is no time attribute",
             at,
@@ -206,128 +241,6 @@ fn check(order: &[SortKey], at: Span) -> Result<()> {
                 .with_hint("write ORDER BY and a column with a WATERMARK, or one that is AS PROCTIME()"),
         ),
     }
-}
-
-/// A call over a window, as the column of its result.
-pub(super) fn call(scope: &Scope, windows: &Windows, f: &Function, at: Span) -> Result<Expr> {
-    let name = f.name.to_string().to_uppercase();
-    if f.null_treatment.is_some() {
-        return Err(SqlError::unsupported("IGNORE NULLS and RESPECT NULLS", at));
-    }
-    if !f.within_group.is_empty() {
-        return Err(SqlError::unsupported("WITHIN GROUP", at));
-    }
-    let FunctionArguments::List(list) = &f.args else {
-        return Err(SqlError::new(
-            format!("{name} OVER takes its arguments in parentheses"),
-            at,
-        ));
-    };
-    if list.duplicate_treatment.is_some() {
-        return Err(SqlError::unsupported(format!("DISTINCT in {name} OVER"), at));
-    }
-    if let Some(clause) = list.clauses.first() {
-        return Err(SqlError::unsupported(format!("'{clause}' in {name} OVER"), at));
-    }
-    let window = match &f.over {
-        Some(WindowType::WindowSpec(spec)) => window(spec, windows, scope, &name, at)?,
-        Some(WindowType::NamedWindow(ident)) => window(windows.named(ident)?, windows, scope, &name, at)?,
-        None => return Err(SqlError::new(format!("{name} needs OVER"), at)),
-    };
-    let (function, arg) = match (name.as_str(), list.args.as_slice()) {
-        (ROW_NUMBER, []) => (OverFunction::RowNumber, None),
-        ("LAG", args) => {
-            let (offset, arg) = lag(args, scope, at)?;
-            (OverFunction::Lag { offset }, Some(arg))
-        }
-        _ => {
-            if let Some(refusal) = millrace_expr::function::refusal(&name) {
-                return Err(SqlError::from(refusal).or_at(at));
-            }
-            let Some(function) = AggregateFunction::by_name(&name) else {
-                return Err(SqlError::unsupported(format!("{name} OVER"), at));
-            };
-            let arg = match list.args.as_slice() {
-                [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)] if function == AggregateFunction::Count => {
-                    None
-                }
-                [FunctionArg::Unnamed(FunctionArgExpr::Expr(ast))] => Some(expr::bind(ast, scope)?),
-                _ => return Err(SqlError::new(format!("{name} takes one argument"), at)),
-            };
-            // COUNT of what is never null counts rows.
-            let arg = arg.filter(|arg| function != AggregateFunction::Count || arg.data_type().nullable);
-            (OverFunction::Aggregate(function), arg)
-        }
-    };
-    if let Some(filter) = &f.filter {
-        return Err(
-            SqlError::new("Flink SQL has no FILTER before OVER", filter.span())
-                .with_hint("write CASE WHEN condition THEN value END as the argument"),
-        );
-    }
-    {
-        let known = &mut windows.found.borrow_mut().window;
-        match known {
-            Some(known) if *known != window => {
-                return Err(SqlError::new(
-                    "the functions of a SELECT must all be over the same window",
-                    at,
-                )
-                .with_hint("put each window into a query of its own; ROW_NUMBER goes by ROWS where no frame is written, all others by RANGE"));
-            }
-            Some(_) => {}
-            None => *known = Some(window),
-        }
-    }
-    let arg_type = arg.as_ref().map(|arg| arg.data_type().clone());
-    let data_type = match function {
-        OverFunction::RowNumber => DataType::not_null(TypeKind::BigInt),
-        // The first rows have none before them.
-        OverFunction::Lag { .. } => arg_type
-            .clone()
-            .unwrap_or_else(DataType::bigint)
-            .with_nullable(true),
-        OverFunction::Aggregate(function) => function
-            .result_type(arg_type.as_ref(), true)
-            .map_err(|e| SqlError::from(e).or_at(at))?,
-    };
-    Ok(windows.result(OverCall {
-        function,
-        arg: arg.map(|arg| windows.arg(arg)),
-        arg_type,
-        data_type,
-    }))
-}
-
-/// The arguments of LAG: how many rows back, and of what.
-fn lag(args: &[FunctionArg], scope: &Scope, at: Span) -> Result<(u64, Expr)> {
-    let ast = |arg: &FunctionArg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(ast)) => Ok(ast.clone()),
-        _ => Err(SqlError::new("LAG takes a value, and how many rows back", at)),
-    };
-    let (value, offset) = match args {
-        [value] => (ast(value)?, 1),
-        [value, offset] => match ast(offset)? {
-            Ast::Value(number) => match &number.value {
-                Value::Number(text, false) if text.parse::<u64>().is_ok() => {
-                    (ast(value)?, text.parse().unwrap_or(1))
-                }
-                _ => {
-                    return Err(SqlError::new(
-                        "LAG takes how many rows back as a number",
-                        number.span,
-                    ));
-                }
-            },
-            other => return Err(SqlError::unsupported("LAG by an expression", other.span())),
-        },
-        [_, _, default] => {
-            return Err(SqlError::unsupported("a default in LAG", ast(default)?.span())
-                .with_hint("write COALESCE around it, where its values are never NULL"));
-        }
-        _ => return Err(SqlError::new("LAG takes a value, and how many rows back", at)),
-    };
-    Ok((offset, expr::bind(&value, scope)?))
 }
 
 fn window(spec: &WindowSpec, windows: &Windows, scope: &Scope, function: &str, at: Span) -> Result<Window> {
@@ -354,7 +267,7 @@ fn window(spec: &WindowSpec, windows: &Windows, scope: &Scope, function: &str, a
         .map(|by| order(by, scope))
         .collect::<Result<Vec<_>>>()?;
     let own = match window_frame {
-        Some(_) if matches!(function, ROW_NUMBER | "LAG") => {
+        Some(_) if matches!(function, ROW_NUMBER | RANK | DENSE_RANK | LAG) => {
             return Err(SqlError::new(format!("{function} takes no ROWS or RANGE"), at));
         }
         Some(frame) => Some(self::frame(frame, at)?),

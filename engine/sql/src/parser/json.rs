@@ -8,6 +8,7 @@ use sqlparser::tokenizer::{Span, Token};
 
 use super::cursor::{accept, at_words, expected, to_parser_error};
 use super::dialect::{Flink, flink_type, function};
+use crate::error::SqlError;
 
 /// How the name of a call is quoted that nobody can write.
 pub(crate) const INTERNAL: char = '[';
@@ -64,6 +65,15 @@ pub(super) fn aggregate(parser: &mut Parser) -> Result<Expr> {
     };
     values.insert(0, on_null(parser, otherwise));
     parser.expect_token(&Token::RParen)?;
+    if at_words(parser, &["OVER"]) {
+        // Of a parser's error nothing but its message is left.
+        return Err(to_parser_error(SqlError::new(
+            format!(
+                "there is no {name} before OVER in Flink SQL: write JSON_STRING(ARRAY_AGG(...) OVER ...)"
+            ),
+            token.span,
+        )));
+    }
     let name = Ident {
         value: name,
         quote_style: None,

@@ -182,7 +182,7 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
             if !calls.is_empty() {
                 used.extend(&over.partition);
                 used.extend(over.order.iter().map(|key| key.column));
-                used.extend(calls.iter().filter_map(|call| call.arg));
+                used.extend(calls.iter().flat_map(OverCall::columns));
             }
             let position = |i: usize| used.range(..i).count();
             let over = Over {

@@ -51,9 +51,11 @@ fn of_query(rel: &Rel) -> Result<()> {
         && matches!(over.frame, Frame::Rows(None) | Frame::Range(None))
     {
         let aggregates = over.calls.iter().filter_map(|call| call.aggregate());
-        let mut kept = aggregates.filter(|call| call.keeps_map(false) && !call.map_lives_with_row(false));
+        let mut kept = aggregates
+            .filter(|call| call.is_distinct() || call.keeps_map(false) && !call.map_lives_with_row(false));
         if let Some(call) = kept.next() {
-            let name = call.function.name();
+            let distinct = if call.is_distinct() { "(DISTINCT)" } else { "" };
+            let name = format!("{}{distinct}", call.function.name());
             return Err(Error::unsupported(format!(
                 "'table.exec.state.ttl' for {name} in OVER by processing time"
             ))

@@ -10,6 +10,7 @@ mod expressions;
 mod fixtures;
 mod functions;
 mod golden;
+mod over;
 mod plans;
 mod refused;
 mod robust;

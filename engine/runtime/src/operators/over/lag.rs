@@ -1,4 +1,4 @@
-//! LAG: the value of so many rows before. A key keeps its last values.
+//! LAG: the value of so many rows before, or the row's default. A key keeps its last values.
 
 use std::collections::VecDeque;
 
@@ -9,6 +9,7 @@ use millrace_dataflow::OverCall;
 
 pub(super) struct Lag {
     arg: usize,
+    default: Option<usize>,
     /// Values that are kept: the row's own, and those before it.
     kept: usize,
     codec: RowCodec,
@@ -26,6 +27,7 @@ impl Lag {
         codec.encode(&[new_null_array(&data_type, 1)], &mut null)?;
         Ok(Lag {
             arg: call.arg.ok_or_else(|| Error::internal("LAG has no argument"))?,
+            default: call.default,
             kept: (offset as usize).saturating_add(1),
             codec,
             null: null.get(0).into(),
@@ -71,10 +73,18 @@ impl Lag {
 
     /// Takes the rows in; the result at each of them.
     pub fn results(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<ArrayRef> {
-        let (mut given, mut results) = (Rows::default(), Rows::default());
+        let column = |index: usize| {
+            let found = columns.get(index);
+            found.ok_or_else(|| Error::internal("LAG reads a column that is not there"))
+        };
+        let (mut given, mut defaults, mut results) = (Rows::default(), Rows::default(), Rows::default());
         self.codec
-            .encode(std::slice::from_ref(&columns[self.arg]), &mut given)?;
-        for (value, slot) in given.iter().zip(slots) {
+            .encode(std::slice::from_ref(column(self.arg)?), &mut given)?;
+        if let Some(default) = self.default {
+            self.codec
+                .encode(std::slice::from_ref(column(default)?), &mut defaults)?;
+        }
+        for (row, (value, slot)) in given.iter().zip(slots).enumerate() {
             let values = &mut self.values[*slot as usize];
             values.push_back(value.into());
             if values.len() > self.kept {
@@ -82,6 +92,7 @@ impl Lag {
             }
             let result = match values.front() {
                 Some(oldest) if values.len() == self.kept => oldest,
+                _ if self.default.is_some() => defaults.get(row),
                 _ => &self.null,
             };
             results.push(result);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use millrace_dataflow::{OverCall, OverFunction};
-use millrace_expr::aggregate::AggregateFunction;
+use millrace_expr::aggregate::{AggregateFunction, Parameters};
 use millrace_expr::{DataType, TypeKind};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -22,17 +22,27 @@ fn call(function: AggregateFunction) -> OverCall {
         function: OverFunction::Aggregate(function),
         arg: Some(2),
         arg_type: Some(DataType::bigint()),
+        distinct: false,
+        parameters: Parameters::default(),
+        default: None,
         data_type,
     }
 }
 
-fn over(kind: TimeKind, frame: Frame, calls: &[AggregateFunction], state: &State) -> Box<dyn Operator> {
+fn distinct(function: AggregateFunction) -> OverCall {
+    OverCall {
+        distinct: true,
+        ..call(function)
+    }
+}
+
+fn over(kind: TimeKind, frame: Frame, calls: &[OverCall], state: &State) -> Box<dyn Operator> {
     let plan = OverAggregate {
         partition: vec![0],
         time: 1,
         kind,
         frame,
-        calls: calls.iter().map(|function| call(*function)).collect(),
+        calls: calls.to_vec(),
     };
     let names = ["k", "t", "v", "x", "y"];
     let output = row_type(&names[..3 + calls.len()]);
@@ -40,8 +50,32 @@ fn over(kind: TimeKind, frame: Frame, calls: &[AggregateFunction], state: &State
     operator(&plan, &row_type(&COLUMNS), &output, &state.backend, 0, metrics).unwrap()
 }
 
-/// Count and sum, or least and greatest, of each row's window, by key in the order of the rows.
-fn whole(kind: TimeKind, frame: Frame, extremes: bool, rows: &[Row]) -> BTreeMap<Option<i64>, Vec<Row>> {
+/// What is computed of a window.
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    /// Count and sum.
+    All,
+    /// The same of each value once.
+    Distinct,
+    /// Least and greatest.
+    Extremes,
+}
+
+impl Of {
+    fn calls(self) -> [OverCall; 2] {
+        match self {
+            Of::All => [call(AggregateFunction::Count), call(AggregateFunction::Sum)],
+            Of::Distinct => [
+                distinct(AggregateFunction::Count),
+                distinct(AggregateFunction::Sum),
+            ],
+            Of::Extremes => [call(AggregateFunction::Min), call(AggregateFunction::Max)],
+        }
+    }
+}
+
+/// The results of each row's window, by key in the order of the rows.
+fn whole(kind: TimeKind, frame: Frame, of: Of, rows: &[Row]) -> BTreeMap<Option<i64>, Vec<Row>> {
     let mut keys: BTreeMap<Option<i64>, Vec<Row>> = BTreeMap::new();
     for row in rows {
         keys.entry(row[0]).or_default().push(row.clone());
@@ -61,10 +95,14 @@ fn whole(kind: TimeKind, frame: Frame, extremes: bool, rows: &[Row]) -> BTreeMap
                     within.collect()
                 }
             };
-            let values: Vec<i64> = window.iter().filter_map(|row| row[2]).collect();
-            match extremes {
-                true => row.extend([values.iter().min().copied(), values.iter().max().copied()]),
-                false => {
+            let mut values: Vec<i64> = window.iter().filter_map(|row| row[2]).collect();
+            values.sort();
+            if let Of::Distinct = of {
+                values.dedup();
+            }
+            match of {
+                Of::Extremes => row.extend([values.first().copied(), values.last().copied()]),
+                Of::All | Of::Distinct => {
                     let sum = (!values.is_empty()).then(|| values.iter().sum());
                     row.extend([Some(values.len() as i64), sum]);
                 }
@@ -86,15 +124,12 @@ fn results_are_those_of_the_windows() {
     ];
     for kind in [TimeKind::Event, TimeKind::Processing] {
         for frame in frames {
-            for extremes in [false, true] {
+            for of in [Of::All, Of::Distinct, Of::Extremes] {
                 // By arrival RANGE goes by the clock, which no test has in its hand.
                 if kind == TimeKind::Processing && matches!(frame, Frame::Range(_)) {
                     continue;
                 }
-                let calls = match extremes {
-                    true => [AggregateFunction::Min, AggregateFunction::Max],
-                    false => [AggregateFunction::Count, AggregateFunction::Sum],
-                };
+                let calls = of.calls();
                 let mut random = StdRng::seed_from_u64(3);
                 let state = state(400);
                 let mut operator = over(kind, frame, &calls, &state);
@@ -123,11 +158,7 @@ fn results_are_those_of_the_windows() {
                 for (_, row) in out {
                     by_key.entry(row[0]).or_default().push(row);
                 }
-                assert_eq!(
-                    by_key,
-                    whole(kind, frame, extremes, &rows),
-                    "{kind:?} {frame:?} {extremes}"
-                );
+                assert_eq!(by_key, whole(kind, frame, of, &rows), "{kind:?} {frame:?} {of:?}");
             }
         }
     }
@@ -139,7 +170,7 @@ fn late_rows_are_dropped_and_counted() {
     let mut operator = over(
         TimeKind::Event,
         Frame::Range(None),
-        &[AggregateFunction::Count],
+        &[call(AggregateFunction::Count)],
         &state,
     );
     let input = row_type(&COLUMNS);
@@ -155,7 +186,7 @@ fn late_rows_are_dropped_and_counted() {
 fn a_bounded_window_forgets_what_no_row_can_reach() {
     let state = state(1 << 20);
     let frame = Frame::Range(Some(10));
-    let mut operator = over(TimeKind::Event, frame, &[AggregateFunction::Sum], &state);
+    let mut operator = over(TimeKind::Event, frame, &[call(AggregateFunction::Sum)], &state);
     let input = row_type(&COLUMNS);
     feed(operator.as_mut(), 0, &input, &[insert(&[1, 100, 5])]);
     assert_eq!(shown(&watermark(operator.as_mut(), 100)), ["+I 1 100 5 5"]);
@@ -181,9 +212,14 @@ fn values_before_a_row_outlive_the_operator() {
                 ..call(AggregateFunction::Sum)
             },
             call(AggregateFunction::Sum),
+            OverCall {
+                function: OverFunction::Lag { offset: 1 },
+                default: Some(0),
+                ..call(AggregateFunction::Sum)
+            },
         ],
     };
-    let (input, output) = (row_type(&COLUMNS), row_type(&["k", "t", "v", "x", "y"]));
+    let (input, output) = (row_type(&COLUMNS), row_type(&["k", "t", "v", "x", "y", "z"]));
     let open = || {
         let metrics = TaskMetrics::new(["over".to_owned()]);
         operator(&plan, &input, &output, &state.backend, 0, metrics).unwrap()
@@ -197,13 +233,18 @@ fn values_before_a_row_outlive_the_operator() {
     ];
     assert_eq!(
         shown(&feed(operator.as_mut(), 0, &input, &first)),
-        ["+I 1 0 5 - 5", "+I 2 0 9 - 9", "+I 1 0 - - 5", "+I 1 0 7 5 12"]
+        [
+            "+I 1 0 5 - 5 1",
+            "+I 2 0 9 - 9 2",
+            "+I 1 0 - - 5 5",
+            "+I 1 0 7 5 12 -"
+        ]
     );
     operator.snapshot().unwrap();
     let mut operator = open();
     let then = [insert(&[1, 0, 8]), insert(&[1, 0, 2]), insert(&[2, 0, 1])];
     assert_eq!(
         shown(&feed(operator.as_mut(), 0, &input, &then)),
-        ["+I 1 0 8 - 20", "+I 1 0 2 7 22", "+I 2 0 1 - 10"]
+        ["+I 1 0 8 - 20 7", "+I 1 0 2 7 22 8", "+I 2 0 1 - 10 9"]
     );
 }

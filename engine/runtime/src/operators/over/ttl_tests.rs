@@ -2,7 +2,7 @@
 
 use millrace_dataflow::{OverCall, OverFunction};
 use millrace_expr::DataType;
-use millrace_expr::aggregate::AggregateFunction;
+use millrace_expr::aggregate::{AggregateFunction, Parameters};
 
 use super::*;
 use crate::operators::harness::{feed, insert, row_type, shown, watermark};
@@ -20,6 +20,9 @@ fn sums(kind: TimeKind, frame: Frame, timed: &Timed) -> Box<dyn Operator> {
             function: OverFunction::Aggregate(AggregateFunction::Sum),
             arg: Some(2),
             arg_type: Some(DataType::bigint()),
+            distinct: false,
+            parameters: Parameters::default(),
+            default: None,
             data_type: DataType::bigint(),
         }],
     };

@@ -7,12 +7,13 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use millrace_core::row::Rows;
 use millrace_core::{Error, Result, RowKind};
 use millrace_dataflow::{Changelog, Deduplicate as Kept, Rank};
 use millrace_expr::RowType;
 use millrace_state::keyed::{KeyedBackend, MapTable};
 
-use super::Operator;
+use super::{BATCH, Operator};
 use crate::changes::{Changes, WholeRows};
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
@@ -28,6 +29,8 @@ pub struct Deduplicate {
     table: MapTable,
     timers: Timers,
     watermark: i64,
+    /// A watermark that is sent on when all that it sets free has been given.
+    passing: Option<i64>,
     changes: Changes,
     update_before: bool,
     max_parallelism: u16,
@@ -54,9 +57,10 @@ impl Deduplicate {
             keys: Keys::new(&plan.partition, &schema)?,
             kept,
             rows: WholeRows::new(&schema)?,
-            table: MapTable::open(&backend.store, "rows", backend.cache_bytes)?,
+            table: MapTable::open(&backend.store, "rows", backend.row_bytes(1))?,
             timers: Timers::open(backend, "timers")?,
             watermark: i64::MIN,
+            passing: None,
             changes: Changes::default(),
             update_before: changelog.before,
             max_parallelism: backend.max_parallelism,
@@ -123,10 +127,15 @@ impl Deduplicate {
         Ok(())
     }
 
-    /// Gives the first rows whose time has come.
-    fn advance(&mut self, watermark: i64) -> Result<()> {
+    /// Gives first rows whose time has come, so many at most; whether there may be more.
+    fn advance(&mut self, watermark: i64, most: usize) -> Result<bool> {
         self.watermark = self.watermark.max(watermark);
-        while let Some(timer) = self.timers.pop(self.watermark)? {
+        let mut looked_at = 0;
+        while looked_at < most {
+            let Some(timer) = self.timers.pop(self.watermark)? else {
+                return Ok(false);
+            };
+            looked_at += 1;
             let slot = self.table.resolve_one(&timer.key, timer.group)?;
             if let Some((_, row)) = self.table.get(slot, ROW).map(timed).transpose()? {
                 self.changes.push(RowKind::Insert, row);
@@ -134,7 +143,7 @@ impl Deduplicate {
                 self.table.put(slot, DONE, &[]);
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -149,27 +158,40 @@ fn timed(stored: &[u8]) -> Result<(i64, &[u8])> {
         .ok_or_else(|| Error::data_loss("the stored rows of a deduplication have another form"))
 }
 
-impl Operator for Deduplicate {
-    fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
-        let rows = &batch.change.rows;
-        self.table.make_room()?;
-        self.keys.encode(rows)?;
-        let groups = self.keys.groups(self.max_parallelism);
-        let mut slots = Vec::with_capacity(rows.num_rows());
-        self.table
-            .resolve(&self.keys.rows, &self.keys.hashes, &groups, &mut slots)?;
-        let bytes = self.rows.encode(rows)?;
-        let times = match self.kept.rowtime {
-            Some(column) => Some(millis(rows.column(column))?),
-            None => None,
-        };
-        for (row, slot) in slots.into_iter().enumerate() {
-            let encoded = bytes.get(row);
-            if let (Some(_), false, Some(watermarks)) = (&times, self.kept.keep_last, &batch.watermarks) {
+/// A batch whose rows are taken in as there is room for what they need. Keys are those of the batch.
+struct Arriving {
+    watermarks: Option<Arc<[i64]>>,
+    groups: Vec<u16>,
+    rows: Rows,
+    times: Option<Vec<i64>>,
+    slots: Vec<u32>,
+    next: usize,
+}
+
+impl Deduplicate {
+    /// Takes in the next rows, as many as have room.
+    fn take_in(&mut self, arriving: &mut Arriving) -> Result<()> {
+        let (keys, hashes, from) = (&self.keys.rows, &self.keys.hashes, arriving.next);
+        match from {
+            0 => self.table.make_room()?,
+            _ => self.table.make_room_between()?,
+        }
+        let Arriving {
+            watermarks,
+            groups,
+            rows,
+            times,
+            slots,
+            next,
+        } = arriving;
+        let placed = self.table.resolve_some(from, keys, hashes, groups, slots)?;
+        for row in from..placed {
+            let (slot, encoded) = (slots[row], rows.get(row));
+            if let (Some(_), false, Some(watermarks)) = (&times, self.kept.keep_last, &watermarks) {
                 // What becomes known with the watermark comes before it.
-                self.advance(watermarks[row])?;
+                self.advance(watermarks[row], usize::MAX)?;
             }
-            self.changes.caused_by(batch.watermarks.as_deref(), row);
+            self.changes.caused_by(watermarks.as_deref(), row);
             match (&times, self.kept.keep_last) {
                 (None, false) => self.first_by_arrival(slot, encoded),
                 (None, true) => self.last_by_arrival(slot, encoded),
@@ -179,16 +201,61 @@ impl Operator for Deduplicate {
                 }
             }
         }
+        *next = placed;
+        Ok(())
+    }
+}
+
+impl Operator for Deduplicate {
+    fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
+        let rows = &batch.change.rows;
+        self.keys.encode(rows)?;
+        let mut arriving = Arriving {
+            groups: self.keys.groups(self.max_parallelism),
+            rows: self.rows.encode(rows)?,
+            times: match self.kept.rowtime {
+                Some(column) => Some(millis(rows.column(column))?),
+                None => None,
+            },
+            slots: Vec::with_capacity(rows.num_rows()),
+            watermarks: batch.watermarks.clone(),
+            next: 0,
+        };
+        while arriving.next < rows.num_rows() {
+            self.take_in(&mut arriving)?;
+        }
         self.changes.take(&self.rows, &self.schema, out)
     }
 
     fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
-        if let Element::Watermark(watermark) = element {
-            self.table.read_clock();
-            self.advance(watermark)?;
-            self.changes.take(&self.rows, &self.schema, out)?;
+        match element {
+            Element::Watermark(watermark) => {
+                self.passing = Some(watermark);
+                self.resume(out)
+            }
+            _ => {
+                out.push(element);
+                Ok(())
+            }
         }
-        out.push(element);
+    }
+
+    fn has_more(&self) -> bool {
+        self.passing.is_some()
+    }
+
+    fn resume(&mut self, out: &mut Vec<Element>) -> Result<()> {
+        let Some(watermark) = self.passing.take() else {
+            return Ok(());
+        };
+        self.table.make_room()?;
+        self.table.read_clock();
+        let has_more = self.advance(watermark, BATCH)?;
+        self.changes.take(&self.rows, &self.schema, out)?;
+        match has_more {
+            true => self.passing = Some(watermark),
+            false => out.push(Element::Watermark(watermark)),
+        }
         Ok(())
     }
 

@@ -22,6 +22,7 @@ pub mod join;
 pub mod local_group_aggregate;
 pub mod over;
 pub mod paced;
+mod parts;
 pub mod rank;
 pub mod session;
 pub mod sink_materializer;

@@ -78,7 +78,7 @@ impl WindowRank {
             windows,
             order: Order::new(&order, &schema)?,
             rows: WholeRows::new(&schema)?,
-            candidates: MapTable::open(&backend.store, "candidates", backend.cache_bytes)?,
+            candidates: MapTable::open(&backend.store, "candidates", backend.row_bytes(1))?,
             timers: Timers::open(backend, "ends")?,
             plan: plan.clone(),
             max_parallelism: backend.max_parallelism,

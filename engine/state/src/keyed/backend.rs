@@ -117,6 +117,7 @@ pub struct KeyedBackend {
     uploads: Arc<Mutex<Uploads>>,
     groups: Range<u16>,
     pub max_parallelism: u16,
+    /// Memory for all that the operator keeps at hand.
     pub cache_bytes: usize,
     timed: Vec<String>,
     folder: Arc<Folder>,
@@ -141,6 +142,16 @@ impl KeyedBackend {
             timed: self.timed.clone(),
             folder: self.folder.clone(),
         }
+    }
+
+    /// Memory for each of the operator's sets of timers, an eighth.
+    pub fn timer_bytes(&self) -> usize {
+        self.cache_bytes / 8
+    }
+
+    /// Memory for rows beside so many sets of timers.
+    pub fn row_bytes(&self, timers: usize) -> usize {
+        self.cache_bytes - timers * self.timer_bytes()
     }
 
     /// What time it is to the operator.

@@ -193,7 +193,7 @@ impl Beside {
             *out = rows(slots.iter().map(|s| numbers[*s as usize]));
             Ok(())
         };
-        self.table.flush(encode).unwrap();
+        self.table.flush(&mut &encode).unwrap();
     }
 
     fn batch(&mut self, model: &mut BesideModel, random: &mut StdRng, range: &Range<u16>) {
@@ -203,7 +203,7 @@ impl Beside {
             *out = rows(slots.iter().map(|s| numbers[*s as usize]));
             Ok(())
         };
-        self.table.make_room(wanted.len(), encode).unwrap();
+        self.table.make_room(wanted.len(), &mut &encode).unwrap();
         let encoded = rows(wanted.iter().copied());
         let hashes: Vec<u64> = encoded.iter().map(key_group::hash).collect();
         let mut slots = Vec::new();
@@ -365,13 +365,13 @@ fn a_key_that_goes_before_it_was_stored_leaves_no_map_behind() {
     table.remove(slots[0]);
     // The other one is written, and what has changed in maps with it.
     table.changed([slots[1]]);
-    table.flush(zeros).unwrap();
+    table.flush(&mut &zeros).unwrap();
     // The key comes again, is stored, and read back.
     table
         .resolve(&keys, &hashes, &groups(&hashes), &mut slots)
         .unwrap();
     table.changed(slots.iter().copied());
-    table.flush(zeros).unwrap();
+    table.flush(&mut &zeros).unwrap();
     let mut table = Table::open(&store, "rows", 8, 1 << 20)
         .unwrap()
         .with_maps("maps", Vec::new())

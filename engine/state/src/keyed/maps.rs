@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use millrace_core::Result;
+use millrace_core::memory::{allocated, widen_with};
 
 use super::slots::Slots;
 use super::store::{Family, KeyedStore};
@@ -42,11 +43,13 @@ impl Default for Map {
     }
 }
 
-/// Bytes of an entry beside its key and value.
-const OVERHEAD: usize = 64;
+/// Bytes of an entry of a map beside its key and value, and of a map's first node beside its entries: it has room
+/// for eleven, and most maps have one.
+pub(super) const ENTRY: usize = 64;
+pub(super) const NODE: usize = 400;
 
 fn cost(key: &[u8], entry: &Entry) -> usize {
-    OVERHEAD + key.len() + entry.value.as_ref().map_or(0, |v| v.len())
+    ENTRY + allocated(key.len()) + entry.value.as_ref().map_or(0, |v| allocated(v.len()))
 }
 
 #[derive(Debug)]
@@ -75,6 +78,9 @@ fn living(stored: &[u8], life: Option<Life>) -> Result<Option<&[u8]>> {
 }
 
 impl Maps {
+    /// Bytes of a slot beside its map's entries.
+    pub(super) const SLOT: usize = size_of::<Map>() + NODE;
+
     pub(super) fn new(family: Family) -> Self {
         Maps {
             family,
@@ -93,8 +99,14 @@ impl Maps {
 
     pub(super) fn resize(&mut self, width: usize) {
         if self.maps.len() < width {
-            self.maps.resize_with(width, Map::default);
+            widen_with(&mut self.maps, width, Map::default);
         }
+    }
+
+    /// No slot is in use.
+    pub(super) fn shrink(&mut self) {
+        self.maps = Vec::new();
+        self.bytes = 0;
     }
 
     /// The store may have entries of this slot's key.

@@ -34,5 +34,5 @@ pub use files::KeyedFiles;
 pub use map_table::MapTable;
 pub use maps::MapsOf;
 pub use store::{KeyedStore, Limits, TableSize};
-pub use table::{Resolved, Table};
+pub use table::{Columns, Resolved, Table};
 pub use ttl::{Clock, Lifetimes};

@@ -24,7 +24,7 @@ type Db = DBWithThreadMode<MultiThreaded>;
 /// `state.backend.rocksdb.memory.write-buffer-ratio`.
 const WRITE_BUFFERS: f64 = 0.5;
 /// A table's write buffer is written out at this size at most, and never below the least.
-const BUFFER_BYTES: usize = 32 << 20;
+const BUFFER_BYTES: usize = 16 << 20;
 const LEAST_BUFFER_BYTES: usize = 64 << 10;
 /// A file that compaction writes is so large at least and at most.
 const FILE_BYTES: std::ops::Range<u64> = 2 << 20..64 << 20;
@@ -35,6 +35,8 @@ const BLOOM_BITS: f64 = 10.0;
 const BLOCK_BYTES: usize = 16 << 10;
 /// Runs whose sizes differ by up to so many percent are merged.
 const SIZE_RATIO: i32 = 10;
+/// What compaction reads ahead of each file that it merges.
+const READ_AHEAD: usize = 512 << 10;
 /// Keys that are looked up at a time.
 const LOOKED_UP: usize = 512;
 /// Rows are written in batches of so many bytes: a batch is in memory twice, as itself and in the write
@@ -69,7 +71,7 @@ impl Limits {
             buffers: WriteBufferManager::new_write_buffer_manager_with_cache(buffers, false, cache.clone()),
             cache,
             buffer_bytes: each.clamp(LEAST_BUFFER_BYTES, BUFFER_BYTES),
-            file_bytes: (bytes as u64 / 16).clamp(FILE_BYTES.start, FILE_BYTES.end),
+            file_bytes: (bytes as u64 / 32).clamp(FILE_BYTES.start, FILE_BYTES.end),
         }
     }
 
@@ -98,6 +100,7 @@ impl Limits {
         // One core computes, one compacts and flushes.
         options.set_max_background_jobs(2);
         options.set_max_open_files(-1);
+        options.set_compaction_readahead_size(READ_AHEAD);
         // Many keys that are looked up in their order are read like a file from its beginning.
         options.set_advise_random_on_open(false);
         // The store's own log tells nothing that somebody here reads.

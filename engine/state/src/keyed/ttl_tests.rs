@@ -234,7 +234,7 @@ fn entries_beside_rows_expire_by_themselves_or_live_as_long_as_their_rows() {
             let encoded = rows(keys.iter().copied());
             let hashes = hashes(&encoded);
             let mut slots = Vec::new();
-            table.make_room(keys.len(), one).unwrap();
+            table.make_room(keys.len(), &mut &one).unwrap();
             table
                 .resolve(&encoded, &hashes, &groups(&hashes), &mut slots)
                 .unwrap();
@@ -266,7 +266,7 @@ fn entries_beside_rows_expire_by_themselves_or_live_as_long_as_their_rows() {
                 assert_shows(&mut table.maps().unwrap(), slot, map);
             }
             if random.random_bool(0.1) {
-                table.flush(one).unwrap();
+                table.flush(&mut &one).unwrap();
             }
             for name in ["rows", "maps"] {
                 if random.random_bool(0.05) {

@@ -20,7 +20,7 @@ use millrace_expr::compile::{Evaluation, Program, Session};
 use millrace_state::keyed::{KeyedBackend, MapTable};
 
 use super::join::joined::{Joined, joined_schema};
-use super::{Operator, now_millis};
+use super::{BATCH, Operator, now_millis};
 use crate::changes::WholeRows;
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
@@ -36,6 +36,10 @@ pub struct IntervalJoin {
     is_empty: bool,
     timers: Timers,
     watermark: i64,
+    /// A watermark that is sent on when all that it sets free has been given.
+    passing: Option<i64>,
+    /// Memory for both sides.
+    limit: usize,
     joined: SchemaRef,
     schema: SchemaRef,
     max_parallelism: u16,
@@ -182,6 +186,8 @@ impl IntervalJoin {
             is_empty: bounds.upper < bounds.lower,
             timers: Timers::open(backend, "timers")?,
             watermark: i64::MIN,
+            passing: None,
+            limit: backend.row_bytes(1),
             joined: joined_schema(inputs),
             schema: output.to_arrow(),
             max_parallelism: backend.max_parallelism,
@@ -201,14 +207,59 @@ impl IntervalJoin {
         (self.left.reach + self.right.reach) / 2
     }
 
-    /// Gives and removes what is expired, of all keys with a timer until then.
-    fn advance(&mut self, until: i64, now: i64) -> Result<()> {
-        while let Some(timer) = self.timers.pop(until)? {
+    /// Gives and removes what is expired, of keys with a timer until then, so many at most; whether there may be
+    /// more.
+    fn advance(&mut self, until: i64, now: i64, most: usize) -> Result<bool> {
+        let mut looked_at = 0;
+        while looked_at < most {
+            let Some(timer) = self.timers.pop(until)? else {
+                return Ok(false);
+            };
+            looked_at += 1;
             for is_left in [false, true] {
                 self.look_through(is_left, &timer.key, timer.group, timer.time, now)?;
             }
         }
+        Ok(true)
+    }
+
+    /// The same of all of them, between batches.
+    fn advance_all(&mut self, to: i64, out: &mut Vec<Element>) -> Result<()> {
+        while self.advance(to, to, BATCH)? {
+            self.emit(out)?;
+            self.make_room(0)?;
+        }
+        self.emit(out)
+    }
+
+    /// Slots as they were given before are no longer valid. `row` is that of a batch before which it is done.
+    fn make_room(&mut self, row: usize) -> Result<()> {
+        MapTable::share(self.limit, &mut self.left.table, &mut self.right.table);
+        for side in [&mut self.left, &mut self.right] {
+            match row {
+                0 => side.table.make_room()?,
+                _ => side.table.make_room_between()?,
+            }
+        }
         Ok(())
+    }
+
+    /// Brings the rows of keys from one on into memory, as many as have room: the end of those that have slots.
+    fn place(
+        &mut self,
+        is_left: bool,
+        from: usize,
+        (keys, hashes, groups): (&Rows, &[u64], &[u16]),
+        slots: &mut Vec<u32>,
+        other_slots: &mut Vec<u32>,
+    ) -> Result<usize> {
+        self.make_room(from)?;
+        let (own, other, _) = self.sides(is_left);
+        let placed = own.table.resolve_some(from, keys, hashes, groups, slots)?;
+        let met = other
+            .table
+            .resolve_some(from, keys, hashes, groups, other_slots)?;
+        Ok(placed.min(met))
     }
 
     fn look_through(&mut self, is_left: bool, key: &[u8], group: u16, at: i64, now: i64) -> Result<()> {
@@ -382,17 +433,10 @@ impl Operator for IntervalJoin {
         let (is_rowtime, max) = (self.is_rowtime, self.max_parallelism);
         let clock = now_millis();
         let rows = &batch.change.rows;
-        let (own, other, _) = self.sides(is_left);
-        own.table.make_room()?;
-        other.table.make_room()?;
+        let (own, ..) = self.sides(is_left);
         own.keys.encode(rows)?;
         let groups = own.keys.groups(max);
         let (mut slots, mut other_slots) = (Vec::new(), Vec::new());
-        own.table
-            .resolve(&own.keys.rows, &own.keys.hashes, &groups, &mut slots)?;
-        other
-            .table
-            .resolve(&own.keys.rows, &own.keys.hashes, &groups, &mut other_slots)?;
         let bytes: Rows = own.rows.encode(rows)?;
         let times = match is_rowtime {
             true => millis(rows.column(own.time))?,
@@ -400,53 +444,52 @@ impl Operator for IntervalJoin {
         };
         let strict: Vec<_> = own.strict.iter().map(|c| rows.column(*c).clone()).collect();
         let keys = std::mem::take(&mut own.keys.rows);
-        let at: Vec<At> = (0..rows.num_rows())
-            .map(|row| At {
-                key: keys.get(row),
-                group: groups[row],
-                row: bytes.get(row),
-                time: times[row],
-                never: strict.iter().any(|column| column.is_null(row)),
-                slot: slots[row],
-                other_slot: other_slots[row],
-            })
-            .collect();
-        let matches = self.matches(is_left, &at)?;
-        for (row, at) in at.iter().enumerate() {
-            let now = match is_rowtime {
-                false => clock,
-                true => {
-                    if let Some(watermarks) = &batch.watermarks {
-                        self.watermark = self.watermark.max(watermarks[row]);
+        let hashes = std::mem::take(&mut own.keys.hashes);
+        let mut next = 0;
+        while next < rows.num_rows() {
+            let places = (&keys, hashes.as_slice(), groups.as_slice());
+            let placed = self.place(is_left, next, places, &mut slots, &mut other_slots)?;
+            let at: Vec<At> = (next..placed)
+                .map(|row| At {
+                    key: keys.get(row),
+                    group: groups[row],
+                    row: bytes.get(row),
+                    time: times[row],
+                    never: strict.iter().any(|column| column.is_null(row)),
+                    slot: slots[row],
+                    other_slot: other_slots[row],
+                })
+                .collect();
+            let matches = self.matches(is_left, &at)?;
+            for (number, at) in at.iter().enumerate() {
+                let now = match is_rowtime {
+                    false => clock,
+                    true => {
+                        if let Some(watermarks) = &batch.watermarks {
+                            self.watermark = self.watermark.max(watermarks[next + number]);
+                        }
+                        self.watermark
                     }
-                    self.watermark
-                }
-            };
-            self.advance(now, now)?;
-            self.row(is_left, row, at, now, &matches)?;
+                };
+                self.advance(now, now, usize::MAX)?;
+                self.row(is_left, number, at, now, &matches)?;
+            }
+            self.emit(out)?;
+            next = placed;
         }
-        self.emit(out)
+        Ok(())
     }
 
     fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
         match element {
             Element::Watermark(watermark) if self.is_rowtime => {
                 self.watermark = self.watermark.max(watermark);
-                self.advance(self.watermark, self.watermark)?;
-                self.emit(out)?;
-                // What comes later may be as old as the oldest row that is kept.
-                let late = self.left.reach.max(self.right.reach).max(0);
-                let held = match watermark {
-                    i64::MAX => i64::MAX,
-                    _ => watermark.saturating_sub(late),
-                };
-                out.push(Element::Watermark(held));
-                return Ok(());
+                self.passing = Some(watermark);
+                return self.resume(out);
             }
             // Nothing is met any more.
             Element::EndOfInput if !self.is_rowtime => {
-                self.advance(i64::MAX, i64::MAX)?;
-                self.emit(out)?;
+                self.advance_all(i64::MAX, out)?;
             }
             _ => {}
         }
@@ -456,9 +499,33 @@ impl Operator for IntervalJoin {
 
     fn tick(&mut self, now_millis: i64, out: &mut Vec<Element>) -> Result<()> {
         if !self.is_rowtime {
-            self.advance(now_millis, now_millis)?;
-            self.emit(out)?;
+            self.advance_all(now_millis, out)?;
         }
+        Ok(())
+    }
+
+    fn has_more(&self) -> bool {
+        self.passing.is_some()
+    }
+
+    fn resume(&mut self, out: &mut Vec<Element>) -> Result<()> {
+        let Some(watermark) = self.passing.take() else {
+            return Ok(());
+        };
+        self.make_room(0)?;
+        let has_more = self.advance(self.watermark, self.watermark, BATCH)?;
+        self.emit(out)?;
+        if has_more {
+            self.passing = Some(watermark);
+            return Ok(());
+        }
+        // What comes later may be as old as the oldest row that is kept.
+        let late = self.left.reach.max(self.right.reach).max(0);
+        let held = match watermark {
+            i64::MAX => i64::MAX,
+            _ => watermark.saturating_sub(late),
+        };
+        out.push(Element::Watermark(held));
         Ok(())
     }
 

@@ -18,22 +18,23 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
 use millrace_connector_api::ChangeBatch;
+use millrace_core::row::Rows;
 use millrace_core::{Result, RowKind};
 use millrace_dataflow::{Join as Plan, JoinKind};
 use millrace_expr::RowType;
 use millrace_expr::compile::{Evaluation, Program, Session};
-use millrace_state::keyed::KeyedBackend;
+use millrace_state::keyed::{KeyedBackend, MapTable};
 
 use self::joined::{Joined, joined_schema};
 use self::side::{Record, Side};
-use super::{Operator, now_millis};
+use super::{BATCH, Operator, now_millis, rows_of};
 use crate::changes::{accumulates, kind_of, kinds_of};
 use crate::element::{Batch, Element};
 
-/// Pairs whose condition is computed at once, unless one row has more.
+/// Pairs whose condition is computed at once, and their bytes, unless one row has more.
 const PAIRS: usize = 1 << 14;
+const PAIR_BYTES: usize = 16 << 20;
 
 pub struct Join {
     kind: JoinKind,
@@ -43,6 +44,9 @@ pub struct Join {
     joined: SchemaRef,
     schema: SchemaRef,
     max_parallelism: u16,
+    /// Memory for both sides.
+    limit: usize,
+    arriving: Option<Arriving>,
 }
 
 /// Rows of a batch with those of the other side that they meet.
@@ -92,18 +96,21 @@ impl Join {
             joined: joined_schema(inputs),
             schema: output.to_arrow(),
             max_parallelism: backend.max_parallelism,
+            limit: backend.cache_bytes,
+            arriving: None,
         })
     }
 
-    /// What the rows of a batch from `from` on meet; a part of them, if there is much.
-    fn meet(&self, is_left: bool, batch: &Encoded, from: usize) -> Result<Met> {
+    /// What the next rows of a batch meet; of some of them, if there is much.
+    fn meet(&self, batch: &Arriving) -> Result<Met> {
+        let (is_left, from) = (batch.is_left, batch.next);
         let other = if is_left { &self.right } else { &self.left };
         let mut records: Vec<Record> = Vec::new();
         let mut of_slot: HashMap<u32, Range<usize>> = HashMap::new();
         let mut partners: Vec<Vec<usize>> = Vec::new();
-        let mut pairs = 0;
-        for row in from..batch.slots.len() {
-            if pairs > PAIRS {
+        let (mut pairs, mut bytes) = (0, 0);
+        for row in from..batch.placed {
+            if pairs > PAIRS || bytes > PAIR_BYTES {
                 break;
             }
             if batch.never[row] {
@@ -121,6 +128,8 @@ impl Join {
                 }
             };
             pairs += range.len();
+            bytes += range.len() * batch.rows.get(row).len();
+            bytes += records[range.clone()].iter().map(|r| r.row.len()).sum::<usize>();
             partners.push(range.collect());
         }
         let Some(condition) = &self.condition else {
@@ -280,38 +289,88 @@ struct At<'a> {
     other_slot: u32,
 }
 
-/// A batch as bytes, with the places of its keys on both sides.
-struct Encoded {
-    rows: millrace_core::row::Rows,
-    slots: Vec<u32>,
-    other_slots: Vec<u32>,
+/// A batch whose rows are taken in as there is room for what they need and give. Keys are those of the batch.
+struct Arriving {
+    is_left: bool,
+    change: ChangeBatch,
+    rows: Rows,
+    unique: Option<Rows>,
+    groups: Vec<u16>,
     /// Rows whose key equals none, for a part of it is null.
     never: Vec<bool>,
+    /// The places of their keys on both sides, of rows before `placed`.
+    slots: Vec<u32>,
+    other_slots: Vec<u32>,
+    placed: usize,
+    next: usize,
 }
 
 impl Join {
-    fn encode(&mut self, is_left: bool, rows: &RecordBatch) -> Result<Encoded> {
-        let max = self.max_parallelism;
-        let (own, other) = match is_left {
+    fn sides(&mut self, is_left: bool) -> (&mut Side, &mut Side) {
+        match is_left {
             true => (&mut self.left, &mut self.right),
             false => (&mut self.right, &mut self.left),
-        };
-        own.table.make_room()?;
-        other.table.make_room()?;
-        own.encode(rows)?;
-        let groups = own.keys.groups(max);
-        let (mut slots, mut other_slots) = (Vec::new(), Vec::new());
-        own.table
-            .resolve(&own.keys.rows, &own.keys.hashes, &groups, &mut slots)?;
-        other
-            .table
-            .resolve(&own.keys.rows, &own.keys.hashes, &groups, &mut other_slots)?;
-        Ok(Encoded {
-            rows: own.rows.encode(rows)?,
-            never: own.never(rows),
-            slots,
-            other_slots,
+        }
+    }
+
+    fn begin(&mut self, is_left: bool, change: ChangeBatch) -> Result<Arriving> {
+        let max = self.max_parallelism;
+        let (own, _) = self.sides(is_left);
+        own.encode(&change.rows)?;
+        Ok(Arriving {
+            is_left,
+            rows: own.rows.encode(&change.rows)?,
+            unique: own.take_unique(),
+            groups: own.keys.groups(max),
+            never: own.never(&change.rows),
+            slots: Vec::with_capacity(change.len()),
+            other_slots: Vec::with_capacity(change.len()),
+            placed: 0,
+            next: 0,
+            change,
         })
+    }
+
+    /// Brings the rows of the next keys into memory.
+    fn place(&mut self, arriving: &mut Arriving) -> Result<()> {
+        let limit = self.limit;
+        let (own, other) = self.sides(arriving.is_left);
+        MapTable::share(limit, &mut own.table, &mut other.table);
+        let from = arriving.next;
+        for table in [&mut own.table, &mut other.table] {
+            match from {
+                0 => table.make_room()?,
+                _ => table.make_room_between()?,
+            }
+        }
+        let (keys, hashes, groups) = (&own.keys.rows, &own.keys.hashes, &arriving.groups);
+        let placed = own
+            .table
+            .resolve_some(from, keys, hashes, groups, &mut arriving.slots)?;
+        let met = other
+            .table
+            .resolve_some(from, keys, hashes, groups, &mut arriving.other_slots)?;
+        arriving.placed = placed.min(met);
+        Ok(())
+    }
+
+    /// Takes in some of the next rows, and gives what they meet.
+    fn take_in(&mut self, arriving: &mut Arriving, out: &mut Vec<Element>) -> Result<()> {
+        let mut changes = Joined::default();
+        let mut met = self.meet(arriving)?;
+        for partners in &met.partners {
+            let next = arriving.next;
+            let at = At {
+                kind: kind_of(&arriving.change, next),
+                row: arriving.rows.get(next),
+                unique: arriving.unique.as_ref().map_or(&[], |rows| rows.get(next)),
+                slot: arriving.slots[next],
+                other_slot: arriving.other_slots[next],
+            };
+            self.row(arriving.is_left, &at, &mut met.records, partners, &mut changes);
+            arriving.next += 1;
+        }
+        self.emit(&mut changes, out)
     }
 
     fn emit(&self, changes: &mut Joined, out: &mut Vec<Element>) -> Result<()> {
@@ -325,29 +384,26 @@ impl Join {
 
 impl Operator for Join {
     fn batch(&mut self, input: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
-        let is_left = input == 0;
-        let change = batch.change;
-        let encoded = self.encode(is_left, &change.rows)?;
-        let unique = match is_left {
-            true => self.left.take_unique(),
-            false => self.right.take_unique(),
+        self.arriving = Some(self.begin(input == 0, batch.change)?);
+        self.resume(out)
+    }
+
+    fn has_more(&self) -> bool {
+        self.arriving.is_some()
+    }
+
+    fn resume(&mut self, out: &mut Vec<Element>) -> Result<()> {
+        let Some(mut arriving) = self.arriving.take() else {
+            return Ok(());
         };
-        let mut changes = Joined::default();
-        let mut next = 0;
-        while next < change.len() {
-            let mut met = self.meet(is_left, &encoded, next)?;
-            for partners in &met.partners {
-                let at = At {
-                    kind: kind_of(&change, next),
-                    row: encoded.rows.get(next),
-                    unique: unique.as_ref().map_or(&[], |rows| rows.get(next)),
-                    slot: encoded.slots[next],
-                    other_slot: encoded.other_slots[next],
-                };
-                self.row(is_left, &at, &mut met.records, partners, &mut changes);
-                next += 1;
+        while arriving.next < arriving.change.len() && rows_of(out) < BATCH {
+            if arriving.next == arriving.placed {
+                self.place(&mut arriving)?;
             }
-            self.emit(&mut changes, out)?;
+            self.take_in(&mut arriving, out)?;
+        }
+        if arriving.next < arriving.change.len() {
+            self.arriving = Some(arriving);
         }
         Ok(())
     }

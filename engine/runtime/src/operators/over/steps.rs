@@ -26,6 +26,11 @@ pub(super) struct Steps {
 }
 
 impl Steps {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// A row enters the window of a slot. Gives the step's number.
     pub fn enter(&mut self, slot: u32, row: &[u8]) -> u32 {
         self.push(slot, row, false)

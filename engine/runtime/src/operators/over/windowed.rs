@@ -23,7 +23,7 @@ use crate::changes::WholeRows;
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
 use crate::metrics::TaskMetrics;
-use crate::operators::{Operator, now_millis};
+use crate::operators::{BATCH, Operator, now_millis, rows_of};
 use crate::time::millis;
 use crate::timers::{Timers, sorted};
 
@@ -40,6 +40,9 @@ pub(super) struct Windowed {
     accumulators: Accumulators,
     steps: Steps,
     watermark: i64,
+    arriving: Option<Arriving>,
+    /// A watermark that is sent on when all that it sets free has been given.
+    passing: Option<i64>,
     max_parallelism: u16,
     schema: SchemaRef,
     metrics: Arc<TaskMetrics>,
@@ -84,6 +87,19 @@ impl Notes {
     }
 }
 
+/// A batch whose rows are taken in as there is room for what they need and set free.
+struct Arriving {
+    watermarks: Option<Arc<[i64]>>,
+    keys: Rows,
+    hashes: Vec<u64>,
+    groups: Vec<u16>,
+    rows: Rows,
+    times: Vec<i64>,
+    now: Option<i64>,
+    slots: Vec<u32>,
+    next: usize,
+}
+
 /// A key at work.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
@@ -103,18 +119,22 @@ impl Windowed {
     ) -> Result<Self> {
         let schema = input.to_arrow();
         let is_bounded = !matches!(plan.frame, Frame::Rows(None) | Frame::Range(None));
+        // Rows and accumulators beside timers, and those that forget.
+        let cache_bytes = backend.row_bytes(2) / 2;
         Ok(Windowed {
             keys: Keys::new(&plan.partition, &schema)?,
             time: plan.time,
             kind: plan.kind,
             frame: plan.frame,
             rows: WholeRows::new(&schema)?,
-            table: MapTable::open(&backend.store, "rows", backend.cache_bytes)?,
+            table: MapTable::open(&backend.store, "rows", cache_bytes)?,
             timers: Timers::open(backend, "timers")?,
             cleanup: Cleanup::open(backend, ttl_millis)?,
-            accumulators: Accumulators::new(&plan.calls, is_bounded, backend)?,
+            accumulators: Accumulators::new(&plan.calls, is_bounded, backend, cache_bytes)?,
             steps: Steps::default(),
             watermark: i64::MIN,
+            arriving: None,
+            passing: None,
             max_parallelism: backend.max_parallelism,
             schema: output.to_arrow(),
             metrics,
@@ -235,9 +255,15 @@ impl Windowed {
         }
     }
 
-    fn advance(&mut self, until: i64, out: &mut Vec<Element>) -> Result<()> {
+    /// Takes timers until then, as long as what they set free is not much; whether there may be more.
+    fn advance(&mut self, until: i64, out: &mut Vec<Element>) -> Result<bool> {
         let now = self.now();
-        while let Some(timer) = self.timers.pop(until)? {
+        let mut looked_at = 0;
+        while looked_at < BATCH && self.steps.len() < BATCH {
+            let Some(timer) = self.timers.pop(until)? else {
+                return Ok(false);
+            };
+            looked_at += 1;
             let slot = self.table.resolve_one(&timer.key, timer.group)?;
             let at = At {
                 key: &timer.key,
@@ -252,7 +278,22 @@ impl Windowed {
             }
             self.touched(at, now)?;
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// The same of all of them, between batches.
+    fn advance_all(&mut self, until: i64, out: &mut Vec<Element>) -> Result<()> {
+        while self.advance(until, out)? {
+            self.settle(out)?;
+            self.make_room()?;
+        }
+        self.settle(out)
+    }
+
+    /// Slots as they were given before are no longer valid.
+    fn make_room(&mut self) -> Result<()> {
+        self.table.make_room()?;
+        self.accumulators.make_room(BATCH)
     }
 
     /// The rows of a time, over all before them; none has to stay.
@@ -376,76 +417,119 @@ fn place(time: i64) -> [u8; 9] {
     place
 }
 
+impl Windowed {
+    /// Takes in the next rows of a batch, as many as have room; less where the watermark before one of them sets
+    /// much free.
+    fn take_in(&mut self, arriving: &mut Arriving, out: &mut Vec<Element>) -> Result<()> {
+        let from = arriving.next;
+        match from {
+            0 => self.table.make_room()?,
+            _ => self.table.make_room_between()?,
+        }
+        self.accumulators.make_room(arriving.keys.len() - from)?;
+        let (keys, hashes) = (&arriving.keys, &arriving.hashes);
+        let (groups, slots) = (&arriving.groups, &mut arriving.slots);
+        let placed = self.table.resolve_some(from, keys, hashes, groups, slots)?;
+        if let Some(now) = arriving.now {
+            self.forget(now, out)?;
+        }
+        for row in from..placed {
+            if let (TimeKind::Event, Some(watermarks)) = (self.kind, &arriving.watermarks) {
+                self.watermark = self.watermark.max(watermarks[row]);
+                if self.advance(self.watermark, out)? {
+                    arriving.next = row;
+                    return self.settle(out);
+                }
+            }
+            let at = At {
+                key: arriving.keys.get(row),
+                group: arriving.groups[row],
+                slot: arriving.slots[row],
+            };
+            self.touched(at, arriving.now)?;
+            let encoded = arriving.rows.get(row);
+            match (self.kind, self.frame) {
+                (TimeKind::Processing, Frame::Rows(Some(before))) => {
+                    // Arrival alone counts.
+                    self.keep(at.slot, 0, encoded);
+                    let of_key = self.accumulators_of(at)?;
+                    self.next_row(at.slot, of_key, encoded, before)?;
+                }
+                _ => self.wait(at, arriving.times[row], encoded)?,
+            }
+        }
+        arriving.next = placed;
+        self.settle(out)
+    }
+}
+
 impl Operator for Windowed {
     fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
         let rows = &batch.change.rows;
         let count = rows.num_rows();
-        self.table.make_room()?;
-        self.accumulators.make_room(count)?;
         self.keys.encode(rows)?;
-        let groups = self.keys.groups(self.max_parallelism);
-        let mut slots = Vec::with_capacity(count);
-        self.table
-            .resolve(&self.keys.rows, &self.keys.hashes, &groups, &mut slots)?;
-        let bytes = self.rows.encode(rows)?;
-        let times = match self.kind {
-            TimeKind::Event => millis(rows.column(self.time))?,
-            TimeKind::Processing => vec![now_millis(); count],
-        };
-        let keys = std::mem::take(&mut self.keys.rows);
-        let now = self.now();
-        if let Some(now) = now {
-            self.forget(now, out)?;
-        }
-        for (row, slot) in slots.into_iter().enumerate() {
-            if let (TimeKind::Event, Some(watermarks)) = (self.kind, &batch.watermarks)
-                && watermarks[row] > self.watermark
-            {
-                self.watermark = watermarks[row];
-                self.advance(self.watermark, out)?;
-            }
-            let at = At {
-                key: keys.get(row),
-                group: groups[row],
-                slot,
-            };
-            self.touched(at, now)?;
-            match (self.kind, self.frame) {
-                (TimeKind::Processing, Frame::Rows(Some(before))) => {
-                    // Arrival alone counts.
-                    self.keep(slot, 0, bytes.get(row));
-                    let of_key = self.accumulators_of(at)?;
-                    self.next_row(slot, of_key, bytes.get(row), before)?;
-                }
-                _ => self.wait(at, times[row], bytes.get(row))?,
-            }
-        }
-        self.keys.rows = keys;
-        self.settle(out)
+        self.arriving = Some(Arriving {
+            groups: self.keys.groups(self.max_parallelism),
+            keys: std::mem::take(&mut self.keys.rows),
+            hashes: std::mem::take(&mut self.keys.hashes),
+            rows: self.rows.encode(rows)?,
+            times: match self.kind {
+                TimeKind::Event => millis(rows.column(self.time))?,
+                TimeKind::Processing => vec![now_millis(); count],
+            },
+            now: self.now(),
+            slots: Vec::with_capacity(count),
+            next: 0,
+            watermarks: batch.watermarks,
+        });
+        self.resume(out)
     }
 
     fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
         match (self.kind, &element) {
             (TimeKind::Event, Element::Watermark(watermark)) => {
                 self.watermark = self.watermark.max(*watermark);
-                self.advance(self.watermark, out)?;
-                self.settle(out)?;
+                self.passing = Some(*watermark);
+                return self.resume(out);
             }
             // No row joins the last millisecond any more.
-            (TimeKind::Processing, Element::EndOfInput) => {
-                self.advance(i64::MAX, out)?;
-                self.settle(out)?;
-            }
+            (TimeKind::Processing, Element::EndOfInput) => self.advance_all(i64::MAX, out)?,
             _ => {}
         }
         out.push(element);
         Ok(())
     }
 
+    fn has_more(&self) -> bool {
+        self.arriving.is_some() || self.passing.is_some()
+    }
+
+    fn resume(&mut self, out: &mut Vec<Element>) -> Result<()> {
+        if let Some(mut arriving) = self.arriving.take() {
+            while arriving.next < arriving.keys.len() && rows_of(out) < BATCH {
+                self.take_in(&mut arriving, out)?;
+            }
+            match arriving.next < arriving.keys.len() {
+                true => self.arriving = Some(arriving),
+                // Their memory is used again.
+                false => self.keys.rows = arriving.keys,
+            }
+        }
+        if let Some(watermark) = self.passing.take() {
+            self.make_room()?;
+            let has_more = self.advance(self.watermark, out)?;
+            self.settle(out)?;
+            match has_more {
+                true => self.passing = Some(watermark),
+                false => out.push(Element::Watermark(watermark)),
+            }
+        }
+        Ok(())
+    }
+
     fn tick(&mut self, now_millis: i64, out: &mut Vec<Element>) -> Result<()> {
         if self.kind == TimeKind::Processing {
-            self.advance(now_millis - 1, out)?;
-            self.settle(out)?;
+            self.advance_all(now_millis - 1, out)?;
         }
         self.forget(now_millis, out)
     }

@@ -3,6 +3,7 @@
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use millrace_connector_api::ChangeBatch;
+use millrace_core::memory::widen;
 use millrace_core::row::Rows;
 use millrace_core::{Error, Result};
 use millrace_expr::RowType;
@@ -32,7 +33,7 @@ impl StoredRows {
             &backend.store,
             "states",
             size_of::<u64>(),
-            backend.cache_bytes / 2,
+            backend.row_bytes(1) / 2,
         )?;
         Ok(StoredRows {
             table: table.with_maps("states-rows", Vec::new())?,
@@ -47,10 +48,12 @@ impl StoredRows {
         let (full, hashes, groups) = places(sessions, self.max_parallelism);
         let next = &self.next;
         self.table
-            .make_room(full.len(), |slots, out| encode(next, slots, out))?;
+            .make_room(full.len(), &mut |slots: &[u32], out: &mut Rows| {
+                encode(next, slots, out)
+            })?;
         let mut slots = Vec::with_capacity(full.len());
         let resolved = self.table.resolve(&full, &hashes, &groups, &mut slots)?;
-        self.next.resize(self.table.width(), 0);
+        widen(&mut self.next, self.table.width(), 0);
         resolved
             .fresh
             .iter()
@@ -60,6 +63,13 @@ impl StoredRows {
             self.next[*slot as usize] = u64::from_be_bytes(next);
         }
         Ok(slots)
+    }
+
+    fn release(&mut self, slots: &[u32]) -> Result<()> {
+        let next = &self.next;
+        self.table.release(slots, &mut |slots: &[u32], out: &mut Rows| {
+            encode(next, slots, out)
+        })
     }
 
     fn maps(&mut self) -> Result<(MapsOf<'_>, &mut [u64])> {
@@ -162,7 +172,7 @@ impl Content for StoredRows {
             rows.iter().for_each(|row| push(&mut maps, next, *first, row));
         }
         self.table.changed([*first]);
-        self.table.release(others)
+        self.release(others)
     }
 
     fn give(&mut self, over: &[(&[u8], Session)], windows: &Windows, out: &mut Vec<Element>) -> Result<()> {
@@ -188,11 +198,12 @@ impl Content for StoredRows {
             })?;
         }
         given.take(codec, schema, windows, out)?;
-        self.table.release(&slots)
+        self.release(&slots)
     }
 
     fn flush(&mut self) -> Result<()> {
         let next = &self.next;
-        self.table.flush(|slots, out| encode(next, slots, out))
+        self.table
+            .flush(&mut |slots: &[u32], out: &mut Rows| encode(next, slots, out))
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow::array::ArrayRef;
+use millrace_core::memory::widen;
 use millrace_core::row::Rows;
 use millrace_core::{Error, Result, key_group};
 use millrace_dataflow::WindowAggregate as Plan;
@@ -18,6 +19,8 @@ pub(super) struct Slices {
     pub state: State,
     /// The slices that hold rows. Slots of theirs that are in memory, and some that no longer are.
     pub held: BTreeMap<Slice, Vec<u32>>,
+    /// How many slots that is.
+    listed: usize,
     of_slot: Vec<Slice>,
     /// A subtask's key groups, to look for what is not in memory.
     pub groups: std::ops::Range<u16>,
@@ -42,7 +45,7 @@ fn hash_in(slice: Slice, hash: u64) -> u64 {
 impl Slices {
     pub fn open(plan: &Plan, backend: &KeyedBackend) -> Result<Self> {
         let state = State::new(&plan.calls, plan.retracts)?;
-        let bytes = state.slot_bytes() + size_of::<Slice>() + size_of::<u32>();
+        let bytes = state.slot_bytes() + size_of::<Slice>() + 2 * size_of::<u32>();
         let table = Table::open(&backend.store, "slices", bytes, backend.cache_bytes)?;
         let mut slices = Slices {
             table: match state.calls.uses_maps() {
@@ -51,6 +54,7 @@ impl Slices {
             },
             state,
             held: BTreeMap::new(),
+            listed: 0,
             of_slot: Vec::new(),
             groups: backend.groups(),
         };
@@ -78,8 +82,7 @@ impl Slices {
 
     /// Brings keys of slices into memory: the slot of each row. `hashes` are the keys' own.
     pub fn resolve(&mut self, slices: &[Slice], keys: &Rows, hashes: &[u64], most: u16) -> Result<Vec<u32>> {
-        self.table
-            .make_room(keys.len(), |slots, out| self.state.encode(slots, out))?;
+        self.table.make_room(keys.len(), &mut self.state)?;
         let mut full = Rows::default();
         full.data.reserve(keys.data.len() + PREFIX * keys.len());
         full.ends.reserve(keys.len());
@@ -95,7 +98,8 @@ impl Slices {
         let resolved = self.table.resolve(&full, &hashes_in, &groups, &mut slots)?;
         let width = self.table.width();
         self.state.resize(width);
-        self.of_slot.resize(width, Slice::default());
+        widen(&mut self.of_slot, width, Slice::default());
+        self.bound_lists();
         self.state.reset(&resolved.fresh);
         self.state.load(&resolved.loaded, &resolved.values)?;
         if !resolved.fresh.is_empty() || !resolved.loaded.is_empty() {
@@ -107,10 +111,36 @@ impl Slices {
                 if *of_slot == Slice::NONE {
                     *of_slot = *slice;
                     self.held.entry(*slice).or_default().push(*slot);
+                    self.listed += 1;
                 }
             }
         }
         Ok(slots)
+    }
+
+    /// Slots that have left memory since stay in the lists, until they are more than those that have not.
+    fn bound_lists(&mut self) {
+        if self.listed <= 2 * self.table.width() + BATCH {
+            return;
+        }
+        let slices: Vec<Slice> = self.held.keys().copied().collect();
+        self.listed = 0;
+        for slice in slices {
+            let live = self.live(slice);
+            self.listed += live.len();
+            self.held.insert(slice, live);
+        }
+    }
+
+    /// Nothing is held of a slice any more.
+    pub fn forget(&mut self, slice: Slice) {
+        let listed = self.held.remove(&slice);
+        self.listed -= listed.map_or(0, |slots| slots.len());
+    }
+
+    /// Slots of a slice are over.
+    pub fn release(&mut self, slots: &[u32]) -> Result<()> {
+        self.table.release(slots, &mut self.state)
     }
 
     /// Slots in memory of a slice.

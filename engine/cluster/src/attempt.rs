@@ -114,6 +114,8 @@ struct Run {
     last_trigger: Instant,
     last_end: Instant,
     failures: u32,
+    /// The newest checkpoint that is complete.
+    complete: Option<CheckpointId>,
     finishing: Option<Finishing>,
     not_before: Instant,
 }
@@ -170,6 +172,7 @@ impl<'a> Attempt<'a> {
                 last_trigger: now,
                 last_end: now,
                 failures: 0,
+                complete: None,
                 finishing: None,
                 not_before: now,
             },
@@ -259,6 +262,7 @@ impl<'a> Attempt<'a> {
             checkpoint,
             timestamp: now_millis(),
             stop: self.run.finishing.is_some(),
+            complete: self.run.complete,
         };
         self.run.last_trigger = now;
         self.run.due = false;
@@ -432,6 +436,7 @@ impl<'a> Attempt<'a> {
     fn completed(&mut self, storing: Storing, size: Option<CheckpointSize>) -> Result<()> {
         let checkpoint = storing.barrier.checkpoint;
         self.run.failures = 0;
+        self.run.complete = Some(checkpoint);
         self.run.last_end = Instant::now();
         if let Some(CheckpointSize { bytes, written }) = size {
             let duration = storing.triggered.elapsed();

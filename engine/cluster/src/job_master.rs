@@ -171,7 +171,7 @@ impl JobMaster {
             attempt += 1;
             if let Some(leadership) = &mut leadership {
                 // The store may be what failed: its outage ends no job that may be restarted.
-                while let Err(error) = leadership.next_attempt() {
+                while let Err(error) = leadership.next_attempt(next_checkpoint) {
                     let Some(pause) = self.restart.after(&error, Instant::now()) else {
                         return Err(error);
                     };

@@ -25,6 +25,8 @@ pub struct RestoredState {
     pub metadata: Metadata,
     /// Where the files of keyed state are.
     pub files: Option<Arc<dyn Store>>,
+    /// The checkpoint is one of those that the job's head holds.
+    pub is_own: bool,
 }
 
 impl RestoredState {
@@ -140,6 +142,7 @@ pub fn load(store: &Arc<dyn Store>, metadata: &Metadata) -> Result<RestoredState
         operators: Arc::new(operators),
         metadata: metadata.clone(),
         files: Some(store.clone()),
+        is_own: false,
     })
 }
 
@@ -231,7 +234,16 @@ impl Recovery<'_> {
         let newest = head.completed.last().map(|c| c.id);
         let restored = match &head.resume {
             Resume::Fresh => None,
-            Resume::Checkpoint(id) => Some((Some(*id), load(&self.files, &self.leadership.read(*id)?)?)),
+            Resume::Checkpoint(id) => {
+                let state = load(&self.files, &self.leadership.read(*id)?)?;
+                Some((
+                    Some(*id),
+                    RestoredState {
+                        is_own: true,
+                        ..state
+                    },
+                ))
+            }
             Resume::Elsewhere { path, .. } => Some((None, load_elsewhere(path, self.config, self.runtime)?)),
         };
         if let Some((_, state)) = &restored {

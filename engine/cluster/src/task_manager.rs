@@ -165,11 +165,10 @@ impl Deployment<'_> {
             folder: self.run.map(Path::to_owned).unwrap_or_default(),
             cache_bytes: managed / 16 * 6 / stores.max(1),
             checkpoints: self.restored.as_ref().and_then(|restored| restored.files.clone()),
-            own: self
-                .state_writer
-                .as_ref()
-                .map(StateWriter::folder)
-                .unwrap_or_default(),
+            own: match &self.restored {
+                Some(restored) if restored.is_own => self.state_writer.as_ref().map(StateWriter::folder),
+                _ => None,
+            },
             clock: Clock::System,
         })
     }

@@ -43,6 +43,8 @@ struct BarrierBody {
     timestamp: i64,
     #[prost(bool, tag = "3")]
     stop: bool,
+    #[prost(uint64, optional, tag = "4")]
+    complete: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -164,6 +166,7 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
             checkpoint: barrier.checkpoint.0,
             timestamp: barrier.timestamp,
             stop: barrier.stop,
+            complete: barrier.complete.map(|id| id.0),
         }),
         Command::Complete(checkpoint) => CommandIs::Complete(checkpoint.0),
         Command::Cancel => CommandIs::Cancel(Nothing {}),
@@ -178,6 +181,7 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command> {
             checkpoint: CheckpointId(barrier.checkpoint),
             timestamp: barrier.timestamp,
             stop: barrier.stop,
+            complete: barrier.complete.map(CheckpointId),
         }),
         CommandIs::Complete(checkpoint) => Command::Complete(CheckpointId(checkpoint)),
         CommandIs::Cancel(Nothing {}) => Command::Cancel,
@@ -279,13 +283,16 @@ mod tests {
 
     fn commands() -> impl Strategy<Value = Command> {
         prop_oneof![
-            (any::<u64>(), any::<i64>(), any::<bool>()).prop_map(|(checkpoint, timestamp, stop)| {
-                Command::Trigger(Barrier {
-                    checkpoint: CheckpointId(checkpoint),
-                    timestamp,
-                    stop,
-                })
-            }),
+            (any::<u64>(), any::<i64>(), any::<bool>(), any::<Option<u64>>()).prop_map(
+                |(checkpoint, timestamp, stop, complete)| {
+                    Command::Trigger(Barrier {
+                        checkpoint: CheckpointId(checkpoint),
+                        timestamp,
+                        stop,
+                        complete: complete.map(CheckpointId),
+                    })
+                }
+            ),
             any::<u64>().prop_map(|checkpoint| Command::Complete(CheckpointId(checkpoint))),
             Just(Command::Cancel),
         ]

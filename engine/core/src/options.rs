@@ -4,289 +4,259 @@ use std::time::Duration;
 
 use crate::config::{ConfigOption, MemorySize};
 
-pub const PIPELINE_NAME: ConfigOption<String> = ConfigOption::new(
-    "pipeline.name",
-    None,
-    "the job's name; with the checkpoint folder it is what an unfinished run is found by",
-);
-pub const PARALLELISM: ConfigOption<usize> =
-    ConfigOption::new("parallelism.default", Some("1"), "how many subtasks a vertex has");
-pub const TABLE_PARALLELISM: ConfigOption<i64> = ConfigOption::new(
-    "table.exec.resource.default-parallelism",
-    Some("-1"),
-    "parallelism of SQL operators; -1 takes parallelism.default",
-);
-pub const MAX_PARALLELISM: ConfigOption<i64> = ConfigOption::new(
-    "pipeline.max-parallelism",
-    Some("-1"),
-    "key groups that keyed state is divided into, 1 to 32768: parallelism can grow up to here; -1 follows the \
-     parallelism, at least 128",
-);
-pub const OPERATOR_CHAINING: ConfigOption<bool> = ConfigOption::new(
-    "pipeline.operator-chaining.enabled",
-    Some("true"),
-    "whether operators that forward to one another share a subtask",
-)
-.with_fallback(&["pipeline.operator-chaining"]);
+/// Defines the options, and the list of their keys.
+macro_rules! options {
+    ($($(#[$about:meta])* pub const $name:ident: $kind:ty = $option:expr;)*) => {
+        $($(#[$about])* pub const $name: $kind = $option;)*
 
-pub const CHECKPOINT_INTERVAL: ConfigOption<Duration> = ConfigOption::new(
-    "execution.checkpointing.interval",
-    None,
-    "time between the starts of checkpoints; none means no checkpoints",
-);
-pub const CHECKPOINT_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
-    "execution.checkpointing.timeout",
-    Some("10 min"),
-    "a checkpoint that takes longer fails",
-);
-pub const CHECKPOINT_MIN_PAUSE: ConfigOption<Duration> = ConfigOption::new(
-    "execution.checkpointing.min-pause",
-    Some("0 ms"),
-    "least time between the end of a checkpoint and the start of the next",
-);
-pub const CHECKPOINT_TOLERABLE_FAILURES: ConfigOption<u32> = ConfigOption::new(
-    "execution.checkpointing.tolerable-failed-checkpoints",
-    Some("0"),
-    "how many checkpoints in a row may fail before the job fails",
-);
-pub const CHECKPOINT_DIRECTORY: ConfigOption<String> = ConfigOption::new(
-    "execution.checkpointing.dir",
-    None,
-    "where checkpoints are written: a path, file:// or s3://",
-)
-.with_fallback(&["state.checkpoints.dir"]);
-pub const CHECKPOINTS_RETAINED: ConfigOption<usize> = ConfigOption::new(
-    "execution.checkpointing.num-retained",
-    Some("1"),
-    "how many complete checkpoints are kept",
-)
-.with_fallback(&["state.checkpoints.num-retained"]);
+        /// Keys of all options, with the older keys of Flink for them.
+        fn keys() -> impl Iterator<Item = &'static str> {
+            let of_options: &[(&str, &[&str])] = &[$(($name.key, $name.fallback_keys)),*];
+            of_options.iter().flat_map(|(key, older)| std::iter::once(*key).chain(older.iter().copied()))
+        }
+    };
+}
 
-pub const LOST_OUTPUT: ConfigOption<String> = ConfigOption::new(
-    "millrace.recovery.lost-output",
-    Some("fail"),
-    "what a restore does about output of a complete checkpoint that can no longer be made visible, such as a Kafka \
-     transaction that timed out: fail, or ignore, which reports it and goes on",
-);
+options! {
+    pub const PIPELINE_NAME: ConfigOption<String> = ConfigOption::new(
+        "pipeline.name",
+        None,
+        "the job's name; with the checkpoint folder it is what an unfinished run is found by",
+    );
+    pub const PARALLELISM: ConfigOption<usize> =
+        ConfigOption::new("parallelism.default", Some("1"), "how many subtasks a vertex has");
+    pub const TABLE_PARALLELISM: ConfigOption<i64> = ConfigOption::new(
+        "table.exec.resource.default-parallelism",
+        Some("-1"),
+        "parallelism of SQL operators; -1 takes parallelism.default",
+    );
+    pub const MAX_PARALLELISM: ConfigOption<i64> = ConfigOption::new(
+        "pipeline.max-parallelism",
+        Some("-1"),
+        "key groups that keyed state is divided into, 1 to 32768: parallelism can grow up to here; -1 follows the \
+         parallelism, at least 128",
+    );
+    pub const OPERATOR_CHAINING: ConfigOption<bool> = ConfigOption::new(
+        "pipeline.operator-chaining.enabled",
+        Some("true"),
+        "whether operators that forward to one another share a subtask",
+    )
+    .with_fallback(&["pipeline.operator-chaining"]);
 
-pub const RESTART_STRATEGY: ConfigOption<String> = ConfigOption::new(
-    "restart-strategy.type",
-    None,
-    "none, fixed-delay or exponential-delay; without it a job with checkpoints restarts with exponential delay, one without does not",
-)
-.with_fallback(&["restart-strategy"]);
-pub const RESTART_ATTEMPTS: ConfigOption<u32> = ConfigOption::new(
-    "restart-strategy.fixed-delay.attempts",
-    Some("1"),
-    "how often a job is restarted",
-);
-pub const RESTART_DELAY: ConfigOption<Duration> = ConfigOption::new(
-    "restart-strategy.fixed-delay.delay",
-    Some("1 s"),
-    "pause before a restart",
-);
-pub const RESTART_INITIAL_BACKOFF: ConfigOption<Duration> = ConfigOption::new(
-    "restart-strategy.exponential-delay.initial-backoff",
-    Some("1 s"),
-    "pause before the first restart",
-);
-pub const RESTART_MAX_BACKOFF: ConfigOption<Duration> = ConfigOption::new(
-    "restart-strategy.exponential-delay.max-backoff",
-    Some("1 min"),
-    "longest pause before a restart",
-);
+    pub const CHECKPOINT_INTERVAL: ConfigOption<Duration> = ConfigOption::new(
+        "execution.checkpointing.interval",
+        None,
+        "time between the starts of checkpoints; none means no checkpoints",
+    );
+    pub const CHECKPOINT_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
+        "execution.checkpointing.timeout",
+        Some("10 min"),
+        "a checkpoint that takes longer fails",
+    );
+    pub const CHECKPOINT_MIN_PAUSE: ConfigOption<Duration> = ConfigOption::new(
+        "execution.checkpointing.min-pause",
+        Some("0 ms"),
+        "least time between the end of a checkpoint and the start of the next",
+    );
+    pub const CHECKPOINT_TOLERABLE_FAILURES: ConfigOption<u32> = ConfigOption::new(
+        "execution.checkpointing.tolerable-failed-checkpoints",
+        Some("0"),
+        "how many checkpoints in a row may fail before the job fails",
+    );
+    pub const CHECKPOINT_DIRECTORY: ConfigOption<String> = ConfigOption::new(
+        "execution.checkpointing.dir",
+        None,
+        "where checkpoints are written: a path, file:// or s3://",
+    )
+    .with_fallback(&["state.checkpoints.dir"]);
+    pub const CHECKPOINTS_RETAINED: ConfigOption<usize> = ConfigOption::new(
+        "execution.checkpointing.num-retained",
+        Some("1"),
+        "how many complete checkpoints are kept",
+    )
+    .with_fallback(&["state.checkpoints.num-retained"]);
 
-pub const STATE_TTL: ConfigOption<Duration> = ConfigOption::new(
-    "table.exec.state.ttl",
-    Some("0 ms"),
-    "how long state that is not written is kept at least; 0 for ever",
-);
-pub const LOCAL_STATE_DIRECTORY: ConfigOption<String> = ConfigOption::new(
-    "state.backend.rocksdb.localdir",
-    None,
-    "where keyed state lies while a job runs; without it a folder in io.tmp.dirs",
-);
-pub const TEMPORARY_DIRECTORIES: ConfigOption<String> = ConfigOption::new(
-    "io.tmp.dirs",
-    None,
-    "folders for temporary files, the first of which is used; without it the machine's",
-);
-pub const LOCAL_RECOVERY: ConfigOption<bool> = ConfigOption::new(
-    "execution.state-recovery.from-local",
-    Some("false"),
-    "whether a restart on this machine reads copies of state files that are on it, not the checkpoint folder",
-)
-.with_fallback(&["state.backend.local-recovery"]);
-pub const LOCAL_BACKUP: ConfigOption<bool> = ConfigOption::new(
-    "execution.checkpointing.local-backup.enabled",
-    None,
-    "whether state files of the newest checkpoint are kept on this machine too; without it as \
-     execution.state-recovery.from-local",
-);
-pub const LOCAL_BACKUP_DIRECTORIES: ConfigOption<String> = ConfigOption::new(
-    "execution.checkpointing.local-backup.dirs",
-    None,
-    "folders for these copies, the first of which is used; without it one beside keyed state, where they \
-     take no room of their own",
-)
-.with_fallback(&["taskmanager.state.local.root-dirs"]);
-pub const MANAGED_MEMORY: ConfigOption<MemorySize> = ConfigOption::new(
-    "taskmanager.memory.managed.size",
-    Some("512mb"),
-    "memory for keyed state: rows at hand, RocksDB's blocks and write buffers",
-);
+    pub const LOST_OUTPUT: ConfigOption<String> = ConfigOption::new(
+        "millrace.recovery.lost-output",
+        Some("fail"),
+        "what a restore does about output of a complete checkpoint that can no longer be made visible, such as a Kafka \
+         transaction that timed out: fail, or ignore, which reports it and goes on",
+    );
 
-pub const S3_ENDPOINT: ConfigOption<String> =
-    ConfigOption::new("s3.endpoint", None, "address of an S3-compatible server");
-pub const S3_ACCESS_KEY: ConfigOption<String> =
-    ConfigOption::new("s3.access-key", None, "access key of S3").with_fallback(&["s3.access.key"]);
-pub const S3_SECRET_KEY: ConfigOption<String> =
-    ConfigOption::new("s3.secret-key", None, "secret key of S3").with_fallback(&["s3.secret.key"]);
-pub const S3_PATH_STYLE: ConfigOption<bool> = ConfigOption::new(
-    "s3.path.style.access",
-    Some("false"),
-    "bucket in the path, not in the host name",
-)
-.with_fallback(&["s3.path-style-access"]);
-pub const S3_REGION: ConfigOption<String> =
-    ConfigOption::new("s3.endpoint.region", Some("us-east-1"), "region of S3");
+    pub const RESTART_STRATEGY: ConfigOption<String> = ConfigOption::new(
+        "restart-strategy.type",
+        None,
+        "none, fixed-delay or exponential-delay; without it a job with checkpoints restarts with exponential delay, one without does not",
+    )
+    .with_fallback(&["restart-strategy"]);
+    pub const RESTART_ATTEMPTS: ConfigOption<u32> = ConfigOption::new(
+        "restart-strategy.fixed-delay.attempts",
+        Some("1"),
+        "how often a job is restarted",
+    );
+    pub const RESTART_DELAY: ConfigOption<Duration> = ConfigOption::new(
+        "restart-strategy.fixed-delay.delay",
+        Some("1 s"),
+        "pause before a restart",
+    );
+    pub const RESTART_INITIAL_BACKOFF: ConfigOption<Duration> = ConfigOption::new(
+        "restart-strategy.exponential-delay.initial-backoff",
+        Some("1 s"),
+        "pause before the first restart",
+    );
+    pub const RESTART_MAX_BACKOFF: ConfigOption<Duration> = ConfigOption::new(
+        "restart-strategy.exponential-delay.max-backoff",
+        Some("1 min"),
+        "longest pause before a restart",
+    );
 
-pub const LOCAL_TIME_ZONE: ConfigOption<String> = ConfigOption::new(
-    "table.local-time-zone",
-    Some("default"),
-    "time zone of the session; 'default' is the machine's",
-);
-pub const NOT_NULL_ENFORCER: ConfigOption<String> = ConfigOption::new(
-    "table.exec.sink.not-null-enforcer",
-    Some("ERROR"),
-    "what a null in a NOT NULL column of a sink does: ERROR fails the job, DROP leaves the row out",
-);
-pub const CDC_EVENTS_DUPLICATE: ConfigOption<bool> = ConfigOption::new(
-    "table.exec.source.cdc-events-duplicate",
-    Some("false"),
-    "whether sources of changes may repeat them: they are then told apart by the PRIMARY KEY",
-);
-pub const SINK_KEYED_SHUFFLE: ConfigOption<String> = ConfigOption::new(
-    "table.exec.sink.keyed-shuffle",
-    Some("AUTO"),
-    "whether rows are spread by the PRIMARY KEY before a sink of another parallelism: AUTO or NONE",
-);
-pub const UPSERT_MATERIALIZE: ConfigOption<String> = ConfigOption::new(
-    "table.exec.sink.upsert-materialize",
-    Some("AUTO"),
-    "when rows of one key of a sink are held to find the last one: AUTO where keys differ, FORCE, NONE",
-);
-pub const SOURCE_IDLE_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
-    "table.exec.source.idle-timeout",
-    Some("0 ms"),
-    "a partition without records for so long no longer holds the watermark back; 0 never",
-);
+    pub const STATE_TTL: ConfigOption<Duration> = ConfigOption::new(
+        "table.exec.state.ttl",
+        Some("0 ms"),
+        "how long state that is not written is kept at least; 0 for ever",
+    );
+    pub const LOCAL_STATE_DIRECTORY: ConfigOption<String> = ConfigOption::new(
+        "state.backend.rocksdb.localdir",
+        None,
+        "where keyed state lies while a job runs; without it a folder in io.tmp.dirs",
+    );
+    pub const TEMPORARY_DIRECTORIES: ConfigOption<String> = ConfigOption::new(
+        "io.tmp.dirs",
+        None,
+        "folders for temporary files, the first of which is used; without it the machine's",
+    );
+    pub const LOCAL_RECOVERY: ConfigOption<bool> = ConfigOption::new(
+        "execution.state-recovery.from-local",
+        Some("false"),
+        "whether a restart on this machine reads copies of state files that are on it, not the checkpoint folder",
+    )
+    .with_fallback(&["state.backend.local-recovery"]);
+    pub const LOCAL_BACKUP: ConfigOption<bool> = ConfigOption::new(
+        "execution.checkpointing.local-backup.enabled",
+        None,
+        "whether state files of the newest checkpoint are kept on this machine too; without it as \
+         execution.state-recovery.from-local",
+    );
+    pub const LOCAL_BACKUP_DIRECTORIES: ConfigOption<String> = ConfigOption::new(
+        "execution.checkpointing.local-backup.dirs",
+        None,
+        "folders for these copies, the first of which is used; without it one beside keyed state, where they \
+         take no room of their own",
+    )
+    .with_fallback(&["taskmanager.state.local.root-dirs"]);
+    pub const MANAGED_MEMORY: ConfigOption<MemorySize> = ConfigOption::new(
+        "taskmanager.memory.managed.size",
+        Some("512mb"),
+        "memory for keyed state: rows at hand, RocksDB's blocks and write buffers",
+    );
 
-pub const MINI_BATCH_ENABLED: ConfigOption<bool> = ConfigOption::new(
-    "table.exec.mini-batch.enabled",
-    Some("false"),
-    "whether GROUP BY gives its results once for many rows",
-);
-pub const MINI_BATCH_LATENCY: ConfigOption<Duration> = ConfigOption::new(
-    "table.exec.mini-batch.allow-latency",
-    Some("0 ms"),
-    "how long a row waits for others at most, where mini-batches are enabled",
-);
-pub const MINI_BATCH_SIZE: ConfigOption<i64> = ConfigOption::new(
-    "table.exec.mini-batch.size",
-    Some("-1"),
-    "how many rows wait for others at most, where mini-batches are enabled",
-);
-pub const AGG_PHASE_STRATEGY: ConfigOption<String> = ConfigOption::new(
-    "table.optimizer.agg-phase-strategy",
-    Some("AUTO"),
-    "whether rows are summed up before they go to another subtask: AUTO, TWO_PHASE or ONE_PHASE; with      mini-batches only",
-);
+    pub const S3_ENDPOINT: ConfigOption<String> =
+        ConfigOption::new("s3.endpoint", None, "address of an S3-compatible server");
+    pub const S3_ACCESS_KEY: ConfigOption<String> =
+        ConfigOption::new("s3.access-key", None, "access key of S3").with_fallback(&["s3.access.key"]);
+    pub const S3_SECRET_KEY: ConfigOption<String> =
+        ConfigOption::new("s3.secret-key", None, "secret key of S3").with_fallback(&["s3.secret.key"]);
+    pub const S3_PATH_STYLE: ConfigOption<bool> = ConfigOption::new(
+        "s3.path.style.access",
+        Some("false"),
+        "bucket in the path, not in the host name",
+    )
+    .with_fallback(&["s3.path-style-access"]);
+    pub const S3_REGION: ConfigOption<String> =
+        ConfigOption::new("s3.endpoint.region", Some("us-east-1"), "region of S3");
 
-/// Rows of a batch at most. A batch is sent when it is full or when its input is idle.
-pub const BATCH_ROWS: ConfigOption<usize> =
-    ConfigOption::new("millrace.batch.max-rows", Some("8192"), "rows of a batch at most");
-pub const SOURCE_PARALLELISM: ConfigOption<usize> = ConfigOption::new(
-    "millrace.source.parallelism",
-    None,
-    "subtasks of sources that have no scan.parallelism; default: the job's parallelism",
-);
-pub const CHANNEL_BYTES: ConfigOption<MemorySize> = ConfigOption::new(
-    "millrace.channel.max-bytes",
-    Some("4mb"),
-    "bytes that wait in a channel between two subtasks at most (and 65,536 rows)",
-);
+    pub const LOCAL_TIME_ZONE: ConfigOption<String> = ConfigOption::new(
+        "table.local-time-zone",
+        Some("default"),
+        "time zone of the session; 'default' is the machine's",
+    );
+    pub const NOT_NULL_ENFORCER: ConfigOption<String> = ConfigOption::new(
+        "table.exec.sink.not-null-enforcer",
+        Some("ERROR"),
+        "what a null in a NOT NULL column of a sink does: ERROR fails the job, DROP leaves the row out",
+    );
+    pub const CDC_EVENTS_DUPLICATE: ConfigOption<bool> = ConfigOption::new(
+        "table.exec.source.cdc-events-duplicate",
+        Some("false"),
+        "whether sources of changes may repeat them: they are then told apart by the PRIMARY KEY",
+    );
+    pub const SINK_KEYED_SHUFFLE: ConfigOption<String> = ConfigOption::new(
+        "table.exec.sink.keyed-shuffle",
+        Some("AUTO"),
+        "whether rows are spread by the PRIMARY KEY before a sink of another parallelism: AUTO or NONE",
+    );
+    pub const UPSERT_MATERIALIZE: ConfigOption<String> = ConfigOption::new(
+        "table.exec.sink.upsert-materialize",
+        Some("AUTO"),
+        "when rows of one key of a sink are held to find the last one: AUTO where keys differ, FORCE, NONE",
+    );
+    pub const SOURCE_IDLE_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
+        "table.exec.source.idle-timeout",
+        Some("0 ms"),
+        "a partition without records for so long no longer holds the watermark back; 0 never",
+    );
 
-/// For tests: a checkpoint at a place of the input that is the same every time.
-pub const TEST_CHECKPOINT_AFTER: ConfigOption<u64> = ConfigOption::new(
-    "millrace.test.checkpoint-after-rows",
-    None,
-    "every subtask of a source holds still after the batch with which it has given so many rows; when all of them \
-     do, a checkpoint is taken, and they go on",
-);
-/// For tests: the job stops with that checkpoint.
-pub const TEST_STOP: ConfigOption<bool> = ConfigOption::new(
-    "millrace.test.stop-at-checkpoint",
-    Some("false"),
-    "whether the job stops at the checkpoint of millrace.test.checkpoint-after-rows",
-);
-/// For tests: what a cluster sends over a network is sent as the same bytes within a process.
-pub const TEST_WIRE: ConfigOption<bool> = ConfigOption::new(
-    "millrace.test.wire",
-    Some("false"),
-    "whether what goes from one subtask to another is encoded and decoded on its way",
-);
+    pub const MINI_BATCH_ENABLED: ConfigOption<bool> = ConfigOption::new(
+        "table.exec.mini-batch.enabled",
+        Some("false"),
+        "whether GROUP BY gives its results once for many rows",
+    );
+    pub const MINI_BATCH_LATENCY: ConfigOption<Duration> = ConfigOption::new(
+        "table.exec.mini-batch.allow-latency",
+        Some("0 ms"),
+        "how long a row waits for others at most, where mini-batches are enabled",
+    );
+    pub const MINI_BATCH_SIZE: ConfigOption<i64> = ConfigOption::new(
+        "table.exec.mini-batch.size",
+        Some("-1"),
+        "how many rows wait for others at most, where mini-batches are enabled",
+    );
+    pub const AGG_PHASE_STRATEGY: ConfigOption<String> = ConfigOption::new(
+        "table.optimizer.agg-phase-strategy",
+        Some("AUTO"),
+        "whether rows are summed up before they go to another subtask: AUTO, TWO_PHASE or ONE_PHASE; with \
+         mini-batches only, and not for functions that keep all of their values (DISTINCT, LISTAGG)",
+    );
+
+    /// Rows of a batch at most. A batch is sent when it is full or when its input is idle.
+    pub const BATCH_ROWS: ConfigOption<usize> =
+        ConfigOption::new("millrace.batch.max-rows", Some("8192"), "rows of a batch at most");
+    pub const SOURCE_PARALLELISM: ConfigOption<usize> = ConfigOption::new(
+        "millrace.source.parallelism",
+        None,
+        "subtasks of sources that have no scan.parallelism; default: the job's parallelism",
+    );
+    pub const CHANNEL_BYTES: ConfigOption<MemorySize> = ConfigOption::new(
+        "millrace.channel.max-bytes",
+        Some("4mb"),
+        "bytes that wait in a channel between two subtasks at most (and 65,536 rows)",
+    );
+
+    /// For tests: a checkpoint at a place of the input that is the same every time.
+    pub const TEST_CHECKPOINT_AFTER: ConfigOption<u64> = ConfigOption::new(
+        "millrace.test.checkpoint-after-rows",
+        None,
+        "every subtask of a source holds still after the batch with which it has given so many rows; when all of them \
+         do, a checkpoint is taken, and they go on",
+    );
+    /// For tests: the job stops with that checkpoint.
+    pub const TEST_STOP: ConfigOption<bool> = ConfigOption::new(
+        "millrace.test.stop-at-checkpoint",
+        Some("false"),
+        "whether the job stops at the checkpoint of millrace.test.checkpoint-after-rows",
+    );
+    /// For tests: what a cluster sends over a network is sent as the same bytes within a process.
+    pub const TEST_WIRE: ConfigOption<bool> = ConfigOption::new(
+        "millrace.test.wire",
+        Some("false"),
+        "whether what goes from one subtask to another is encoded and decoded on its way",
+    );
+}
 
 /// Whether an option is one that the engine reads; the rest of a configuration is told to the user.
 pub fn is_read(key: &str) -> bool {
-    READ.contains(&key) || READ_FAMILIES.iter().any(|family| key.starts_with(family))
+    keys().any(|known| known == key) || READ_FAMILIES.iter().any(|family| key.starts_with(family))
 }
-
-/// Keys of all options above, with the older keys of Flink for them.
-const READ: &[&str] = &[
-    "pipeline.name",
-    "parallelism.default",
-    "table.exec.resource.default-parallelism",
-    "pipeline.max-parallelism",
-    "pipeline.operator-chaining.enabled",
-    "pipeline.operator-chaining",
-    "execution.checkpointing.interval",
-    "execution.checkpointing.timeout",
-    "execution.checkpointing.min-pause",
-    "execution.checkpointing.tolerable-failed-checkpoints",
-    "execution.checkpointing.dir",
-    "state.checkpoints.dir",
-    "execution.checkpointing.num-retained",
-    "state.checkpoints.num-retained",
-    "restart-strategy.type",
-    "restart-strategy",
-    "restart-strategy.fixed-delay.attempts",
-    "restart-strategy.fixed-delay.delay",
-    "restart-strategy.exponential-delay.initial-backoff",
-    "restart-strategy.exponential-delay.max-backoff",
-    "table.exec.state.ttl",
-    "state.backend.rocksdb.localdir",
-    "io.tmp.dirs",
-    "execution.state-recovery.from-local",
-    "state.backend.local-recovery",
-    "execution.checkpointing.local-backup.enabled",
-    "execution.checkpointing.local-backup.dirs",
-    "taskmanager.state.local.root-dirs",
-    "taskmanager.memory.managed.size",
-    "table.local-time-zone",
-    "table.exec.mini-batch.enabled",
-    "table.exec.mini-batch.allow-latency",
-    "table.exec.mini-batch.size",
-    "table.optimizer.agg-phase-strategy",
-    "table.exec.sink.not-null-enforcer",
-    "table.exec.source.idle-timeout",
-    "millrace.batch.max-rows",
-    "millrace.source.parallelism",
-    "millrace.channel.max-bytes",
-    "millrace.test.checkpoint-after-rows",
-    "millrace.test.stop-at-checkpoint",
-    "millrace.test.wire",
-];
 
 const READ_FAMILIES: &[&str] = &["s3."];
 
@@ -295,11 +265,7 @@ pub fn check(config: &crate::Configuration) -> crate::Result<Vec<String>> {
     let mut without_effect = Vec::new();
     for (key, _) in config.iter().filter(|(key, _)| !is_read(key)) {
         if key.starts_with("millrace.") {
-            let known: Vec<_> = READ
-                .iter()
-                .copied()
-                .filter(|k| k.starts_with("millrace."))
-                .collect();
+            let known: Vec<_> = keys().filter(|k| k.starts_with("millrace.")).collect();
             return Err(
                 crate::Error::user(format!("the configuration option '{key}' is unknown"))
                     .with_hint(format!("options of the engine's own are: {}", known.join(", "))),
@@ -320,6 +286,13 @@ mod tests {
         config.set("pipeline.object-reuse", "true");
         config.set("parallelism.default", "2");
         assert_eq!(super::check(&config).unwrap(), ["pipeline.object-reuse"]);
+        for option in [
+            &super::LOST_OUTPUT.key,
+            &super::UPSERT_MATERIALIZE.key,
+            &"state.checkpoints.dir",
+        ] {
+            assert!(super::is_read(option), "{option}");
+        }
         config.set("millrace.batch.max-row", "1");
         assert!(
             super::check(&config)

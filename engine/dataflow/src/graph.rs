@@ -221,6 +221,8 @@ pub struct WindowAggregate {
     pub calls: Vec<AggregateCall>,
     /// The input takes rows back.
     pub retracts: bool,
+    /// Flink puts rows together between watermarks that end slices, and adds them to the state then.
+    pub in_parts: bool,
 }
 
 /// Where the windows of rows come from.

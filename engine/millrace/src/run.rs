@@ -187,6 +187,7 @@ fn execute(specs: Vec<JobSpec>, quiet: bool) -> Result<()> {
                     records_out = totals.records_out,
                     skipped = totals.skipped,
                     dropped = totals.dropped,
+                    late = totals.late,
                     checkpoint = status.checkpoint.map(|c| c.id.0),
                     "{ended}"
                 );

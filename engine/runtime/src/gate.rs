@@ -247,6 +247,7 @@ mod tests {
             checkpoint: CheckpointId(id),
             timestamp: 0,
             stop: false,
+            complete: None,
         })
     }
 

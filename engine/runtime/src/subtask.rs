@@ -73,6 +73,8 @@ pub struct Subtask {
     last_tick: i64,
     /// Batches to come whose keys are in memory.
     prefetched: usize,
+    /// Since when there is no room for what comes, in milliseconds.
+    held_up: Option<i64>,
 }
 
 /// What is left to be done of an element that has been taken.
@@ -114,6 +116,7 @@ impl Subtask {
             committing: VecDeque::new(),
             last_tick: 0,
             prefetched: 0,
+            held_up: None,
         }
     }
 
@@ -144,6 +147,7 @@ impl Subtask {
             };
             // What has been taken goes through before anything else: a barrier too waits for it.
             if !self.go_on()? {
+                self.held_up.get_or_insert_with(now_millis);
                 return Ok(waits);
             }
             if let Some(barrier) = self.barriers.pop_front() {
@@ -151,7 +155,16 @@ impl Subtask {
                 continue;
             }
             if !self.has_room()? {
+                self.held_up.get_or_insert_with(now_millis);
                 return Ok(waits);
+            }
+            if let Some(since) = self.held_up.take() {
+                let millis = now_millis() - since;
+                for link in &mut self.links {
+                    if let Stage::Operator(operator) = &mut link.stage {
+                        operator.held_up(millis);
+                    }
+                }
             }
             if done == 0 && self.tick()? {
                 continue;
@@ -381,7 +394,7 @@ impl Subtask {
                 keyed: link
                     .keyed
                     .as_ref()
-                    .map(|backend| backend.snapshot(barrier.checkpoint)),
+                    .map(|backend| backend.snapshot(barrier.checkpoint, barrier.complete)),
             });
         }
         self.snapshotting = Some(Snapshotting {

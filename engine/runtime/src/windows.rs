@@ -6,8 +6,7 @@
 use arrow::array::Array;
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
-use millrace_core::row::Rows;
-use millrace_core::{Error, Result, key_group};
+use millrace_core::{Error, Result};
 use millrace_dataflow::{Window, WindowColumns, Windowing};
 use millrace_expr::text::zone::Zone;
 
@@ -54,18 +53,6 @@ impl Slice {
             start: time(key.get(8..PREFIX)?)?,
         })
     }
-}
-
-/// Where rows of windows and keys are kept, and the hashes of that.
-pub fn keyed_by(windows: &[Slice], keys: &Rows) -> (Rows, Vec<u64>) {
-    let mut places = Rows::default();
-    let mut hashes = Vec::with_capacity(keys.len());
-    for (window, key) in windows.iter().zip(keys.iter()) {
-        places.data.extend_from_slice(&window.prefix());
-        places.push(key);
-        hashes.push(key_group::hash(places.get(places.len() - 1)));
-    }
-    (places, hashes)
 }
 
 pub struct Windows {
@@ -122,7 +109,7 @@ impl Windows {
         self.is_proctime().then_some(now_millis)
     }
 
-    /// Up to where windows were over in a checkpoint, out of what its subtasks have kept: the lowest, for
+    /// Up to where windows were over in a checkpoint, out of the beginnings of what its subtasks have kept: the lowest, for
     /// what one of them had not seen is not late.
     pub fn restored(&self, entries: Option<&[Vec<u8>]>) -> Result<i64> {
         let Some(entries) = entries.filter(|_| !self.is_proctime()) else {
@@ -130,11 +117,10 @@ impl Windows {
         };
         let mut lowest = None;
         for entry in entries {
-            let bytes = entry
-                .as_slice()
-                .try_into()
-                .map_err(|_| Error::data_loss("the stored watermark of a window has another form"))?;
-            let watermark = i64::from_be_bytes(bytes);
+            let (bytes, _) = entry
+                .split_first_chunk()
+                .ok_or_else(|| Error::data_loss("the stored watermark of a window has another form"))?;
+            let watermark = i64::from_be_bytes(*bytes);
             lowest = Some(lowest.map_or(watermark, |l: i64| l.min(watermark)));
         }
         Ok(lowest.unwrap_or(i64::MIN))
@@ -178,6 +164,14 @@ impl Windows {
                 }
                 Ok(slices)
             }
+        }
+    }
+
+    /// The end of each row's window.
+    pub fn ends(&self, rows: &RecordBatch) -> Result<Vec<i64>> {
+        match &self.windowing {
+            Windowing::Given { end, .. } => millis(rows.column(*end)),
+            Windowing::Laid { .. } => Ok(self.slices(rows)?.iter().map(|slice| slice.end).collect()),
         }
     }
 
@@ -230,6 +224,15 @@ impl Windows {
         match self.zone {
             None => end - 1,
             Some(zone) => last_instant_millis(zone, end - 1),
+        }
+    }
+
+    /// The watermark behind this one with which a slice is over.
+    pub fn next_over(&self, watermark: i64) -> i64 {
+        let (Windowing::Laid { window, .. } | Windowing::Given { window, .. }) = &self.windowing;
+        match watermark.checked_add(1) {
+            None => watermark,
+            Some(time) => self.over_at(self.slice(window, time).end),
         }
     }
 

@@ -9,7 +9,7 @@
 //! | 1 watermark | i64 |
 //! | 2 idle, 4 end of input | |
 //! | 5 splits | their number (u32), the id of each (u32) |
-//! | 3 barrier | checkpoint (u64), timestamp (i64), stop (u8) |
+//! | 3 barrier | checkpoint (u64), timestamp (i64), stop (u8), newest complete checkpoint (u64, 0: none) |
 //!
 //! Both ends know the rows' schema from the job graph: it is not sent.
 
@@ -71,6 +71,7 @@ impl Wire {
                 bytes.extend(barrier.checkpoint.0.to_le_bytes());
                 bytes.extend(barrier.timestamp.to_le_bytes());
                 bytes.push(u8::from(barrier.stop));
+                bytes.extend(barrier.complete.map_or(0, |id| id.0).to_le_bytes());
             }
             Element::Splits(splits) => {
                 bytes.push(OPEN_SPLITS);
@@ -167,6 +168,10 @@ impl Wire {
                     0 => false,
                     1 => true,
                     other => return Err(damaged().with_detail(format!("a barrier with {other}"))),
+                },
+                complete: match frame.long()? {
+                    0 => None,
+                    id => Some(CheckpointId(id as u64)),
                 },
             }),
             OPEN_SPLITS => {
@@ -392,6 +397,7 @@ mod tests {
             checkpoint: CheckpointId(7),
             timestamp: 1_700_000_000_000,
             stop: true,
+            complete: Some(CheckpointId(6)),
         };
         for element in [
             Element::Watermark(i64::MIN),
@@ -412,6 +418,7 @@ mod tests {
             checkpoint: CheckpointId(7),
             timestamp: 1,
             stop: false,
+            complete: None,
         });
         for element in [
             Element::Batch(whole()),

@@ -99,13 +99,16 @@ fn others() -> impl Strategy<Value = Element> {
         Just(Element::Idle),
         Just(Element::EndOfInput),
         any::<Vec<u32>>().prop_map(|splits| Element::Splits(splits.into())),
-        (any::<u64>(), any::<i64>(), any::<bool>()).prop_map(|(checkpoint, timestamp, stop)| {
-            Element::Barrier(Barrier {
-                checkpoint: CheckpointId(checkpoint),
-                timestamp,
-                stop,
-            })
-        }),
+        (any::<u64>(), any::<i64>(), any::<bool>(), 0..3u64).prop_map(
+            |(checkpoint, timestamp, stop, complete)| {
+                Element::Barrier(Barrier {
+                    checkpoint: CheckpointId(checkpoint),
+                    timestamp,
+                    stop,
+                    complete: (complete > 0).then_some(CheckpointId(complete)),
+                })
+            }
+        ),
     ]
 }
 

@@ -2,9 +2,11 @@
 
 use millrace_core::options::{AGG_PHASE_STRATEGY, MINI_BATCH_ENABLED, MINI_BATCH_LATENCY, MINI_BATCH_SIZE};
 use millrace_core::{Configuration, Error, Result};
-use millrace_dataflow::{GroupAggregate, MiniBatch};
+use millrace_dataflow::{GroupAggregate, MiniBatch, Window};
 use millrace_expr::aggregate::{AggregateCall, AggregateFunction};
 use millrace_expr::{DataType, Field, TypeKind};
+
+use crate::plan::WindowAggregate;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Aggregation {
@@ -40,6 +42,13 @@ impl Aggregation {
             mini_batch,
             one_phase,
         })
+    }
+
+    /// Whether Flink aggregates by these windows in two phases.
+    pub fn windows_in_parts(&self, spec: &WindowAggregate) -> bool {
+        let is_session = matches!(spec.window(), Window::Session { .. });
+        let merges = spec.calls.iter().all(AggregateCall::merges_windows);
+        !self.one_phase && !is_session && !spec.is_proctime() && merges
     }
 
     /// The columns of a group's state where it is computed in two phases, which Flink does with

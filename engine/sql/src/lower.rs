@@ -225,6 +225,7 @@ impl Lowering {
                     keys: spec.keys.clone(),
                     calls: spec.calls.clone(),
                     retracts: !rel.inputs[0].changelog.is_inserts(),
+                    in_parts: self.aggregation.windows_in_parts(spec),
                 });
                 let id = self.add(
                     "window-aggregate",

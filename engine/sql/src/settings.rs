@@ -41,6 +41,26 @@ const FIXED: &[(&str, &[&str], &str)] = &[
         "a search for updates that depend on chance or on the clock",
     ),
     (
+        "table.exec.emit.early-fire.enabled",
+        &["false"],
+        "results of a window before it is over: window table functions have none, in Flink neither",
+    ),
+    (
+        "table.exec.emit.late-fire.enabled",
+        &["false"],
+        "results of a window again after it is over: window table functions have none, in Flink neither",
+    ),
+    (
+        "table.exec.emit.allow-lateness",
+        &["0", "0 ms", "0 s"],
+        "windows that are kept after they are over: late rows are dropped and counted",
+    ),
+    (
+        "table.exec.deduplicate.insert-update-after-sensitive-enabled",
+        &["true"],
+        "first rows of a key that go out as updates",
+    ),
+    (
         "table.column-expansion-strategy",
         &[""],
         "columns that SELECT * leaves out",

@@ -67,6 +67,18 @@ impl Rel {
         }
     }
 
+    /// Whether its windows are those of an aggregation: in Flink the keys of that stay with its rows, whether
+    /// somebody reads them or not.
+    pub fn has_aggregated_windows(&self) -> bool {
+        match &self.op {
+            Op::WindowAggregate(_) => true,
+            Op::Calc { .. } | Op::Over(_) | Op::Rank(_) => {
+                self.inputs.first().is_some_and(Rel::has_aggregated_windows)
+            }
+            _ => false,
+        }
+    }
+
     /// What a column says of its row's window, if it does.
     pub fn window_property(&self, column: usize) -> Option<WindowProperty> {
         let last_three = |column: usize| {

@@ -102,8 +102,8 @@ impl Head {
     }
 
     pub fn decode(bytes: &[u8], place: &str) -> Result<Self> {
-        const HINT: &str = "put the file back from a copy; or start anew with --fresh under another pipeline.name; \
-                            or give a checkpoint with --from";
+        const HINT: &str = "put the file back from a copy; or remove it, and give the newest checkpoint with --from; \
+                            or start anew under another pipeline.name";
         let damaged = |e: serde_json::Error| {
             Error::data_loss("the head of a job cannot be read")
                 .with_detail(place)

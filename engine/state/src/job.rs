@@ -1,5 +1,6 @@
 //! One job's checkpoints: who may write them, which of them count, when their files go.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -96,8 +97,9 @@ impl JobStore {
                         next,
                         uncertain: Vec::new(),
                         newest: None,
+                        swept: next,
+                        has_recovered: false,
                     };
-                    leadership.delete_unreferenced();
                     return Ok(leadership);
                 }
                 Err(StoreError::Conflict | StoreError::Exists) => continue,
@@ -189,6 +191,10 @@ pub struct Leadership {
     uncertain: Vec<String>,
     /// What it completed last.
     newest: Option<Metadata>,
+    /// Of checkpoints below this number nothing is left that is not referenced.
+    swept: CheckpointId,
+    /// An attempt of this leader has restored what the head says.
+    has_recovered: bool,
 }
 
 impl Leadership {
@@ -219,14 +225,16 @@ impl Leadership {
         id
     }
 
-    /// Begins a further attempt of the same leader: the epoch grows.
-    /// May be tried again after an error that is not `Fenced`.
-    pub fn next_attempt(&mut self) -> Result<()> {
+    /// Begins a further attempt of the same leader, whose checkpoints have numbers from `next` on: the
+    /// epoch grows. May be tried again after an error that is not `Fenced`.
+    pub fn next_attempt(&mut self, next: CheckpointId) -> Result<()> {
         self.swap(|head| {
             head.epoch += 1;
             head.status = Status::Running;
             Ok(())
-        })
+        })?;
+        self.sweep(next);
+        Ok(())
     }
 
     /// Writes down that the sinks were recovered to where this attempt begins, so that nothing of
@@ -260,6 +268,11 @@ impl Leadership {
             Ok(())
         })?;
         self.delete_dropped(&before);
+        // Not before: where the head was rolled back, what it does not know may be all that there is.
+        if !self.has_recovered {
+            self.has_recovered = true;
+            self.delete_unreferenced();
+        }
         Ok(())
     }
 
@@ -282,6 +295,7 @@ impl Leadership {
     pub fn complete(&mut self, metadata: &Metadata, retained: usize) -> Result<CompletedCheckpoint> {
         let id = CheckpointId(metadata.checkpoint);
         let mut folder = self.job.checkpoint_folder(id);
+        self.check_files(metadata)?;
         let file = metadata.encode_file();
         failpoint::pass("checkpoint.before-metadata");
         let mut written = self.job.store.create(&format!("{folder}/_metadata"), &file);
@@ -319,7 +333,29 @@ impl Leadership {
         failpoint::pass("checkpoint.after-head");
         self.newest = Some(metadata.clone());
         self.delete_dropped(&before);
+        self.sweep(id);
+        self.swept = self.swept.max(id.next());
         Ok(completed)
+    }
+
+    /// A checkpoint may name its own files and those of complete ones: others may be gone.
+    fn check_files(&self, metadata: &Metadata) -> Result<()> {
+        let own = format!(
+            "{}/",
+            self.job.checkpoint_folder(CheckpointId(metadata.checkpoint))
+        );
+        let complete: HashSet<&String> = self.head.completed.iter().flat_map(|c| &c.files).collect();
+        let stray = metadata
+            .state_files()
+            .find(|file| !file.path.starts_with(&own) && !complete.contains(&file.path));
+        match stray {
+            None => Ok(()),
+            Some(file) => Err(Error::internal(
+                "a checkpoint names a file that no complete checkpoint holds",
+            )
+            .with_detail(format!("checkpoint {}: {}", metadata.checkpoint, file.path))
+            .with_hint("this is a bug of the engine: please report it; the job goes on from the checkpoint before")),
+        }
     }
 
     /// Writes down that everything of the newest checkpoint is committed, and how the job ended.
@@ -389,21 +425,54 @@ impl Leadership {
 
     /// Deletes files that a confirmed swap has made unreferenced.
     fn delete_dropped(&self, before: &[CompletedCheckpoint]) {
-        let kept = |path: &String| self.head.completed.iter().any(|c| c.files.contains(path));
         let dropped = before
             .iter()
             .filter(|c| !self.head.completed.iter().any(|k| k.id == c.id));
-        for path in dropped.flat_map(|c| &c.files).filter(|path| !kept(path)) {
-            if let Err(e) = self.job.store.delete(path) {
-                tracing::warn!(path, error = %e.into_error("deleting"), "an unreferenced checkpoint file stays");
+        for path in dropped.flat_map(|c| &c.files).filter(|path| !self.is_kept(path)) {
+            self.delete(path);
+        }
+    }
+
+    /// Whether a complete checkpoint that is kept has this file.
+    fn is_kept(&self, path: &String) -> bool {
+        self.head.completed.iter().any(|c| c.files.contains(path))
+    }
+
+    fn delete(&self, path: &str) {
+        if let Err(e) = self.job.store.delete(path) {
+            tracing::warn!(path, error = %e.into_error("deleting"), "an unreferenced checkpoint file stays");
+        }
+    }
+
+    /// Deletes what checkpoints below `end` left that were given up, after a swap that says who leads. Numbers
+    /// are not taken twice, and who leads next begins above all that there are files of.
+    fn sweep(&mut self, end: CheckpointId) {
+        let given_up = (self.swept.0..end.0).map(CheckpointId);
+        for id in given_up.filter(|id| self.head.completed.iter().all(|c| c.id != *id)) {
+            let listed = self.job.store.list(&self.job.checkpoint_folder(id));
+            for path in listed
+                .unwrap_or_default()
+                .iter()
+                .filter(|path| !self.is_kept(path))
+            {
+                self.delete(path);
             }
         }
+        self.swept = self.swept.max(end);
     }
 
     /// Deletes what attempts of earlier epochs left unfinished. Only numbers below `next`, which
     /// no later checkpoint takes, and only after the swap that made this epoch the newest.
     fn delete_unreferenced(&self) {
         let folder = self.job.folder();
+        // Of this job too, where the head does not know it any more.
+        let restored = match &self.head.resume {
+            Resume::Checkpoint(id) => Some(*id),
+            Resume::Elsewhere { path, .. } => path
+                .rfind(&folder)
+                .and_then(|at| checkpoint_of(&path[at..], &folder)),
+            Resume::Fresh => None,
+        };
         let Ok(listed) = self.job.store.list(&folder) else {
             return;
         };
@@ -411,19 +480,14 @@ impl Leadership {
             let Some(id) = checkpoint_of(&path, &folder) else {
                 continue;
             };
-            let referenced = self
-                .head
-                .completed
-                .iter()
-                .any(|c| c.files.contains(&path) || c.id == id);
-            if id < self.next && !referenced && Resume::Checkpoint(id) != self.head.resume {
+            let referenced = self.is_kept(&path) || self.head.completed.iter().any(|c| c.id == id);
+            if id < self.next && !referenced && restored != Some(id) {
                 let _ = self.job.store.delete(&path);
             }
         }
     }
 }
 
-/// Where the state files of a checkpoint that is being taken go; cheap to clone, for every subtask.
 /// Bytes of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckpointSize {
@@ -433,6 +497,7 @@ pub struct CheckpointSize {
     pub written: u64,
 }
 
+/// Where the state files of a checkpoint that is being taken go; cheap to clone, for every subtask.
 #[derive(Clone)]
 pub struct StateWriter {
     job: JobStore,
@@ -584,6 +649,81 @@ mod tests {
             .unwrap();
         let mut next = job.take_over(|_| Ok(())).unwrap();
         assert!(next.next_id() > id);
+    }
+
+    fn chk_files(job: &JobStore, id: u64) -> usize {
+        let listed = job.store().list(&format!("{}/chk-{id}", job.folder()));
+        listed.unwrap().len()
+    }
+
+    #[test]
+    fn files_of_failed_checkpoints_go() {
+        let (_directory, job) = job();
+        let mut leader = job.take_over(|_| Ok(())).unwrap();
+        let large = || vec![3; INLINE_BYTES + 1];
+        let first = metadata(&mut leader, large());
+        leader.complete(&first, 1).unwrap();
+        // Two that never complete; what the one after them needs stays.
+        for _ in 0..2 {
+            metadata(&mut leader, large());
+        }
+        assert_eq!([chk_files(&job, 2), chk_files(&job, 3)], [1, 1]);
+        let mut fourth = metadata(&mut leader, large());
+        let shared = first.operators[0].subtasks[0].entries[0].clone();
+        fourth.operators[0].subtasks[0].entries.push(shared);
+        leader.complete(&fourth, 1).unwrap();
+        assert_eq!([chk_files(&job, 2), chk_files(&job, 3)], [0, 0]);
+        assert_eq!(chk_files(&job, 1), 1, "what the newest names");
+        let failed = metadata(&mut leader, large());
+        let next = leader.next_id();
+        leader.next_attempt(next).unwrap();
+        assert_eq!(chk_files(&job, failed.checkpoint), 0);
+        assert_eq!(chk_files(&job, fourth.checkpoint), 2);
+    }
+
+    #[test]
+    fn a_checkpoint_that_names_a_file_which_may_be_gone_does_not_complete() {
+        let (_directory, job) = job();
+        let mut leader = job.take_over(|_| Ok(())).unwrap();
+        let first = metadata(&mut leader, vec![3; INLINE_BYTES + 1]);
+        leader.complete(&first, 1).unwrap();
+        let second = metadata(&mut leader, vec![4; INLINE_BYTES + 1]);
+        leader.complete(&second, 1).unwrap();
+        let mut third = metadata(&mut leader, vec![5]);
+        let stray = first.operators[0].subtasks[0].entries[0].clone();
+        third.operators[0].subtasks[0].entries.push(stray);
+        let error = leader.complete(&third, 1).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
+        assert_eq!(
+            job.head().unwrap().unwrap().resume,
+            Resume::Checkpoint(CheckpointId(2))
+        );
+    }
+
+    #[test]
+    fn what_the_head_does_not_know_goes_after_a_recovery_only() {
+        let (_directory, job) = job();
+        let mut leader = job.take_over(|_| Ok(())).unwrap();
+        for _ in 0..2 {
+            metadata(&mut leader, vec![3; INLINE_BYTES + 1]);
+        }
+        let place = format!("/elsewhere/{}/chk-2", job.folder());
+        let mut next = job
+            .take_over(|head| {
+                head.resume = Resume::Elsewhere {
+                    path: place.clone(),
+                    committed: false,
+                };
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!([chk_files(&job, 1), chk_files(&job, 2)], [1, 1]);
+        let record = AttemptRecord {
+            epoch: next.epoch(),
+            sinks: Default::default(),
+        };
+        next.recovered(&record).unwrap();
+        assert_eq!([chk_files(&job, 1), chk_files(&job, 2)], [0, 1]);
     }
 
     #[test]

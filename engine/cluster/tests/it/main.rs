@@ -323,6 +323,46 @@ fn a_start_that_cannot_be_restored_leaves_the_job_as_it_was() {
 }
 
 #[test]
+fn a_job_that_moves_to_another_folder_takes_all_of_its_state_along() {
+    let mut world = World::new();
+    world.keep_rows_by_key();
+    let rows_after = |world: &World, start: Start| {
+        let seen = world.visible().len();
+        let job = world.submit(start, &[]);
+        wait_for("rows", || world.visible().len() > seen + 1000);
+        job.stopper().stop();
+        assert_eq!(job.join().unwrap(), Outcome::Stopped);
+    };
+    rows_after(&world, Start::Resume);
+    let newest = world.head().completed.last().unwrap().id;
+    let path = world.checkpoint_path(newest);
+    let before = world.move_checkpoints();
+    rows_after(&world, Start::From(path));
+    drop(before);
+    rows_after(&world, Start::Resume);
+    world.assert_no_gap_and_no_repetition();
+}
+
+#[test]
+fn a_checkpoint_that_the_head_does_not_know_any_more_can_be_restored() {
+    let world = World::new();
+    world.keep_rows_by_key();
+    let job = world.submit(Start::Resume, &[]);
+    wait_for("rows", || world.visible().len() > 1000);
+    job.stopper().stop();
+    job.join().unwrap();
+    let newest = world.checkpoint_path(world.head().completed.last().unwrap().id);
+    let seen = world.visible().len();
+    // The newest head is damaged, and its file removed: the one before counts.
+    world.remove_newest_head();
+    let job = world.submit(Start::From(newest), &[]);
+    wait_for("rows", || world.visible().len() > seen + 1000);
+    job.stopper().stop();
+    job.join().unwrap();
+    world.assert_no_gap_and_no_repetition();
+}
+
+#[test]
 fn an_outage_of_the_store_ends_no_job_that_may_be_restarted() {
     let world = World::new();
     let settings = [

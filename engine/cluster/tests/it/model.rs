@@ -235,6 +235,22 @@ impl World {
         self.folder.path().join(id.to_string())
     }
 
+    /// From now on jobs have a new checkpoint folder; the one before, which goes with the value.
+    pub fn move_checkpoints(&mut self) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        self.outside().job = Some(JobStore::new(Arc::new(LocalStore::new(folder.path())), NAME));
+        std::mem::replace(&mut self.folder, folder)
+    }
+
+    pub fn remove_newest_head(&self) {
+        let heads = std::fs::read_dir(self.job_folder().join("head"))
+            .unwrap()
+            .flatten();
+        let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u64>().ok();
+        let newest = heads.map(|entry| entry.path()).max_by_key(number).unwrap();
+        std::fs::remove_file(newest).unwrap();
+    }
+
     /// Puts a file where the job's folder is: every write into it fails.
     pub fn refuse_checkpoints(&self) {
         let folder = self.job_folder();

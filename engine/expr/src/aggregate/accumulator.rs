@@ -76,6 +76,10 @@ pub trait Accumulator: Send {
         Err(Error::internal("an aggregate function has no map to be merged"))
     }
 
+    /// From here on rows are of this part: Flink puts together what the rows of a part become, and then adds
+    /// that to the state, which shows in the order of values where rows are taken back.
+    fn begin(&mut self, _part: u64) {}
+
     /// The state of slots as columns, one for each field.
     fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>>;
 

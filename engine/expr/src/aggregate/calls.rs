@@ -147,6 +147,11 @@ impl Calls {
             .for_each(change);
     }
 
+    /// From here on rows are of this part: see `Accumulator::begin`.
+    pub fn begin(&mut self, part: u64) {
+        self.each(|accumulator| accumulator.begin(part));
+    }
+
     /// Sets the state of slots from stored columns, one for each field.
     pub fn load(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
         self.parts(columns, |accumulator, part| accumulator.load(slots, part))

@@ -64,6 +64,9 @@ pub(super) trait Encoded: Send {
         None
     }
 
+    /// See `Accumulator::begin`.
+    fn begin(&mut self, _part: u64) {}
+
     /// What stands before values where they are looked up in the maps.
     fn looks_up(&self, _retracts: bool) -> Option<Vec<u8>> {
         None
@@ -194,6 +197,10 @@ impl<E: Encoded> Accumulator for OverBytes<E> {
 
     fn view(&self) -> Option<View> {
         self.function.view()
+    }
+
+    fn begin(&mut self, part: u64) {
+        self.function.begin(part);
     }
 
     fn absorb(&mut self, slot: u32, entry: &[u8], value: &[u8], maps: &mut dyn Maps) -> Result<()> {

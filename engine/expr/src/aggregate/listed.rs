@@ -4,6 +4,10 @@
 //! In the maps a value stands under the number of its arrival; where rows are taken back, the numbers
 //! of each value stand under it too. Of equal values the one that came first is taken back, as in
 //! Flink; one that is not there is not missed.
+//!
+//! Where rows come in parts, what a part takes back it takes from itself first, and a value that it takes from
+//! before and then adds again stays where it was: Flink makes a list of each part, and a list of what that takes
+//! back, and adds both to the state.
 
 use std::sync::Arc;
 
@@ -20,6 +24,9 @@ use crate::{DataType, Field, TypeKind};
 /// Below its view: values by number, and numbers by value.
 const BY_NUMBER: u8 = 0;
 const BY_VALUE: u8 = 1;
+/// Of a part: the number of its first value; by value the numbers of those that it took from before.
+const PART: u8 = 2;
+const TAKEN: u8 = 3;
 /// Bytes of a number.
 const NUMBER: usize = 8;
 
@@ -76,6 +83,8 @@ struct List {
     retracts: bool,
     /// The number of the next value.
     next: Vec<i64>,
+    /// The part that rows are of, where they come in parts.
+    part: Option<u64>,
     buffer: Vec<u8>,
 }
 
@@ -85,6 +94,7 @@ impl List {
             view,
             retracts,
             next: Vec::new(),
+            part: None,
             buffer: Vec::new(),
         }
     }
@@ -121,7 +131,56 @@ impl List {
         (self.retracts && retracts).then(|| self.prefix(BY_VALUE).to_vec())
     }
 
+    /// What an entry says of the present part.
+    fn of_part(&mut self, slot: u32, kind: u8, value: &[u8], maps: &mut dyn Maps) -> Result<Option<Vec<u8>>> {
+        let Some(part) = self.part else { return Ok(None) };
+        let prefix = self.prefix(kind);
+        let stored = maps.get(slot, entry(&mut self.buffer, &prefix, value))?;
+        let of_part = stored.and_then(|stored| stored.strip_prefix(&part.to_be_bytes()));
+        Ok(of_part.map(<[u8]>::to_vec))
+    }
+
+    fn note(&mut self, slot: u32, kind: u8, value: &[u8], of_part: &[u8], maps: &mut dyn Maps) {
+        let Some(part) = self.part else { return };
+        let prefix = self.prefix(kind);
+        let stored = [&part.to_be_bytes(), of_part].concat();
+        maps.put(slot, entry(&mut self.buffer, &prefix, value), &stored);
+    }
+
+    /// Puts a value back that the same part took; whether there was one.
+    fn put_back(&mut self, slot: u32, value: &[u8], maps: &mut dyn Maps) -> Result<bool> {
+        let Some(mut taken) = self.of_part(slot, TAKEN, value, maps)? else {
+            return Ok(false);
+        };
+        let number = taken.split_off(taken.len().saturating_sub(NUMBER));
+        match taken.is_empty() {
+            true => {
+                let prefix = self.prefix(TAKEN);
+                maps.remove(slot, entry(&mut self.buffer, &prefix, value));
+            }
+            false => self.note(slot, TAKEN, value, &taken, maps),
+        }
+        let (by_number, by_value) = (self.prefix(BY_NUMBER), self.prefix(BY_VALUE));
+        maps.put(slot, entry(&mut self.buffer, &by_number, &number), value);
+        let at = entry(&mut self.buffer, &by_value, value);
+        let mut numbers = maps.get(slot, at)?.unwrap_or_default().to_vec();
+        let before = numbers.chunks(NUMBER).take_while(|other| *other < &number[..]);
+        let place = before.count() * NUMBER;
+        numbers.splice(place..place, number);
+        maps.put(slot, at, &numbers);
+        Ok(true)
+    }
+
     fn push(&mut self, slot: u32, value: &[u8], maps: &mut dyn Maps) -> Result<()> {
+        if self.part.is_some() && self.retracts {
+            if self.put_back(slot, value, maps)? {
+                return Ok(());
+            }
+            if self.of_part(slot, PART, &[], maps)?.is_none() {
+                let first = self.next[slot as usize].to_be_bytes();
+                self.note(slot, PART, &[], &first, maps);
+            }
+        }
         let next = &mut self.next[slot as usize];
         let number = next.to_be_bytes();
         *next += 1;
@@ -143,14 +202,27 @@ impl List {
         let Some(numbers) = maps.get(slot, at)?.map(<[u8]>::to_vec) else {
             return Ok(false);
         };
-        let (number, rest) = numbers
-            .split_at_checked(NUMBER)
-            .ok_or_else(|| Error::data_loss("the stored state of an aggregate function has another form"))?;
+        if numbers.is_empty() || !numbers.len().is_multiple_of(NUMBER) {
+            return Err(Error::data_loss(
+                "the stored state of an aggregate function has another form",
+            ));
+        }
+        let first_of_part = self.of_part(slot, PART, &[], maps)?;
+        let in_part = first_of_part.and_then(|first| numbers.chunks(NUMBER).position(|n| n >= &first[..]));
+        let place = in_part.unwrap_or_default() * NUMBER;
+        let mut rest = numbers;
+        let number: Vec<u8> = rest.drain(place..place + NUMBER).collect();
+        let at = entry(&mut self.buffer, &by_value, value);
         match rest.is_empty() {
             true => maps.remove(slot, at),
-            false => maps.put(slot, at, rest),
+            false => maps.put(slot, at, &rest),
         }
-        let at = entry(&mut self.buffer, &by_number, number);
+        if self.part.is_some() && in_part.is_none() {
+            let mut taken = self.of_part(slot, TAKEN, value, maps)?.unwrap_or_default();
+            taken.extend_from_slice(&number);
+            self.note(slot, TAKEN, value, &taken, maps);
+        }
+        let at = entry(&mut self.buffer, &by_number, &number);
         if maps.expires() && maps.get(slot, at)?.is_none() {
             return Ok(false);
         }
@@ -222,6 +294,10 @@ impl Encoded for Joined {
 
     fn view(&self) -> Option<View> {
         Some(self.list.view)
+    }
+
+    fn begin(&mut self, part: u64) {
+        self.list.part = Some(part);
     }
 
     fn looks_up(&self, retracts: bool) -> Option<Vec<u8>> {

@@ -115,7 +115,7 @@ pub(crate) const REFUSED: &[Refused] = &[
     ),
     refused(
         "DENSE_RANK",
-        Why::NoStream,
+        Why::NotBuilt,
         "ROW_NUMBER is; rows that are equal in ORDER BY have the order of their arrival",
     ),
     refused("FLATTEN", Why::TableApi, "name the fields: r.a, r.b"),
@@ -171,7 +171,7 @@ pub(crate) const REFUSED: &[Refused] = &[
     refused("RANGETO", Why::TableApi, COLUMNS),
     refused(
         "RANK",
-        Why::NoStream,
+        Why::NotBuilt,
         "ROW_NUMBER is; rows that are equal in ORDER BY have the order of their arrival",
     ),
     refused("REINTERPRETCAST", Why::Internal, "write CAST(x AS type)"),

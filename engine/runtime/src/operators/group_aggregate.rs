@@ -183,9 +183,9 @@ impl Operator for GroupAggregate {
     }
 }
 
-/// Rows of a batch that take something back.
+/// Rows of a batch that take something back; none, where there are no such.
 pub(super) fn retractions(change: &ChangeBatch) -> Option<Vec<bool>> {
-    let kinds = change.kinds.as_ref()?;
+    let kinds = change.kinds.as_ref()?.values();
     let back = |kind: &u8| *kind == RowKind::UpdateBefore as u8 || *kind == RowKind::Delete as u8;
-    Some(kinds.values().iter().map(back).collect())
+    kinds.iter().any(back).then(|| kinds.iter().map(back).collect())
 }

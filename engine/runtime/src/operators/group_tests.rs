@@ -146,7 +146,7 @@ impl Storage {
                 folder: directory.path().join("keyed"),
                 cache_bytes,
                 checkpoints: Some(store),
-                own: "job".to_owned(),
+                own: None,
                 clock: Clock::System,
             },
             directory,
@@ -170,7 +170,7 @@ impl Storage {
     fn checkpoint(&mut self, backend: &KeyedBackend) -> KeyedFiles {
         let id = CheckpointId(self.next);
         self.next += 1;
-        backend.snapshot(id).put_away(&self.writer).unwrap()
+        backend.snapshot(id, None).put_away(&self.writer).unwrap()
     }
 }
 

@@ -47,7 +47,7 @@ pub fn state_with(cache_bytes: usize, lifetimes: &Lifetimes, clock: &Clock) -> S
         folder: folder.path().to_owned(),
         cache_bytes,
         checkpoints: None,
-        own: String::new(),
+        own: None,
         clock: clock.clone(),
     };
     let backend = resources.open("operator", lifetimes, 0..16, 16, &[]).unwrap();

@@ -34,6 +34,7 @@ pub mod watermark;
 pub mod window_aggregate;
 pub mod window_join;
 pub mod window_rank;
+mod window_rows;
 #[cfg(test)]
 mod window_rows_tests;
 pub mod window_table;
@@ -81,6 +82,10 @@ pub trait Operator: Send {
     fn tick(&mut self, _now_millis: i64, _out: &mut Vec<Element>) -> Result<()> {
         Ok(())
     }
+
+    /// For so many milliseconds nothing was taken in, for there was no room behind: what did not come
+    /// meanwhile may well be there.
+    fn held_up(&mut self, _millis: i64) {}
 
     /// A barrier is about to pass: what waits for more rows goes out before it.
     fn before_barrier(&mut self, _out: &mut Vec<Element>) -> Result<()> {

@@ -16,6 +16,9 @@ pub trait Timely: Send {
     /// By what its rows are over.
     fn windows(&self) -> &Windows;
 
+    /// The watermark that it has come to.
+    fn progress(&self) -> i64;
+
     fn begin(&mut self, input: usize, batch: Batch) -> Result<Self::Arriving>;
 
     /// Takes rows in. Where what is over has to be given before the next of them, that is taken later: the
@@ -32,11 +35,14 @@ pub struct Paced<T: Timely> {
     work: T,
     /// What has begun.
     steps: VecDeque<Step<T::Arriving>>,
+    /// The watermark that was sent last.
+    sent: i64,
 }
 
 enum Step<A> {
     Rows(A),
-    Advance(i64),
+    /// To a watermark, or a time by the clock, from a watermark; that is known when it begins.
+    Advance(i64, Option<i64>),
     Send(Element),
 }
 
@@ -45,6 +51,7 @@ impl<T: Timely> Paced<T> {
         Paced {
             work,
             steps: VecDeque::new(),
+            sent: i64::MIN,
         }
     }
 
@@ -54,16 +61,25 @@ impl<T: Timely> Paced<T> {
             && let Some(step) = self.steps.pop_front()
         {
             match step {
-                Step::Send(element) => out.push(element),
-                Step::Advance(to) => {
-                    if self.work.advance(to, out)? {
-                        self.steps.push_front(Step::Advance(to));
+                Step::Send(element) => self.send(element, out),
+                Step::Advance(to, from) => {
+                    let from = from.unwrap_or_else(|| self.work.progress());
+                    let mut given = Vec::new();
+                    let is_more = self.work.advance(to, &mut given)?;
+                    // Who comes after it sees the watermark that went before, what is given, and what ended that.
+                    if !given.is_empty() && from > self.sent && !self.work.windows().is_proctime() {
+                        self.send(Element::Watermark(from), out);
+                    }
+                    out.append(&mut given);
+                    if is_more {
+                        self.steps.push_front(Step::Advance(to, Some(from)));
                     }
                 }
                 Step::Rows(arriving) => {
                     if let Some((rest, to)) = self.work.arrive(arriving)? {
                         self.steps.push_front(Step::Rows(rest));
-                        self.steps.push_front(Step::Advance(to));
+                        self.steps.push_front(Step::Send(Element::Watermark(to)));
+                        self.steps.push_front(Step::Advance(to, None));
                     }
                 }
             }
@@ -71,9 +87,16 @@ impl<T: Timely> Paced<T> {
         Ok(())
     }
 
+    fn send(&mut self, element: Element, out: &mut Vec<Element>) {
+        if let Element::Watermark(watermark) = element {
+            self.sent = self.sent.max(watermark);
+        }
+        out.push(element);
+    }
+
     fn clock(&mut self, now_millis: i64) {
         if let Some(time) = self.work.windows().over_by_clock(now_millis) {
-            self.steps.push_back(Step::Advance(time));
+            self.steps.push_back(Step::Advance(time, None));
         }
     }
 }
@@ -90,7 +113,7 @@ impl<T: Timely> Operator for Paced<T> {
 
     fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
         if let Some(time) = self.work.windows().over_with(&element) {
-            self.steps.push_back(Step::Advance(time));
+            self.steps.push_back(Step::Advance(time, None));
         }
         self.steps.push_back(Step::Send(element));
         self.run(out)

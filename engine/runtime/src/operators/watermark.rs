@@ -29,6 +29,7 @@ pub struct Watermark {
     is_told: bool,
     /// Since when there is no split.
     empty_since: i64,
+    clock: IdleClock,
     sent: i64,
     idle: bool,
     metrics: Arc<TaskMetrics>,
@@ -36,7 +37,32 @@ pub struct Watermark {
 
 struct Split {
     watermark: i64,
+    /// When it gave a row, by the clock of idleness.
     last_row: i64,
+}
+
+/// The time in which rows could have come, in milliseconds: without that in which none were taken in. What
+/// waits behind a stream that is held up is not idle.
+struct IdleClock {
+    lost: i64,
+    looked: i64,
+}
+
+/// A longer time without a look at the source was spent on something else.
+const LONGEST_LOOK: i64 = 1000;
+
+impl IdleClock {
+    fn at(&mut self, now: i64) -> i64 {
+        let since = now - self.looked;
+        self.looked = now;
+        self.lost += (since - LONGEST_LOOK).max(0);
+        now - self.lost
+    }
+
+    fn held_up(&mut self, millis: i64) {
+        self.lost += millis;
+        self.looked += millis;
+    }
 }
 
 impl Watermark {
@@ -47,6 +73,7 @@ impl Watermark {
         session: &Session,
         metrics: Arc<TaskMetrics>,
     ) -> Result<Self> {
+        let now = now_millis();
         Ok(Watermark {
             column: spec.column,
             column_name: column_name.to_owned(),
@@ -54,7 +81,8 @@ impl Watermark {
             idle_after: (!idle_timeout.is_zero()).then_some(idle_timeout),
             splits: HashMap::new(),
             is_told: false,
-            empty_since: now_millis(),
+            empty_since: now,
+            clock: IdleClock { lost: 0, looked: now },
             sent: i64::MIN,
             idle: false,
             metrics,
@@ -122,7 +150,8 @@ impl Watermark {
 
 impl Operator for Watermark {
     fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
-        let now = now_millis();
+        let now_millis = now_millis();
+        let now = self.clock.at(now_millis);
         let rows = &batch.change.rows;
         if rows.column(self.column).null_count() > 0 {
             return Err(Error::user(format!(
@@ -133,7 +162,7 @@ impl Operator for Watermark {
                 "an event time must not be null: filter such rows out in a view before the WATERMARK",
             ));
         }
-        let given = self.expression.evaluate(rows, &Evaluation { now_millis: now })?;
+        let given = self.expression.evaluate(rows, &Evaluation { now_millis })?;
         let given = millis(&given)?;
         let before = self.sent;
         let mut watermarks = Vec::with_capacity(given.len());
@@ -178,7 +207,10 @@ impl Operator for Watermark {
                 out.push(Element::Watermark(i64::MAX));
             }
             Element::Watermark(_) | Element::Idle => {}
-            Element::Splits(splits) => self.told(&splits, now_millis(), out),
+            Element::Splits(splits) => {
+                let now = self.clock.at(now_millis());
+                self.told(&splits, now, out);
+            }
             other => out.push(other),
         }
         Ok(())
@@ -186,9 +218,14 @@ impl Operator for Watermark {
 
     fn tick(&mut self, now_millis: i64, out: &mut Vec<Element>) -> Result<()> {
         if self.idle_after.is_some() {
-            self.advance(now_millis, out);
+            let now = self.clock.at(now_millis);
+            self.advance(now, out);
         }
         Ok(())
+    }
+
+    fn held_up(&mut self, millis: i64) {
+        self.clock.held_up(millis);
     }
 }
 
@@ -260,21 +297,38 @@ mod tests {
         assert_eq!(splits(&mut operator, &[1]), [30]);
     }
 
+    /// Looks every half a second for so long, beginning `from` milliseconds from now; what was said.
+    fn ticks(operator: &mut Watermark, from: i64, millis: i64) -> Vec<i64> {
+        let mut out = Vec::new();
+        for passed in (0..=millis).step_by(500) {
+            operator.tick(now_millis() + from + passed, &mut out).unwrap();
+        }
+        watermarks(out)
+    }
+
     #[test]
     fn what_gives_no_rows_for_long_is_idle() {
-        let mut operator = operator(Duration::from_secs(3600));
+        let mut operator = operator(Duration::from_secs(60));
         assert_eq!(splits(&mut operator, &[0, 1]), NONE);
         assert_eq!(rows(&mut operator, &[(0, 10)]), NONE);
-        let tick = |operator: &mut Watermark, millis: i64| {
-            let mut out = Vec::new();
-            operator.tick(now_millis() + millis, &mut out).unwrap();
-            watermarks(out)
-        };
-        operator.splits.get_mut(&1).unwrap().last_row -= 7_200_000;
-        assert_eq!(tick(&mut operator, 0), [10]);
-        assert_eq!(tick(&mut operator, 7_200_000), [-1]);
+        operator.splits.get_mut(&1).unwrap().last_row -= 90_000;
+        assert_eq!(ticks(&mut operator, 0, 30_000), [10]);
+        assert_eq!(ticks(&mut operator, 30_000, 60_000), [-1]);
         assert_eq!(rows(&mut operator, &[(1, 20)]), NONE);
-        assert_eq!(tick(&mut operator, 0), NONE);
+        assert_eq!(ticks(&mut operator, 0, 0), NONE);
+    }
+
+    #[test]
+    fn who_waits_because_of_others_is_not_idle() {
+        let mut operator = operator(Duration::from_secs(60));
+        assert_eq!(splits(&mut operator, &[0, 1]), NONE);
+        assert_eq!(rows(&mut operator, &[(0, 10)]), NONE);
+        // A sink that takes nothing for long; then an operator of the chain that works for long.
+        operator.held_up(3_600_000);
+        assert_eq!(ticks(&mut operator, 3_600_000, 30_000), NONE);
+        assert_eq!(ticks(&mut operator, 7_200_000, 20_000), NONE);
+        assert_eq!(rows(&mut operator, &[(1, 5)]), [5]);
+        assert_eq!(rows(&mut operator, &[(0, 11), (1, 6)]), [6]);
     }
 
     #[test]

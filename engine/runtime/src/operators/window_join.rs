@@ -16,31 +16,25 @@ use millrace_state::keyed::{KeyedBackend, MapTable};
 
 use super::join::joined::{Joined, joined_schema};
 use super::paced::{Paced, Timely};
+use super::window_rows::{Placed, WindowRows};
 use super::{BATCH, now_millis, rows_of};
 use crate::changes::WholeRows;
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
 use crate::metrics::TaskMetrics;
-use crate::timers::{Timer, Timers};
-use crate::windows::{Slice, Windows, keyed_by};
+use crate::timers::Timer;
+use crate::windows::Windows;
 
 pub struct WindowJoin {
     kind: JoinKind,
     left: Side,
     right: Side,
     condition: Option<Program>,
-    /// When windows are over, of each with its key.
-    timers: Timers,
+    arrivals: WindowRows,
     /// A window and key whose rows are meeting.
     meeting: Option<Meeting>,
     joined: SchemaRef,
     schema: SchemaRef,
-    max_parallelism: u16,
-    /// The watermark up to which windows are over.
-    progress: i64,
-    /// How often slots have been given away.
-    evictions: u64,
-    metrics: Arc<TaskMetrics>,
 }
 
 struct Side {
@@ -65,19 +59,10 @@ struct Meeting {
 
 pub struct Arriving {
     is_left: bool,
-    batch: Batch,
-    windows: Vec<Slice>,
-    /// The windows with the keys.
-    places: Rows,
-    hashes: Vec<u64>,
-    groups: Vec<u16>,
+    placed: Placed,
     rows: Rows,
     /// Rows of a key part of which is null, and so equals nothing.
     never: Vec<bool>,
-    /// Of the places, as long as there were so many evictions.
-    slots: Vec<u32>,
-    evictions: Option<u64>,
-    next: usize,
 }
 
 impl Side {
@@ -109,14 +94,6 @@ impl Side {
         let columns = batch.change.rows.columns();
         let is_null = |row: usize| self.strict.iter().any(|c| columns[*c].is_null(row));
         (0..batch.change.len()).map(is_null).collect()
-    }
-
-    fn add(&mut self, slot: u32, never: bool, row: &[u8]) {
-        let last = self.table.iter(slot).next_back();
-        let last = last.and_then(|(number, _)| number.try_into().ok());
-        let number = last.map_or(0, |last| u64::from_be_bytes(last) + 1);
-        let stored = [&[u8::from(never)], row].concat();
-        self.table.put(slot, &number.to_be_bytes(), &stored);
     }
 
     /// Takes all rows of a window and key out, and says whether they equal nothing.
@@ -166,21 +143,17 @@ impl WindowJoin {
             session,
             backend,
         )?;
-        let progress = left.windows.restored(restored)?;
+        let arrivals = WindowRows::open(backend, &left.windows, restored, metrics)?;
         let condition = plan.condition.as_ref();
         Ok(Paced::new(WindowJoin {
             kind: plan.kind,
             left,
             right,
             condition: condition.map(|c| Program::compile(c, session)).transpose()?,
-            timers: Timers::open(backend, "ends")?,
+            arrivals,
             meeting: None,
             joined: joined_schema(inputs),
             schema: output.to_arrow(),
-            max_parallelism: backend.max_parallelism,
-            progress,
-            evictions: 0,
-            metrics,
         }))
     }
 
@@ -265,6 +238,10 @@ impl Timely for WindowJoin {
         &self.left.windows
     }
 
+    fn progress(&self) -> i64 {
+        self.arrivals.progress()
+    }
+
     fn begin(&mut self, input: usize, batch: Batch) -> Result<Arriving> {
         let is_left = input == 0;
         let side = match is_left {
@@ -273,76 +250,38 @@ impl Timely for WindowJoin {
         };
         let rows = &batch.change.rows;
         side.keys.encode(rows)?;
-        let windows = side.windows.slices(rows)?;
-        let (places, hashes) = keyed_by(&windows, &side.keys.rows);
         Ok(Arriving {
             is_left,
-            windows,
-            places,
-            hashes,
-            groups: side.keys.groups(self.max_parallelism),
+            placed: self.arrivals.place(&batch, &side.windows, &side.keys)?,
             rows: side.rows.encode(rows)?,
             never: side.never(&batch),
-            slots: Vec::new(),
-            evictions: None,
-            next: 0,
-            batch,
         })
     }
 
     fn arrive(&mut self, mut arriving: Arriving) -> Result<Option<(Arriving, i64)>> {
-        let side = match arriving.is_left {
+        let Arriving {
+            is_left,
+            placed,
+            rows,
+            never,
+        } = &mut arriving;
+        let side = match is_left {
             true => &mut self.left,
             false => &mut self.right,
         };
-        if arriving.evictions != Some(self.evictions) {
-            side.table.make_room()?;
-            side.table.resolve(
-                &arriving.places,
-                &arriving.hashes,
-                &arriving.groups,
-                &mut arriving.slots,
-            )?;
-            arriving.evictions = Some(self.evictions);
-        }
-        let mut late = 0;
-        for row in arriving.next..arriving.windows.len() {
-            if let Some(watermarks) = &arriving.batch.watermarks
-                && watermarks[row] > self.progress
-            {
-                let to = watermarks[row];
-                if self.timers.earliest()?.is_some_and(|time| time <= to) {
-                    self.metrics.late_records.add(late);
-                    arriving.next = row;
-                    return Ok(Some((arriving, to)));
-                }
-                self.progress = to;
-            }
-            let over_at = side.windows.over_at(arriving.windows[row].end);
-            if over_at <= self.progress {
-                late += 1;
-                continue;
-            }
-            let slot = arriving.slots[row];
-            if side.table.is_empty(slot) {
-                self.timers
-                    .register(over_at, arriving.places.get(row), arriving.groups[row])?;
-            }
-            side.add(slot, arriving.never[row], arriving.rows.get(row));
-        }
-        self.metrics.late_records.add(late);
-        Ok(None)
+        let add = |table: &mut MapTable, slot, row: usize| keep(table, slot, never[row], rows.get(row));
+        let waits = self.arrivals.take_in(placed, &mut side.table, add)?;
+        Ok(waits.map(|to| (arriving, to)))
     }
 
     fn advance(&mut self, to: i64, out: &mut Vec<Element>) -> Result<bool> {
-        self.progress = self.progress.max(to);
         let mut joined = Joined::default();
         let mut looked_at = 0;
         while rows_of(out) + joined.count() < BATCH && looked_at < BATCH {
             let mut meeting = match self.meeting.take() {
                 Some(meeting) => meeting,
                 None => {
-                    let Some(timer) = self.timers.pop(self.progress)? else {
+                    let Some(timer) = self.arrivals.due(to)? else {
                         self.emit(&mut joined, out)?;
                         return Ok(false);
                     };
@@ -362,18 +301,23 @@ impl Timely for WindowJoin {
                 self.meeting = Some(meeting);
             }
         }
-        // So many may come that not all of them have room: rows that wait look their slots up again.
-        self.left.table.make_room()?;
-        self.right.table.make_room()?;
-        self.evictions += 1;
+        self.arrivals
+            .gave([&mut self.left.table, &mut self.right.table])?;
         self.emit(&mut joined, out)?;
         Ok(true)
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
-        self.left.table.flush()?;
-        self.right.table.flush()?;
-        self.timers.flush()?;
-        Ok(vec![self.progress.to_be_bytes().to_vec()])
+        self.arrivals
+            .snapshot([&mut self.left.table, &mut self.right.table])
     }
+}
+
+/// A row is kept behind the others of its window and key.
+fn keep(table: &mut MapTable, slot: u32, never: bool, row: &[u8]) {
+    let last = table.iter(slot).next_back();
+    let last = last.and_then(|(number, _)| number.try_into().ok());
+    let number = last.map_or(0, |last| u64::from_be_bytes(last) + 1);
+    let stored = [&[u8::from(never)], row].concat();
+    table.put(slot, &number.to_be_bytes(), &stored);
 }

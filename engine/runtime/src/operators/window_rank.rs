@@ -15,13 +15,13 @@ use millrace_state::keyed::{KeyedBackend, MapTable};
 use super::paced::{Paced, Timely};
 use super::rank::order::Order;
 use super::rank::partition::Partition;
+use super::window_rows::{Placed, WindowRows};
 use super::{BATCH, rows_of};
 use crate::changes::{Changes, WholeRows};
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
 use crate::metrics::TaskMetrics;
-use crate::timers::Timers;
-use crate::windows::{Slice, Windows, keyed_by};
+use crate::windows::Windows;
 
 pub struct WindowRank {
     keys: Keys,
@@ -30,31 +30,15 @@ pub struct WindowRank {
     rows: WholeRows,
     /// Of each window and key the rows that count so far, in their order.
     candidates: MapTable,
-    /// When windows are over, of each with its key.
-    timers: Timers,
+    arrivals: WindowRows,
     plan: Plan,
-    max_parallelism: u16,
-    /// The watermark up to which windows are over.
-    progress: i64,
-    /// How often slots have been given away.
-    evictions: u64,
     schema: SchemaRef,
-    metrics: Arc<TaskMetrics>,
 }
 
 pub struct Arriving {
-    batch: Batch,
-    windows: Vec<Slice>,
-    /// The windows with the keys.
-    places: Rows,
-    hashes: Vec<u64>,
-    groups: Vec<u16>,
+    placed: Placed,
     order: Rows,
     rows: Rows,
-    /// Of the places, as long as there were so many evictions.
-    slots: Vec<u32>,
-    evictions: Option<u64>,
-    next: usize,
 }
 
 impl WindowRank {
@@ -70,7 +54,7 @@ impl WindowRank {
     ) -> Result<Paced<Self>> {
         let schema = input.to_arrow();
         let windows = Windows::given(&plan.window, zone);
-        let progress = windows.restored(restored)?;
+        let arrivals = WindowRows::open(backend, &windows, restored, metrics)?;
         // To Flink the clock has no value before it is read further down: all rows are equal by it.
         let order: Vec<&SortKey> = plan.order.iter().filter(|key| !key.is_clock()).collect();
         Ok(Paced::new(WindowRank {
@@ -79,34 +63,10 @@ impl WindowRank {
             order: Order::new(&order, &schema)?,
             rows: WholeRows::new(&schema)?,
             candidates: MapTable::open(&backend.store, "candidates", backend.row_bytes(1))?,
-            timers: Timers::open(backend, "ends")?,
+            arrivals,
             plan: plan.clone(),
-            max_parallelism: backend.max_parallelism,
-            progress,
-            evictions: 0,
             schema: output.to_arrow(),
-            metrics,
         }))
-    }
-
-    fn row(&mut self, slot: u32, order: &[u8], row: &[u8]) {
-        let mut partition = Partition {
-            table: &mut self.candidates,
-            slot,
-        };
-        if self.plan.replaces_equal {
-            let same = partition.with(order).next().map(|(entry, _)| entry.to_vec());
-            if let Some(entry) = same {
-                partition.remove(&entry);
-            }
-        }
-        partition.add(order, row);
-        if partition.len() as u64 > self.plan.end {
-            let last = partition.last().map(|(entry, _)| entry.to_vec());
-            if let Some(last) = last {
-                partition.remove(&last);
-            }
-        }
     }
 
     fn give(&mut self, slot: u32, changes: &mut Changes) {
@@ -133,71 +93,33 @@ impl Timely for WindowRank {
         &self.windows
     }
 
+    fn progress(&self) -> i64 {
+        self.arrivals.progress()
+    }
+
     fn begin(&mut self, _: usize, batch: Batch) -> Result<Arriving> {
         let rows = &batch.change.rows;
         self.keys.encode(rows)?;
-        let windows = self.windows.slices(rows)?;
-        let (places, hashes) = keyed_by(&windows, &self.keys.rows);
         Ok(Arriving {
-            windows,
-            places,
-            hashes,
-            groups: self.keys.groups(self.max_parallelism),
+            placed: self.arrivals.place(&batch, &self.windows, &self.keys)?,
             order: self.order.encode(rows)?,
             rows: self.rows.encode(rows)?,
-            slots: Vec::new(),
-            evictions: None,
-            next: 0,
-            batch,
         })
     }
 
     fn arrive(&mut self, mut arriving: Arriving) -> Result<Option<(Arriving, i64)>> {
-        if arriving.evictions != Some(self.evictions) {
-            self.candidates.make_room()?;
-            self.candidates.resolve(
-                &arriving.places,
-                &arriving.hashes,
-                &arriving.groups,
-                &mut arriving.slots,
-            )?;
-            arriving.evictions = Some(self.evictions);
-        }
-        let mut late = 0;
-        for row in arriving.next..arriving.windows.len() {
-            if let Some(watermarks) = &arriving.batch.watermarks
-                && watermarks[row] > self.progress
-            {
-                let to = watermarks[row];
-                if self.timers.earliest()?.is_some_and(|time| time <= to) {
-                    self.metrics.late_records.add(late);
-                    arriving.next = row;
-                    return Ok(Some((arriving, to)));
-                }
-                self.progress = to;
-            }
-            let over_at = self.windows.over_at(arriving.windows[row].end);
-            if over_at <= self.progress {
-                late += 1;
-                continue;
-            }
-            let slot = arriving.slots[row];
-            if self.candidates.is_empty(slot) {
-                self.timers
-                    .register(over_at, arriving.places.get(row), arriving.groups[row])?;
-            }
-            self.row(slot, arriving.order.get(row), arriving.rows.get(row));
-        }
-        self.metrics.late_records.add(late);
-        Ok(None)
+        let Arriving { placed, order, rows } = &mut arriving;
+        let plan = &self.plan;
+        let add = |table: &mut MapTable, slot, row| keep(plan, table, slot, order.get(row), rows.get(row));
+        let waits = self.arrivals.take_in(placed, &mut self.candidates, add)?;
+        Ok(waits.map(|to| (arriving, to)))
     }
 
     fn advance(&mut self, to: i64, out: &mut Vec<Element>) -> Result<bool> {
-        self.progress = self.progress.max(to);
         let mut changes = Changes::default();
         let mut looked_at = 0;
         while rows_of(out) + changes.count() < BATCH && looked_at < BATCH {
-            let Some(timer) = self.timers.pop(self.progress)? else {
+            let Some(timer) = self.arrivals.due(to)? else {
                 changes.take(&self.rows, &self.schema, out)?;
                 return Ok(false);
             };
@@ -205,16 +127,30 @@ impl Timely for WindowRank {
             let slot = self.candidates.resolve_one(&timer.key, timer.group)?;
             self.give(slot, &mut changes);
         }
-        // So many may come that not all of them have room: rows that wait look their slots up again.
-        self.candidates.make_room()?;
-        self.evictions += 1;
+        self.arrivals.gave([&mut self.candidates])?;
         changes.take(&self.rows, &self.schema, out)?;
         Ok(true)
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
-        self.candidates.flush()?;
-        self.timers.flush()?;
-        Ok(vec![self.progress.to_be_bytes().to_vec()])
+        self.arrivals.snapshot([&mut self.candidates])
+    }
+}
+
+/// A row is kept among the others of its window and key, if it counts.
+fn keep(plan: &Plan, table: &mut MapTable, slot: u32, order: &[u8], row: &[u8]) {
+    let mut partition = Partition { table, slot };
+    if plan.replaces_equal {
+        let same = partition.with(order).next().map(|(entry, _)| entry.to_vec());
+        if let Some(entry) = same {
+            partition.remove(&entry);
+        }
+    }
+    partition.add(order, row);
+    if partition.len() as u64 > plan.end {
+        let last = partition.last().map(|(entry, _)| entry.to_vec());
+        if let Some(last) = last {
+            partition.remove(&last);
+        }
     }
 }

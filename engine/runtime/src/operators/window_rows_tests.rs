@@ -69,13 +69,15 @@ impl Feed {
 }
 
 fn in_window(random: &mut StdRng, time: i64) -> Row {
-    let start = time - time.rem_euclid(SIZE);
+    let end = time - time.rem_euclid(SIZE) + SIZE;
+    // Windows that end together are one, whenever they began, as sessions do.
+    let start = end - random.random_range(1..=SIZE);
     let optional = |value: i64| Some(value).filter(|value| *value >= 0);
     vec![
         optional(random.random_range(-1..3)),
         optional(random.random_range(-1..6)),
         Some(start),
-        Some(start + SIZE),
+        Some(end),
     ]
 }
 

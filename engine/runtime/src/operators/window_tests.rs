@@ -71,6 +71,7 @@ fn operator(
             },
         ],
         retracts,
+        in_parts: false,
     };
     let metrics = TaskMetrics::new(["window".to_owned()]);
     let zone = zone::session("UTC").unwrap();

@@ -106,6 +106,7 @@ impl Source {
             checkpoint: CheckpointId(id),
             timestamp: 0,
             stop,
+            complete: None,
         }));
     }
 

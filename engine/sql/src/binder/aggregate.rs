@@ -172,6 +172,14 @@ impl Grouping {
                 }
             })
             .collect();
+        // COUNT(*) alone reads nothing, and counts rows of which there has to be something.
+        if exprs.is_empty() {
+            let cheapest = rules::cheapest(&input);
+            exprs.push(match input.output.fields.get(cheapest) {
+                Some(field) => Expr::column(cheapest, field.data_type.clone()),
+                None => Expr::literal(Scalar::Boolean(true), DataType::boolean()),
+            });
+        }
         let names = exprs
             .iter()
             .enumerate()

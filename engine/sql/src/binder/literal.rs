@@ -214,6 +214,7 @@ pub(super) fn interval(interval: &Interval, at: Span) -> Result<Expr> {
         None => first,
         Some(field) => Unit::of(field).ok_or_else(|| SqlError::new("an interval has no such unit", at))?,
     };
+    check_precision(text, interval.leading_precision, first, at)?;
     let amount = amount(text, first, last).ok_or_else(wrong)?;
     let amount = if negative { -amount } else { amount };
     if matches!(first, Unit::Year | Unit::Quarter | Unit::Month) {
@@ -222,6 +223,35 @@ pub(super) fn interval(interval: &Interval, at: Span) -> Result<Expr> {
     } else {
         Ok(literal(Scalar::Millis(amount), TypeKind::IntervalDaySecond))
     }
+}
+
+/// Digits that the first field of an interval has at most, where nothing else is written.
+const PRECISION: u64 = 2;
+const HIGHEST_PRECISION: u64 = 10;
+
+/// Whether the first field of an interval fits: `INTERVAL '100' DAY` does not, `DAY(3)` takes it.
+fn check_precision(text: &str, given: Option<u64>, unit: Unit, at: Span) -> Result<()> {
+    let precision = given.unwrap_or(PRECISION);
+    if !(1..=HIGHEST_PRECISION).contains(&precision) {
+        return Err(SqlError::new(
+            format!("the precision of an interval is 1 to {HIGHEST_PRECISION}, not {precision}"),
+            at,
+        ));
+    }
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let field = text[..digits].trim_start_matches('0');
+    if field.len() as u64 <= precision {
+        return Ok(());
+    }
+    let name = format!("{unit:?}").to_uppercase();
+    Err(SqlError::new(
+        format!("the field {field} of the interval exceeds the precision of {name}({precision})"),
+        at,
+    )
+    .with_hint(format!(
+        "write {name}({}) for the unit, or a larger unit",
+        field.len()
+    )))
 }
 
 fn interval_form(at: Span) -> SqlError {

@@ -72,6 +72,14 @@ impl<'a> Windows<'a> {
         }
     }
 
+    /// Binds the windows of the WINDOW clause, those too that no function is over.
+    pub fn check(&self, scope: &Scope) -> Result<()> {
+        for NamedWindowDefinition(name, _) in self.named {
+            window(self.named(name)?, self, scope, &name.value, name.span)?;
+        }
+        Ok(())
+    }
+
     fn arg(&self, expr: Expr) -> usize {
         let args = &mut self.found.borrow_mut().args;
         args.iter().position(|known| *known == expr).unwrap_or_else(|| {

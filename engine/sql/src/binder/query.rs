@@ -329,6 +329,7 @@ impl Binder<'_> {
             for item in projection {
                 select_item(item, &binder, &mut exprs, &mut names)?;
             }
+            Windows::new(named_window).check(&scope)?;
             let having = having
                 .as_ref()
                 .map(|h| boolean(h, &binder, "HAVING"))
@@ -337,6 +338,7 @@ impl Binder<'_> {
             Rel::calc(aggregate, having, exprs, names)
         } else {
             let windows = Windows::new(named_window);
+            windows.check(&scope)?;
             let binder = ExprBinder {
                 scope: &scope,
                 grouping: None,

@@ -3,7 +3,7 @@
 //! Order: conditions go into joins and filters on row numbers become top-Ns, while tables still say
 //! which columns are their clocks; columns that nobody reads are pruned; tables become sources with
 //! what is computed and watermarked right behind them, one form for all that read the same table in a
-//! job; adjacent Calcs become one; aggregations lay their windows themselves; filters go into the
+//! job; adjacent Calcs become one; aggregations of single rows become Calcs; others lay their windows themselves; filters go into the
 //! ChangelogNormalize below them; constant filters go; Calcs that do nothing go.
 //!
 //! Last, when the shape is final, the kinds of rows on each edge are inferred (`changelog`).
@@ -19,6 +19,7 @@ mod lay_windows;
 mod merge_calcs;
 mod prune_columns;
 mod rank;
+mod remove_aggregates;
 mod remove_identities;
 pub(crate) mod state_ttl;
 mod window_join;
@@ -27,6 +28,7 @@ pub(crate) use changelog::rank_strategy;
 pub(crate) use expressions::all_of;
 pub(crate) use interval::bounds as interval_bounds;
 pub(crate) use merge_calcs::apply as merge_calcs;
+pub(crate) use prune_columns::cheapest;
 pub(crate) use window_join::windows as joined_windows;
 
 use millrace_core::Result;
@@ -64,9 +66,14 @@ fn all(queries: Vec<Rel>) -> Result<Vec<Rel>> {
         })
         .collect::<Result<Vec<_>>>()?;
     let pruned = shaped.into_iter().map(prune_columns::apply).collect();
-    let merged = |q| merge_calcs::apply(lay_windows::apply(merge_calcs::apply(q)));
-    let merged = expand_tables::apply(pruned)?.into_iter().map(merged);
-    let pushed = changelog_normalize::apply(merged.collect());
+    let merged = |q| {
+        let removed = remove_aggregates::apply(merge_calcs::apply(q))?;
+        Ok(merge_calcs::apply(lay_windows::apply(merge_calcs::apply(
+            removed,
+        ))))
+    };
+    let merged: Result<Vec<Rel>> = expand_tables::apply(pruned)?.into_iter().map(merged).collect();
+    let pushed = changelog_normalize::apply(merged?);
     let last = |q| remove_identities::apply(constant_filters::apply(q));
     Ok(pushed.into_iter().map(last).collect())
 }

@@ -213,6 +213,7 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
                     .filter(|key| !key.is_clock())
                     .map(|key| key.column),
             );
+            used.extend(numbers(&rel.inputs[0]));
             if used.is_empty() {
                 used.insert(cheapest(&rel.inputs[0]));
             }
@@ -304,6 +305,26 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
     rel
 }
 
+/// Columns of a top-N's input that are the row numbers of a top-N below: they stay though nobody reads them, as
+/// in Flink, and where a number changes its row goes out anew.
+fn numbers(input: &Rel) -> Vec<usize> {
+    let Op::Calc { projection, .. } = &input.op else {
+        return Vec::new();
+    };
+    let below = &input.inputs[0];
+    let Op::Rank(Rank {
+        with_number: true, ..
+    }) = &below.op
+    else {
+        return Vec::new();
+    };
+    let number = below.output.fields.len() - 1;
+    let is_number = |e: &Expr| matches!(e, Expr::Column { index, .. } if *index == number);
+    (0..projection.len())
+        .filter(|i| is_number(&projection[*i]))
+        .collect()
+}
+
 fn moved(window: WindowColumns, position: &impl Fn(usize) -> usize) -> WindowColumns {
     WindowColumns {
         start: position(window.start),
@@ -337,7 +358,7 @@ fn some_columns(rel: Rel, columns: impl Iterator<Item = usize>) -> Rel {
 }
 
 /// The column to read where only the number of rows counts: of fixed width, if there is one.
-fn cheapest(rel: &Rel) -> usize {
+pub(crate) fn cheapest(rel: &Rel) -> usize {
     let Op::Table { table, columns } = &rel.op else {
         return 0;
     };

@@ -63,7 +63,10 @@ fn top_n(rel: Rel) -> Result<Rel> {
     for conjunct in conjuncts(condition.clone()) {
         match limit(&conjunct, number, &mut range) {
             true => found = true,
-            false => rest.push(conjunct),
+            false => {
+                check_limit(&conjunct, number)?;
+                rest.push(conjunct);
+            }
         }
     }
     if !found {
@@ -142,13 +145,45 @@ fn window(
         .with_hint("lay the windows over a time with a WATERMARK"));
     }
     // As to Flink: of sessions whose keys are gone nobody knows when they are over.
-    if let Window::Session { .. } = property.window {
+    if let Window::Session { .. } = property.window
+        && !input.has_aggregated_windows()
+    {
         let of_sessions = input.session_columns();
         if !of_sessions.is_some_and(|columns| columns.iter().all(|c| kept.contains(c))) {
             return Ok(None);
         }
     }
     Ok(Some(columns))
+}
+
+/// A row number that is compared with a fraction, which Flink takes for no limit at all.
+fn check_limit(expr: &Expr, number: usize) -> Result<()> {
+    let Expr::Call { function, args, .. } = expr else {
+        return Ok(());
+    };
+    let is_number = |e: &Expr| {
+        let Expr::Cast {
+            expr: inner,
+            data_type,
+            ..
+        } = e
+        else {
+            return false;
+        };
+        !is_integer(data_type) && matches!(strip(inner), Expr::Column { index, .. } if *index == number)
+    };
+    let is_literal = |e: &Expr| matches!(e, Expr::Literal { .. });
+    match (function.as_str(), args.as_slice()) {
+        ("<" | "<=" | ">" | ">=" | "=", [a, b])
+            if is_number(a) && is_literal(b) || is_number(b) && is_literal(a) =>
+        {
+            Err(
+                Error::user("a row number is compared with a number that is not a whole one")
+                    .with_hint("compare it with a whole number, as in WHERE rn <= 2"),
+            )
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Takes a condition on the number into the range, if it is one with a constant.

@@ -379,6 +379,63 @@ a configuration value is none of those that there are
 }
 
 #[test]
+fn settings_that_would_change_results() {
+    for (setting, about) in [
+        (
+            "'table.exec.emit.early-fire.enabled' = 'true'",
+            "before it is over",
+        ),
+        (
+            "'table.exec.emit.allow-lateness' = '1 min'",
+            "late rows are dropped",
+        ),
+        (
+            "'table.exec.deduplicate.insert-update-after-sensitive-enabled' = 'false'",
+            "first rows",
+        ),
+    ] {
+        let message = error(&format!(
+            "SET {setting}; INSERT INTO late SELECT carrier, delay FROM flights"
+        ));
+        assert!(
+            message.contains("is not supported") && message.contains(about),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn windows_that_no_function_is_over() {
+    for sql in [
+        "SELECT carrier, 1 FROM flights WINDOW w AS (ORDER BY nope)",
+        "SELECT carrier, SUM(delay) FROM flights GROUP BY carrier WINDOW w AS (PARTITION BY nope)",
+        "SELECT carrier, 1 FROM flights WINDOW w AS other",
+    ] {
+        let message = error(&format!("INSERT INTO late {sql}"));
+        assert!(
+            message.contains("there is no column 'nope'") || message.contains("there is no window 'other'"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn interval_precision() {
+    let of = |interval: &str| {
+        error(&format!(
+            "INSERT INTO late SELECT carrier, 1 FROM flights WHERE CURRENT_TIMESTAMP > LOCALTIMESTAMP - INTERVAL {interval}"
+        ))
+    };
+    let message = of("'100' DAY");
+    assert!(
+        message.contains("the field 100 of the interval exceeds the precision of DAY(2)"),
+        "{message}"
+    );
+    assert!(message.contains("write DAY(3)"), "{message}");
+    assert!(of("'1' DAY(12)").contains("is 1 to 10, not 12"));
+}
+
+#[test]
 fn a_view_that_broke_is_quoted_from_its_own_text() {
     let mut session = crate::fixtures::with_tables();
     session.execute("CREATE TABLE x (a INT) WITH ('connector' = 'test', 'topic' = 'x');\nCREATE VIEW v AS SELECT\n  a FROM x").unwrap();

@@ -24,8 +24,9 @@ pub struct KeyedResources {
     pub cache_bytes: usize,
     /// Where checkpoints are read from.
     pub checkpoints: Option<Arc<dyn Store>>,
-    /// Files below this path are this job's own, which its later checkpoints may name again.
-    pub own: String,
+    /// Files below this path are this job's own, which its later checkpoints may name again. None, where it is
+    /// restored from elsewhere: there a path may be the same and the file another.
+    pub own: Option<String>,
     /// What rows that expire go by.
     pub clock: Clock,
 }
@@ -67,7 +68,7 @@ impl KeyedResources {
             // The same groups, and values of the same form: the store goes on with its own files.
             [same] if same.groups() == groups && same.timed == timed => {
                 same.fetch(&folder.0.join("store"), self.checkpoints()?)?;
-                uploads = Uploads::restored(same, &self.own);
+                uploads = Uploads::restored(same, self.own.as_deref());
                 open("store")?
             }
             others => {
@@ -129,9 +130,12 @@ impl KeyedBackend {
         self.groups.clone()
     }
 
-    /// A snapshot of what is in the store now. Nothing is written to the store until it is put away
-    /// or dropped: who writes waits.
-    pub fn snapshot(&self, checkpoint: CheckpointId) -> KeyedSnapshot {
+    /// A snapshot of what is in the store now, which may name files of the checkpoint that is the newest
+    /// complete one. Nothing is written to the store until it is put away or dropped: who writes waits.
+    pub fn snapshot(&self, checkpoint: CheckpointId, complete: Option<CheckpointId>) -> KeyedSnapshot {
+        if let Some(complete) = complete {
+            self.checkpoint_complete(complete);
+        }
         self.store.freeze();
         KeyedSnapshot {
             frozen: Some(Frozen(self.store.clone())),

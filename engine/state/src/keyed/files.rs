@@ -49,18 +49,23 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    /// A store that was opened with a checkpoint's files goes on numbering where they end. Files of
-    /// other jobs are not named again: whoever owns them may delete them.
-    pub fn restored(files: &KeyedFiles, own: &str) -> Self {
+    /// A store that was opened with a checkpoint's files goes on numbering where they end. Files that are
+    /// not below the job's own folder are not named again: whoever owns them may delete them.
+    pub fn restored(files: &KeyedFiles, own: Option<&str>) -> Self {
+        let is_own = |path: &str| {
+            let below = own.and_then(|own| path.strip_prefix(own));
+            below.is_some_and(|below| below.starts_with('/'))
+        };
         let mut complete = table_files(files);
-        complete.retain(|_, file| file.path.starts_with(own));
+        complete.retain(|_, file| is_own(&file.path));
         Uploads {
             complete,
             pending: BTreeMap::new(),
         }
     }
 
-    /// Only what a complete checkpoint holds is safe: other files may be deleted at any time.
+    /// Only what the newest complete checkpoint holds is safe: other files may be deleted at any time.
+    /// May be told twice, and after a newer one.
     pub fn checkpoint_complete(&mut self, checkpoint: CheckpointId) {
         if let Some(files) = self.pending.remove(&checkpoint) {
             self.complete = files;

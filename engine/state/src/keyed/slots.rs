@@ -142,6 +142,25 @@ impl Slots {
         self.groups[slot as usize]
     }
 
+    /// The slots in the order of the store: by group, then by key.
+    pub fn sorted(&self, slots: &[u32]) -> Vec<u32> {
+        let place = |slot: u32| (self.groups[slot as usize], self.keys[slot as usize].as_slice());
+        let mut order: Vec<(u64, u32)> = slots
+            .iter()
+            .map(|slot| {
+                let (group, key) = place(*slot);
+                // The beginning of a place is enough for most of them.
+                let mut first = [0; 8];
+                let taken = key.len().min(6);
+                first[..2].copy_from_slice(&group.to_be_bytes());
+                first[2..2 + taken].copy_from_slice(&key[..taken]);
+                (u64::from_be_bytes(first), *slot)
+            })
+            .collect();
+        order.sort_unstable_by(|(a, i), (b, k)| a.cmp(b).then_with(|| place(*i).cmp(&place(*k))));
+        order.into_iter().map(|(_, slot)| slot).collect()
+    }
+
     pub fn state(&self, slot: u32) -> State {
         self.states[slot as usize]
     }

@@ -101,6 +101,8 @@ impl Limits {
         options.set_max_background_jobs(2);
         options.set_max_open_files(-1);
         options.set_compaction_readahead_size(READ_AHEAD);
+        // A store has one writer, which goes on from where it wrote last in the write buffer.
+        options.set_allow_concurrent_memtable_write(false);
         // Many keys that are looked up in their order are read like a file from its beginning.
         options.set_advise_random_on_open(false);
         // The store's own log tells nothing that somebody here reads.

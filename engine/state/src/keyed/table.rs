@@ -430,9 +430,11 @@ impl Table {
     }
 
     fn write(&mut self, slots: &[u32], columns: &impl Columns) -> Result<()> {
+        // The store sorts what is written by where the last key went: neighbours cost it a few steps.
+        let sorted = self.slots.sorted(slots);
         // All at once would be in memory a second time, as bytes.
         let at_once = (WRITTEN_BYTES / self.bytes_of_slot()).clamp(1, WRITTEN);
-        slots
+        sorted
             .chunks(at_once)
             .try_for_each(|slots| self.write_some(slots, columns))
     }

@@ -11,9 +11,10 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::files::Uploads;
-use super::{KeyedFiles, KeyedStore, Limits, Table};
+use super::{Clock, KeyedFiles, KeyedResources, KeyedStore, Lifetimes, Limits, Table};
 use crate::job::{JobStore, StateWriter};
 use crate::local::LocalStore;
+use crate::{Metadata, OperatorState, SubtaskState};
 
 pub(super) const MAX_PARALLELISM: u16 = 16;
 
@@ -231,6 +232,69 @@ fn a_restored_table_goes_on_and_files_are_written_once() {
             assert_eq!(sums.add(&keys), model.add(&keys));
         }
     }
+}
+
+/// The word that a checkpoint is complete and the next barrier come by different ways.
+#[test]
+fn what_a_checkpoint_names_is_there_though_it_hears_late_of_the_one_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = Arc::new(LocalStore::new(directory.path()));
+    let job = JobStore::new(files.clone(), "job");
+    let writer = StateWriter::new(job.clone());
+    let mut leader = job.take_over(|_| Ok(())).unwrap();
+    let resources = KeyedResources {
+        limits: Limits::new(8 << 20),
+        folder: directory.path().join("keyed"),
+        cache_bytes: 1 << 20,
+        checkpoints: None,
+        own: None,
+        clock: Clock::System,
+    };
+    let backend = resources
+        .open(
+            "sums",
+            &Lifetimes::default(),
+            0..MAX_PARALLELISM,
+            MAX_PARALLELISM,
+            &[],
+        )
+        .unwrap();
+    let mut sums = Sums::open(&backend.store, 1 << 20);
+    let mut complete = None;
+    let mut named_again = 0;
+    for round in 0..8 {
+        sums.add(&(0..50).map(|key| key + 50 * round).collect::<Vec<_>>());
+        sums.flush();
+        let id = leader.next_id();
+        let keyed = backend.snapshot(id, complete).put_away(&writer).unwrap();
+        if let Some(complete) = complete {
+            backend.checkpoint_complete(complete);
+        }
+        let own = format!("/chk-{id}/");
+        named_again += keyed.file_refs().filter(|f| !f.path.contains(&own)).count();
+        let metadata = Metadata {
+            checkpoint: id.0,
+            epoch: leader.epoch(),
+            timestamp: 1,
+            job_name: "job".into(),
+            operators: vec![OperatorState {
+                uid: "u".into(),
+                name: "n".into(),
+                subtasks: vec![SubtaskState {
+                    subtask: 0,
+                    entries: Vec::new(),
+                    keyed: Some(keyed.clone()),
+                }],
+                schema: None,
+            }],
+            is_final: false,
+        };
+        leader.complete(&metadata, 1).unwrap();
+        complete = Some(id);
+        let restored = tempfile::tempdir().unwrap();
+        keyed.fetch(restored.path(), files.as_ref()).unwrap();
+    }
+    assert!(named_again > 0, "nothing was named again");
 }
 
 #[test]

@@ -297,7 +297,7 @@ impl Storage {
                 folder: directory.path().join("keyed"),
                 cache_bytes: 1 << 20,
                 checkpoints: Some(store),
-                own: "job".to_owned(),
+                own: None,
                 clock: clock.clone(),
             },
             _directory: directory,
@@ -314,7 +314,7 @@ impl Storage {
 
     fn checkpoint(&mut self, backend: &KeyedBackend) -> KeyedFiles {
         self.next += 1;
-        let snapshot = backend.snapshot(CheckpointId(self.next));
+        let snapshot = backend.snapshot(CheckpointId(self.next), None);
         snapshot.put_away(&self.writer).unwrap()
     }
 }

@@ -126,11 +126,15 @@ pub(super) fn refused(format: &str, fault: &Fault, record: &[u8]) -> Error {
     } else {
         "a JSON record does not fit the table"
     };
+    let hint = match fault.is_missing() {
+        true => format!("'{format}.fail-on-missing-field' = 'false' makes such fields NULL"),
+        false => {
+            format!("'{format}.ignore-parse-errors' = 'true' makes such fields NULL and skips such records")
+        }
+    };
     Error::user(what)
         .with_detail(format!("{fault}\nrecord: {text}{more}"))
-        .with_hint(format!(
-            "'{format}.ignore-parse-errors' = 'true' makes such fields NULL and skips such records"
-        ))
+        .with_hint(hint)
 }
 
 pub(super) struct Reader {
@@ -313,7 +317,7 @@ impl Reader {
                 continue;
             }
             if self.settings.fail_on_missing_field {
-                return Err(Fault::value(cursor.position(), "the field is missing").within(name));
+                return Err(Fault::missing(cursor.position()).within(name));
             }
             if !column.data_type.nullable {
                 return Err(Fault::value(

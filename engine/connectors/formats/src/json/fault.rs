@@ -12,30 +12,44 @@ struct Inner {
     at: usize,
     /// Names from the outermost field inwards.
     path: Vec<String>,
-    malformed: bool,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Malformed,
+    Value,
+    /// A field is not there, and the table says that this is an error.
+    Missing,
 }
 
 impl Fault {
+    #[cold]
+    fn new(at: usize, what: String, kind: Kind) -> Self {
+        Fault(Box::new(Inner {
+            what,
+            at,
+            path: Vec::new(),
+            kind,
+        }))
+    }
+
     /// The text is not JSON: nothing of the record can be trusted.
     #[cold]
     pub fn malformed(at: usize, what: impl Into<String>) -> Self {
-        Fault(Box::new(Inner {
-            what: what.into(),
-            at,
-            path: Vec::new(),
-            malformed: true,
-        }))
+        Fault::new(at, what.into(), Kind::Malformed)
     }
 
     /// The text is JSON, and a value does not fit its column.
     #[cold]
     pub fn value(at: usize, what: impl Into<String>) -> Self {
-        Fault(Box::new(Inner {
-            what: what.into(),
-            at,
-            path: Vec::new(),
-            malformed: false,
-        }))
+        Fault::new(at, what.into(), Kind::Value)
+    }
+
+    /// A field is not there, which `fail-on-missing-field` makes an error.
+    #[cold]
+    pub fn missing(at: usize) -> Self {
+        Fault::new(at, "the field is missing".to_owned(), Kind::Missing)
     }
 
     #[cold]
@@ -45,7 +59,11 @@ impl Fault {
     }
 
     pub fn is_malformed(&self) -> bool {
-        self.0.malformed
+        self.0.kind == Kind::Malformed
+    }
+
+    pub fn is_missing(&self) -> bool {
+        self.0.kind == Kind::Missing
     }
 }
 

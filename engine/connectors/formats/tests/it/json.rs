@@ -352,7 +352,15 @@ fn not_null_and_missing_fields() {
     assert_eq!(one("json", &fields, IGNORE, r#"{"name":"a"}"#), "skipped");
     assert_eq!(one("json", &fields, IGNORE, r#"{"id":"x"}"#), "skipped");
     let strict = &[("json.fail-on-missing-field", "true")];
-    assert!(one("json", &fields, strict, r#"{"id":1}"#).contains("field 'name': the field is missing"));
+    let message = one("json", &fields, strict, r#"{"id":1}"#);
+    assert!(
+        message.contains("field 'name': the field is missing"),
+        "{message}"
+    );
+    assert!(
+        message.contains("'json.fail-on-missing-field' = 'false'"),
+        "{message}"
+    );
     assert_eq!(
         one("json", &fields, strict, r#"{"id":1,"name":null}"#),
         "[1, null]"

@@ -36,14 +36,16 @@ pub struct IntervalJoin {
     is_empty: bool,
     timers: Timers,
     watermark: i64,
-    /// A watermark that is sent on when all that it sets free has been given.
-    passing: Option<i64>,
+    /// A watermark that is sent on when all that it sets free has been given, and the one before it.
+    passing: Option<(i64, i64)>,
     /// Memory for both sides.
     limit: usize,
     joined: SchemaRef,
     schema: SchemaRef,
     max_parallelism: u16,
     output: Joined,
+    /// The watermark before each pair.
+    watermarks: Vec<i64>,
 }
 
 struct Side {
@@ -192,6 +194,7 @@ impl IntervalJoin {
             schema: output.to_arrow(),
             max_parallelism: backend.max_parallelism,
             output: Joined::default(),
+            watermarks: Vec::new(),
         })
     }
 
@@ -290,10 +293,30 @@ impl IntervalJoin {
         let taken = self
             .output
             .take(&self.left.rows, &self.right.rows, &self.schema)?;
+        let watermarks = std::mem::take(&mut self.watermarks);
         if let Some((rows, _)) = taken {
-            out.push(Element::Batch(ChangeBatch::inserts(rows).into()));
+            let is_known = watermarks.last().is_some_and(|last| *last > i64::MIN);
+            out.push(Element::Batch(Batch {
+                watermarks: is_known.then(|| watermarks.into()),
+                ..ChangeBatch::inserts(rows).into()
+            }));
         }
         Ok(())
+    }
+
+    /// What goes on with a watermark: what comes later may be as old as the oldest row that is kept.
+    fn held(&self, watermark: i64) -> i64 {
+        let late = self.left.reach.max(self.right.reach).max(0);
+        match watermark {
+            i64::MAX => i64::MAX,
+            _ => watermark.saturating_sub(late),
+        }
+    }
+
+    /// The pairs since the last call came with this watermark.
+    fn came_with(&mut self, watermark: i64) {
+        let watermark = self.held(watermark);
+        self.watermarks.resize(self.output.count(), watermark);
     }
 
     /// The pairs of rows of a batch and rows that are kept for which the condition is true. Only
@@ -462,6 +485,7 @@ impl Operator for IntervalJoin {
                 .collect();
             let matches = self.matches(is_left, &at)?;
             for (number, at) in at.iter().enumerate() {
+                let before = self.watermark;
                 let now = match is_rowtime {
                     false => clock,
                     true => {
@@ -472,7 +496,9 @@ impl Operator for IntervalJoin {
                     }
                 };
                 self.advance(now, now, usize::MAX)?;
+                self.came_with(before);
                 self.row(is_left, number, at, now, &matches)?;
+                self.came_with(self.watermark);
             }
             self.emit(out)?;
             next = placed;
@@ -483,8 +509,9 @@ impl Operator for IntervalJoin {
     fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
         match element {
             Element::Watermark(watermark) if self.is_rowtime => {
+                let before = self.watermark;
                 self.watermark = self.watermark.max(watermark);
-                self.passing = Some(watermark);
+                self.passing = Some((before, watermark));
                 return self.resume(out);
             }
             // Nothing is met any more.
@@ -509,23 +536,17 @@ impl Operator for IntervalJoin {
     }
 
     fn resume(&mut self, out: &mut Vec<Element>) -> Result<()> {
-        let Some(watermark) = self.passing.take() else {
+        let Some((before, watermark)) = self.passing.take() else {
             return Ok(());
         };
         self.make_room(0)?;
         let has_more = self.advance(self.watermark, self.watermark, BATCH)?;
+        self.came_with(before);
         self.emit(out)?;
-        if has_more {
-            self.passing = Some(watermark);
-            return Ok(());
+        match has_more {
+            true => self.passing = Some((before, watermark)),
+            false => out.push(Element::Watermark(self.held(watermark))),
         }
-        // What comes later may be as old as the oldest row that is kept.
-        let late = self.left.reach.max(self.right.reach).max(0);
-        let held = match watermark {
-            i64::MAX => i64::MAX,
-            _ => watermark.saturating_sub(late),
-        };
-        out.push(Element::Watermark(held));
         Ok(())
     }
 

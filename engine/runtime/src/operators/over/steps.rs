@@ -13,19 +13,33 @@ use millrace_core::row::Rows;
 
 use super::accumulators::{Accumulators, Along};
 use crate::changes::WholeRows;
-use crate::element::Element;
+use crate::element::{Batch, Element};
 use crate::operators::kernel;
 
-#[derive(Default)]
 pub(super) struct Steps {
     rows: Rows,
     slots: Vec<u32>,
     retract: Vec<bool>,
     /// Rows to give out: the step that has the row, and the one after which it has its results.
     given: Vec<(u32, u32)>,
+    /// The watermark before each of these.
+    watermarks: Vec<i64>,
+    /// The one before what is given next.
+    pub watermark: i64,
 }
 
 impl Steps {
+    pub fn new() -> Self {
+        Steps {
+            rows: Rows::default(),
+            slots: Vec::new(),
+            retract: Vec::new(),
+            given: Vec::new(),
+            watermarks: Vec::new(),
+            watermark: i64::MIN,
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.slots.len()
@@ -49,6 +63,7 @@ impl Steps {
 
     pub fn give(&mut self, row: u32, results: u32) {
         self.given.push((row, results));
+        self.watermarks.push(self.watermark);
     }
 
     /// Takes all steps; what is given goes out.
@@ -62,7 +77,11 @@ impl Steps {
         if self.slots.is_empty() {
             return Ok(());
         }
-        let steps = std::mem::take(self);
+        let next = Steps {
+            watermark: self.watermark,
+            ..Steps::new()
+        };
+        let steps = std::mem::replace(self, next);
         let columns = codec.decode(steps.rows.iter())?;
         let results = accumulators.results(&Along {
             slots: &steps.slots,
@@ -83,7 +102,11 @@ impl Steps {
             all.push(pick(column, &after)?);
         }
         let rows = RecordBatch::try_new(Arc::clone(schema), all).map_err(kernel)?;
-        out.push(Element::Batch(ChangeBatch::inserts(rows).into()));
+        let is_known = steps.watermarks.last().is_some_and(|last| *last > i64::MIN);
+        out.push(Element::Batch(Batch {
+            watermarks: is_known.then(|| steps.watermarks.into()),
+            ..ChangeBatch::inserts(rows).into()
+        }));
         Ok(())
     }
 }

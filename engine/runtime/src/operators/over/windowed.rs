@@ -98,6 +98,8 @@ struct Arriving {
     now: Option<i64>,
     slots: Vec<u32>,
     next: usize,
+    /// What the watermark before the next row sets free is not all given.
+    rises: bool,
 }
 
 /// A key at work.
@@ -131,7 +133,7 @@ impl Windowed {
             timers: Timers::open(backend, "timers")?,
             cleanup: Cleanup::open(backend, ttl_millis)?,
             accumulators: Accumulators::new(&plan.calls, is_bounded, backend, cache_bytes)?,
-            steps: Steps::default(),
+            steps: Steps::new(),
             watermark: i64::MIN,
             arriving: None,
             passing: None,
@@ -253,6 +255,12 @@ impl Windowed {
             }
             (.., Some(_)) => Ok(true),
         }
+    }
+
+    /// What becomes known with a watermark comes before it.
+    fn rise(&mut self, watermark: i64) {
+        self.steps.watermark = self.watermark;
+        self.watermark = self.watermark.max(watermark);
     }
 
     /// Takes timers until then, as long as what they set free is not much; whether there may be more.
@@ -434,9 +442,14 @@ impl Windowed {
             self.forget(now, out)?;
         }
         for row in from..placed {
-            if let (TimeKind::Event, Some(watermarks)) = (self.kind, &arriving.watermarks) {
-                self.watermark = self.watermark.max(watermarks[row]);
-                if self.advance(self.watermark, out)? {
+            if let (TimeKind::Event, Some(watermarks)) = (self.kind, &arriving.watermarks)
+                && (arriving.rises || watermarks[row] > self.watermark)
+            {
+                if !arriving.rises {
+                    self.rise(watermarks[row]);
+                }
+                arriving.rises = self.advance(self.watermark, out)?;
+                if arriving.rises {
                     arriving.next = row;
                     return self.settle(out);
                 }
@@ -480,6 +493,7 @@ impl Operator for Windowed {
             now: self.now(),
             slots: Vec::with_capacity(count),
             next: 0,
+            rises: false,
             watermarks: batch.watermarks,
         });
         self.resume(out)
@@ -488,7 +502,7 @@ impl Operator for Windowed {
     fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
         match (self.kind, &element) {
             (TimeKind::Event, Element::Watermark(watermark)) => {
-                self.watermark = self.watermark.max(*watermark);
+                self.rise(*watermark);
                 self.passing = Some(*watermark);
                 return self.resume(out);
             }

@@ -47,6 +47,11 @@ trait Content: Send {
     fn give(&mut self, over: &[(&[u8], Session)], windows: &Windows, out: &mut Vec<Element>) -> Result<()>;
 
     fn flush(&mut self) -> Result<()>;
+
+    /// What it has to know again that is of no key.
+    fn note(&self) -> Vec<u8> {
+        Vec::new()
+    }
 }
 
 pub struct SessionWindows {
@@ -113,7 +118,10 @@ impl SessionWindows {
         restored: Option<&[Vec<u8>]>,
         metrics: Arc<TaskMetrics>,
     ) -> Result<Paced<Self>> {
-        let rows = StoredRows::open(input, output, backend)?;
+        // Behind the watermark.
+        let notes = restored.unwrap_or_default().iter();
+        let notes = notes.map(|entry| entry.get(size_of::<i64>()..).unwrap_or_default());
+        let rows = StoredRows::open(input, output, backend, notes)?;
         let windowing = Windowing::Laid {
             window: plan.window,
             time: plan.time,
@@ -265,6 +273,10 @@ impl Timely for SessionWindows {
         &self.windows
     }
 
+    fn progress(&self) -> i64 {
+        self.progress
+    }
+
     fn begin(&mut self, _: usize, batch: Batch) -> Result<Arriving> {
         self.keys.encode(&batch.change.rows)?;
         Ok(Arriving {
@@ -289,6 +301,8 @@ impl Timely for SessionWindows {
         self.sessions.flush()?;
         self.content.flush()?;
         self.timers.flush()?;
-        Ok(vec![self.progress.to_be_bytes().to_vec()])
+        Ok(vec![
+            [&self.progress.to_be_bytes()[..], &self.content.note()].concat(),
+        ])
     }
 }

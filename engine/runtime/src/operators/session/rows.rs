@@ -1,9 +1,9 @@
-//! The rows of sessions, in the order in which they came, until their session is known.
+//! The rows of sessions, in the order in which they came, until their session is known: rows of sessions that
+//! become one, too.
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use millrace_connector_api::ChangeBatch;
-use millrace_core::memory::widen;
 use millrace_core::row::Rows;
 use millrace_core::{Error, Result};
 use millrace_expr::RowType;
@@ -19,25 +19,31 @@ use crate::element::{Batch, Element};
 use crate::windows::Windows;
 
 pub(super) struct StoredRows {
-    /// Of each session the number of its next row; beside it a map: number to kind and row.
+    /// Of each session a map: number to kind and row.
     table: Table,
-    next: Vec<u64>,
+    /// The number of the next row, over all keys and restarts.
+    next: u64,
     rows: WholeRows,
     schema: SchemaRef,
     max_parallelism: u16,
 }
 
 impl StoredRows {
-    pub fn open(input: &RowType, output: &RowType, backend: &KeyedBackend) -> Result<Self> {
-        let table = Table::open(
-            &backend.store,
-            "states",
-            size_of::<u64>(),
-            backend.row_bytes(1) / 2,
-        )?;
+    /// `notes` are those of all subtasks.
+    pub fn open<'a>(
+        input: &RowType,
+        output: &RowType,
+        backend: &KeyedBackend,
+        notes: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Self> {
+        let mut next = 0;
+        for note in notes {
+            next = next.max(u64::from_be_bytes(note.try_into().map_err(|_| damaged())?));
+        }
+        let table = Table::open(&backend.store, "states", 0, backend.row_bytes(1) / 2)?;
         Ok(StoredRows {
             table: table.with_maps("states-rows", Vec::new())?,
-            next: Vec::new(),
+            next,
             rows: WholeRows::new(&input.to_arrow())?,
             schema: output.to_arrow(),
             max_parallelism: backend.max_parallelism,
@@ -46,50 +52,25 @@ impl StoredRows {
 
     fn resolve<'a>(&mut self, sessions: impl Iterator<Item = (&'a [u8], i64)>) -> Result<Vec<u32>> {
         let (full, hashes, groups) = places(sessions, self.max_parallelism);
-        let next = &self.next;
-        self.table
-            .make_room(full.len(), &mut |slots: &[u32], out: &mut Rows| {
-                encode(next, slots, out)
-            })?;
+        self.table.make_room(full.len(), &mut encode)?;
         let mut slots = Vec::with_capacity(full.len());
-        let resolved = self.table.resolve(&full, &hashes, &groups, &mut slots)?;
-        widen(&mut self.next, self.table.width(), 0);
-        resolved
-            .fresh
-            .iter()
-            .for_each(|slot| self.next[*slot as usize] = 0);
-        for (slot, stored) in resolved.loaded.iter().zip(resolved.values.iter()) {
-            let next = stored.try_into().map_err(|_| damaged())?;
-            self.next[*slot as usize] = u64::from_be_bytes(next);
-        }
+        self.table.resolve(&full, &hashes, &groups, &mut slots)?;
         Ok(slots)
     }
 
     fn release(&mut self, slots: &[u32]) -> Result<()> {
-        let next = &self.next;
-        self.table.release(slots, &mut |slots: &[u32], out: &mut Rows| {
-            encode(next, slots, out)
-        })
+        self.table.release(slots, &mut encode)
     }
 
-    fn maps(&mut self) -> Result<(MapsOf<'_>, &mut [u64])> {
-        let maps = self.table.maps().ok_or_else(mapless)?;
-        Ok((maps, &mut self.next))
+    fn maps(&mut self) -> Result<MapsOf<'_>> {
+        self.table.maps().ok_or_else(mapless)
     }
 }
 
-fn encode(next: &[u64], slots: &[u32], out: &mut Rows) -> Result<()> {
-    slots
-        .iter()
-        .for_each(|slot| out.push(&next[*slot as usize].to_be_bytes()));
+/// Beside its rows a session has nothing.
+fn encode(slots: &[u32], out: &mut Rows) -> Result<()> {
+    slots.iter().for_each(|_| out.push(&[]));
     Ok(())
-}
-
-/// Puts a row behind those of its session.
-fn push(maps: &mut MapsOf<'_>, next: &mut [u64], slot: u32, row: &[u8]) {
-    let number = &mut next[slot as usize];
-    maps.put(slot, &number.to_be_bytes(), row);
-    *number += 1;
 }
 
 fn mapless() -> Error {
@@ -139,14 +120,16 @@ impl Content for StoredRows {
     fn take(&mut self, batch: &Batch, rows: &[u32], of_rows: &[(&[u8], i64)]) -> Result<()> {
         let slots = self.resolve(of_rows.iter().copied())?;
         let encoded = self.rows.encode(&batch.change.rows)?;
-        let (mut maps, next) = self.maps()?;
+        let first = self.next;
+        self.next += rows.len() as u64;
+        let mut maps = self.maps()?;
         let mut stored = Vec::new();
-        for (row, slot) in rows.iter().zip(&slots) {
+        for (number, (row, slot)) in (first..).zip(rows.iter().zip(&slots)) {
             let row = *row as usize;
             stored.clear();
             stored.push(kind_of(&batch.change, row) as u8);
             stored.extend_from_slice(encoded.get(row));
-            push(&mut maps, next, *slot, &stored);
+            maps.put(*slot, &number.to_be_bytes(), &stored);
         }
         self.table.changed(slots);
         Ok(())
@@ -162,14 +145,17 @@ impl Content for StoredRows {
         let Some((first, others)) = slots.split_first() else {
             return Ok(());
         };
-        let (mut maps, next) = self.maps()?;
+        let mut maps = self.maps()?;
         for other in others {
-            let mut rows: Vec<Box<[u8]>> = Vec::new();
-            maps.each(*other, &[], |_, row| {
-                rows.push(row.into());
+            let (mut numbers, mut rows) = (Rows::default(), Rows::default());
+            maps.each(*other, &[], |number, row| {
+                numbers.push(number);
+                rows.push(row);
                 Ok(())
             })?;
-            rows.iter().for_each(|row| push(&mut maps, next, *first, row));
+            for (number, row) in numbers.iter().zip(rows.iter()) {
+                maps.put(*first, number, row);
+            }
         }
         self.table.changed([*first]);
         self.release(others)
@@ -202,8 +188,10 @@ impl Content for StoredRows {
     }
 
     fn flush(&mut self) -> Result<()> {
-        let next = &self.next;
-        self.table
-            .flush(&mut |slots: &[u32], out: &mut Rows| encode(next, slots, out))
+        self.table.flush(&mut encode)
+    }
+
+    fn note(&self) -> Vec<u8> {
+        self.next.to_be_bytes().to_vec()
     }
 }

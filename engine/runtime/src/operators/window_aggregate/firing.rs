@@ -79,6 +79,8 @@ impl WindowAggregate {
             }
             slices = vec![grown];
         }
+        // As Flink puts them together, which shows where functions keep the order of values.
+        slices.reverse();
         let is_last = |slice: &Slice| {
             let last = self.windows.of(*slice).last().map(|w| w.end);
             last.is_none_or(|last| last <= window.end)

@@ -2,9 +2,10 @@
 //! watermark, or the clock, has passed a window's end, the results of its slices together are given,
 //! once. A row whose windows are all over is late: it is dropped and counted.
 //!
-//! Layout: `slices` what is kept, `firing` how a window's results come out of it, some at a time.
+//! Layout: `slices` what is kept, `parts` what comes in together, `firing` how a window's results come out of it, some at a time.
 
 mod firing;
+mod parts;
 mod slices;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -20,6 +21,7 @@ use millrace_expr::text::zone::Zone;
 use millrace_state::keyed::KeyedBackend;
 
 use self::firing::Firing;
+use self::parts::Parts;
 use self::slices::Slices;
 use super::groups::{State, with_maps};
 use super::kernel;
@@ -37,6 +39,8 @@ pub struct WindowAggregate {
     slices: Slices,
     /// Where results come together that are not those of one slice in memory.
     merged: State,
+    /// Where it shows in what parts rows come.
+    parts: Option<Parts>,
     max_parallelism: u16,
     /// The watermark, or the time by the clock, up to which windows are over.
     progress: i64,
@@ -71,12 +75,21 @@ impl WindowAggregate {
         let time = schema.fields().last().map(|f| f.data_type().clone());
         let windows = Windows::new(&plan.windowing, time.as_ref(), zone);
         let progress = windows.restored(restored)?;
+        let mut slices = Slices::open(plan, backend)?;
+        let parts = match plan.retracts && plan.in_parts && slices.state.calls.uses_maps() {
+            true => Some(Parts::open(&windows, progress, restored)?),
+            false => None,
+        };
+        if let Some(parts) = &parts {
+            slices.state.calls.begin(parts.number);
+        }
         Ok(Paced::new(WindowAggregate {
             keys: Keys::new(&plan.keys, &input.to_arrow())?,
             codec: RowCodec::new(types)?,
             windows,
-            slices: Slices::open(plan, backend)?,
+            slices,
             merged: State::new(&plan.calls, plan.retracts)?,
+            parts,
             max_parallelism: backend.max_parallelism,
             progress,
             over: VecDeque::new(),
@@ -131,9 +144,18 @@ impl WindowAggregate {
                 Some(watermarks) if !self.windows.is_proctime() => watermarks[row].max(self.progress),
                 _ => self.progress,
             };
+            if let Some(parts) = &mut self.parts
+                && parts.end(now, &self.windows)
+            {
+                self.accumulate(batch, &rows, &slices)?;
+                rows.clear();
+                slices.clear();
+                self.begin_part();
+            }
             if first_over > now {
                 rows.push(row as u32);
                 slices.push(slice);
+                self.in_part(slice);
                 continue;
             }
             let last = self.windows.of(slice).last().map_or(i64::MIN, |w| w.end);
@@ -149,11 +171,25 @@ impl WindowAggregate {
                 return Ok(Some((arriving, now)));
             }
             rows.push(row as u32);
-            slices.push(self.windows.grown(slice).unwrap_or(slice));
+            let slice = self.windows.grown(slice).unwrap_or(slice);
+            slices.push(slice);
+            self.in_part(slice);
         }
         self.metrics.late_records.add(late);
         self.accumulate(batch, &rows, &slices)?;
         Ok(None)
+    }
+
+    fn in_part(&mut self, slice: Slice) {
+        if let Some(parts) = &mut self.parts {
+            parts.row(self.windows.over_at(slice.end));
+        }
+    }
+
+    fn begin_part(&mut self) {
+        if let Some(parts) = &self.parts {
+            self.slices.state.calls.begin(parts.number);
+        }
     }
 
     /// Takes rows in, each into its slice.
@@ -191,6 +227,10 @@ impl Timely for WindowAggregate {
         &self.windows
     }
 
+    fn progress(&self) -> i64 {
+        self.progress
+    }
+
     fn begin(&mut self, _: usize, batch: Batch) -> Result<Arriving> {
         Ok(Arriving {
             slices: self.windows.slices(&batch.change.rows)?,
@@ -206,6 +246,11 @@ impl Timely for WindowAggregate {
     fn advance(&mut self, to: i64, out: &mut Vec<Element>) -> Result<bool> {
         if self.firing.is_none() && self.over.is_empty() {
             self.over = self.over_with(to);
+            if let Some(parts) = &mut self.parts
+                && parts.end(to, &self.windows)
+            {
+                self.begin_part();
+            }
         }
         let firing = match self.firing.take() {
             Some(firing) => Some(firing),
@@ -225,6 +270,10 @@ impl Timely for WindowAggregate {
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
         let Slices { table, state, .. } = &mut self.slices;
         table.flush(state)?;
-        Ok(vec![self.progress.to_be_bytes().to_vec()])
+        let mut entry = self.progress.to_be_bytes().to_vec();
+        if let Some(parts) = &self.parts {
+            parts.write(&mut entry);
+        }
+        Ok(vec![entry])
     }
 }

@@ -1,0 +1,6 @@
+-- compare: rows
+CREATE TABLE orders (
+  id BIGINT, user_id STRING, item STRING, amount INT, price DECIMAL(10, 2), ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/orders.json', 'format' = 'json');
+SELECT COUNT(1) AS n, 'all' AS what FROM orders WHERE id > 3;

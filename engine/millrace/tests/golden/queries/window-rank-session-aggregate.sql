@@ -1,0 +1,6 @@
+-- compare: changelog by 3, 4
+CREATE TABLE bids (
+  id BIGINT, bidder STRING, item STRING, qty INT, price DECIMAL(10, 2), ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/bids.json', 'format' = 'json');
+SELECT id,qty,window_start,window_end FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start,window_end ORDER BY qty DESC, id) AS rn FROM (SELECT item,window_start,window_end,SUM(qty) qty,MIN(id) id FROM TABLE(SESSION(TABLE bids PARTITION BY item, DESCRIPTOR(ts), INTERVAL '3' SECOND)) GROUP BY item,window_start,window_end)) WHERE rn <= 1;

@@ -99,6 +99,7 @@ impl Table {
             store: &self.store,
             slots: &self.slots,
             life: self.expiry.as_ref().map(|expiry| expiry.life),
+            limit: self.limit,
         })
     }
 
@@ -390,11 +391,11 @@ impl Table {
             self.clear_map(*slot)?;
         }
         removed.retain(|slot| self.slots.is_stored(*slot));
-        if dirty.is_empty() && removed.is_empty() {
-            return Ok(());
-        }
         if let Some(maps) = &mut self.maps {
             maps.write(slots, &self.slots, &self.store)?;
+        }
+        if dirty.is_empty() && removed.is_empty() {
+            return Ok(());
         }
         let mut rows = Rows::default();
         encode(&dirty, &mut rows)?;

@@ -1,5 +1,5 @@
-//! Operators whose rows wait for a time, and of which a watermark may set free a great many: results go
-//! out a batch at a time, as there is room for them, and nothing else is taken in meanwhile.
+//! Operators of which a row or a watermark may set free a great many: what they give goes out a batch at a time,
+//! as there is room for it, and nothing else is taken in meanwhile.
 
 use std::collections::VecDeque;
 
@@ -9,6 +9,64 @@ use super::{BATCH, Operator, now_millis, rows_of};
 use crate::element::{Batch, Element};
 use crate::windows::Windows;
 
+/// What is done a step at a time.
+pub trait Gradual: Send {
+    /// A batch whose rows are taken in one after the other.
+    type Arriving: Send;
+
+    /// The time up to which something is due, where the clock says so.
+    fn due_by_clock(&self, _now_millis: i64) -> Option<i64> {
+        None
+    }
+
+    /// The time up to which something is due with an element that is no batch.
+    fn due_with(&mut self, _element: &Element) -> Option<i64> {
+        None
+    }
+
+    /// As an element goes on that is no batch, behind what is due with it.
+    fn passing(&self, element: Element) -> Element {
+        element
+    }
+
+    fn begin(&mut self, input: usize, batch: Batch) -> Result<Self::Arriving>;
+
+    /// Takes rows in, until there is a batch to be sent.
+    fn arrive(&mut self, arriving: Self::Arriving, out: &mut Vec<Element>) -> Result<Rest<Self::Arriving>>;
+
+    /// Gives some of what is due at `to`; whether there is more.
+    fn advance(&mut self, _to: i64, _out: &mut Vec<Element>) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Looks at the clock, when all that it has set free is given.
+    fn look_at_clock(&mut self, _now_millis: i64, _out: &mut Vec<Element>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether what is gathered and not in `out` yet is enough for a batch.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Puts what is gathered into `out`.
+    fn settle(&mut self, _out: &mut Vec<Element>) -> Result<()> {
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>>;
+}
+
+/// What is left of a batch.
+pub enum Rest<A> {
+    Nothing,
+    /// Something has to be sent first.
+    Later(A),
+    /// What is due at a time has to be given before the next row.
+    After(i64, A),
+}
+
+/// Operators whose rows wait until windows are over.
 pub trait Timely: Send {
     /// A batch whose rows are taken in one after the other.
     type Arriving: Send;
@@ -28,8 +86,39 @@ pub trait Timely: Send {
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>>;
 }
 
-pub struct Paced<T: Timely> {
-    work: T,
+impl<T: Timely> Gradual for T {
+    type Arriving = T::Arriving;
+
+    fn due_by_clock(&self, now_millis: i64) -> Option<i64> {
+        self.windows().over_by_clock(now_millis)
+    }
+
+    fn due_with(&mut self, element: &Element) -> Option<i64> {
+        self.windows().over_with(element)
+    }
+
+    fn begin(&mut self, input: usize, batch: Batch) -> Result<T::Arriving> {
+        Timely::begin(self, input, batch)
+    }
+
+    fn arrive(&mut self, arriving: T::Arriving, _: &mut Vec<Element>) -> Result<Rest<T::Arriving>> {
+        Ok(match Timely::arrive(self, arriving)? {
+            None => Rest::Nothing,
+            Some((rest, to)) => Rest::After(to, rest),
+        })
+    }
+
+    fn advance(&mut self, to: i64, out: &mut Vec<Element>) -> Result<bool> {
+        Timely::advance(self, to, out)
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
+        Timely::snapshot(self)
+    }
+}
+
+pub struct Paced<T: Gradual> {
+    pub(super) work: T,
     /// What has begun.
     steps: VecDeque<Step<T::Arriving>>,
 }
@@ -37,10 +126,11 @@ pub struct Paced<T: Timely> {
 enum Step<A> {
     Rows(A),
     Advance(i64),
+    Clock(i64),
     Send(Element),
 }
 
-impl<T: Timely> Paced<T> {
+impl<T: Gradual> Paced<T> {
     pub(super) fn new(work: T) -> Self {
         Paced {
             work,
@@ -51,34 +141,41 @@ impl<T: Timely> Paced<T> {
     /// Goes on until all is done or there is a batch to be sent.
     fn run(&mut self, out: &mut Vec<Element>) -> Result<()> {
         while rows_of(out) < BATCH
+            && !self.work.is_full()
             && let Some(step) = self.steps.pop_front()
         {
             match step {
-                Step::Send(element) => out.push(element),
+                Step::Send(element) => {
+                    self.work.settle(out)?;
+                    out.push(element);
+                }
                 Step::Advance(to) => {
                     if self.work.advance(to, out)? {
                         self.steps.push_front(Step::Advance(to));
                     }
                 }
-                Step::Rows(arriving) => {
-                    if let Some((rest, to)) = self.work.arrive(arriving)? {
+                Step::Clock(now) => self.work.look_at_clock(now, out)?,
+                Step::Rows(arriving) => match self.work.arrive(arriving, out)? {
+                    Rest::Nothing => {}
+                    Rest::Later(rest) => self.steps.push_front(Step::Rows(rest)),
+                    Rest::After(to, rest) => {
                         self.steps.push_front(Step::Rows(rest));
                         self.steps.push_front(Step::Advance(to));
                     }
-                }
+                },
             }
         }
-        Ok(())
+        self.work.settle(out)
     }
 
     fn clock(&mut self, now_millis: i64) {
-        if let Some(time) = self.work.windows().over_by_clock(now_millis) {
+        if let Some(time) = self.work.due_by_clock(now_millis) {
             self.steps.push_back(Step::Advance(time));
         }
     }
 }
 
-impl<T: Timely> Operator for Paced<T> {
+impl<T: Gradual> Operator for Paced<T> {
     fn batch(&mut self, input: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
         // What is over by the clock is given first: rows are windowed by a later time.
         self.clock(now_millis());
@@ -89,15 +186,16 @@ impl<T: Timely> Operator for Paced<T> {
     }
 
     fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
-        if let Some(time) = self.work.windows().over_with(&element) {
+        if let Some(time) = self.work.due_with(&element) {
             self.steps.push_back(Step::Advance(time));
         }
-        self.steps.push_back(Step::Send(element));
+        self.steps.push_back(Step::Send(self.work.passing(element)));
         self.run(out)
     }
 
     fn tick(&mut self, now_millis: i64, out: &mut Vec<Element>) -> Result<()> {
         self.clock(now_millis);
+        self.steps.push_back(Step::Clock(now_millis));
         self.run(out)
     }
 

@@ -130,7 +130,8 @@ impl MapTable {
         self.slot(key, key_group::hash(key), group)
     }
 
-    fn slot(&mut self, key: &[u8], hash: u64, group: u16) -> Result<u32> {
+    /// The same with the key's hash.
+    pub fn slot(&mut self, key: &[u8], hash: u64, group: u16) -> Result<u32> {
         let slot = match self.slots.find(key, hash) {
             Some(slot) => slot,
             None => {
@@ -301,10 +302,15 @@ impl MapTable {
         }
     }
 
+    /// Whether there is more in memory than should be.
+    pub fn is_over(&self) -> bool {
+        self.bytes() > self.limit && self.slots.len() > 0
+    }
+
     /// Frees memory where there is more than the limit: what was not used for longest is written, if
     /// it has changed, and leaves memory.
     pub fn make_room(&mut self) -> Result<()> {
-        if self.bytes() <= self.limit || self.slots.len() == 0 {
+        if !self.is_over() {
             return Ok(());
         }
         // An eighth more than needed, so that not every batch has to.

@@ -73,6 +73,11 @@ impl Accumulators {
         self.table.make_room(rows, |slots, out| state.encode(slots, out))
     }
 
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
+
     pub fn flush(&mut self) -> Result<()> {
         let state = &self.state;
         self.table.flush(|slots, out| state.encode(slots, out))

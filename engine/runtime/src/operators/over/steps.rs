@@ -14,7 +14,7 @@ use millrace_core::row::Rows;
 use super::accumulators::{Accumulators, Along};
 use crate::changes::WholeRows;
 use crate::element::Element;
-use crate::operators::kernel;
+use crate::operators::{BATCH, BATCH_BYTES, kernel};
 
 #[derive(Default)]
 pub(super) struct Steps {
@@ -44,6 +44,11 @@ impl Steps {
 
     pub fn give(&mut self, row: u32, results: u32) {
         self.given.push((row, results));
+    }
+
+    /// Whether they are enough for a batch.
+    pub fn is_full(&self) -> bool {
+        self.slots.len() >= BATCH || self.rows.data.len() >= BATCH_BYTES
     }
 
     /// Takes all steps; what is given goes out.

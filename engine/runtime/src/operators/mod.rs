@@ -100,6 +100,8 @@ pub trait Operator: Send {
 
 /// Rows of an output batch at most.
 pub(crate) const BATCH: usize = 8192;
+/// Bytes of encoded rows that are enough for an output batch, whatever their number.
+pub(crate) const BATCH_BYTES: usize = 16 << 20;
 
 /// How many rows there are among elements.
 pub(crate) fn rows_of(elements: &[Element]) -> usize {

@@ -27,6 +27,7 @@ use super::deduplicate::Deduplicate;
 use super::group_aggregate::GroupAggregate;
 use super::harness::{Change, Row, State, change, feed, insert, row_type, shown, state_with, watermark};
 use super::join::Join;
+use super::paced::Paced;
 use super::sink_materializer::SinkMaterializer;
 use crate::metrics::TaskMetrics;
 
@@ -424,7 +425,7 @@ fn rows_of_a_sinks_key_expire_together() {
     }
 }
 
-fn first_or_last(keep_last: bool, rowtime: Option<usize>, timed: &Timed) -> Deduplicate {
+fn first_or_last(keep_last: bool, rowtime: Option<usize>, timed: &Timed) -> Paced<Deduplicate> {
     let plan = RankPlan {
         partition: vec![0],
         order: vec![],

@@ -78,6 +78,8 @@ pub struct MapTable {
     complete: bool,
     /// Memory for keys and maps together.
     limit: usize,
+    /// So much more is taken while a map that does not fit is at work.
+    over: usize,
     bytes: usize,
     /// Bytes before each value.
     before: usize,
@@ -109,6 +111,7 @@ impl MapTable {
             maps: Vec::new(),
             complete: is_empty,
             limit,
+            over: 0,
             bytes: 0,
             before: store.lifetime(name).map_or(0, |_| ttl::TIME),
             expiry: store.lifetime(name).map(|ttl| Expiry {
@@ -204,7 +207,8 @@ impl MapTable {
         self.slot(key, key_group::hash(key), group)
     }
 
-    fn slot(&mut self, key: &[u8], hash: u64, group: u16) -> Result<u32> {
+    /// The same with the key's hash.
+    pub fn slot(&mut self, key: &[u8], hash: u64, group: u16) -> Result<u32> {
         let slot = match self.slots.find(key, hash) {
             Some(slot) => slot,
             None => {
@@ -366,16 +370,32 @@ impl MapTable {
         self.bytes += map.bytes;
     }
 
+    /// Whether there is more in memory than should be, or has come in since room was made where less was not
+    /// possible.
+    pub fn is_over(&self) -> bool {
+        self.bytes() > self.limit + self.over && self.slots.len() > 0
+    }
+
     /// Frees memory where there is more than the limit: what was not used for longest is written, if
     /// it has changed, and leaves memory.
     pub fn make_room(&mut self) -> Result<()> {
+        self.over = 0;
         self.make_room_for(usize::MAX)
     }
 
     /// The same between rows of one batch, which may come to the same keys: one whose map would not fit by itself
-    /// is not read again and again.
+    /// is not read again and again, unless there are several of them.
     pub fn make_room_between(&mut self) -> Result<()> {
-        self.make_room_for(self.limit / 2)
+        if !self.is_over() {
+            return Ok(());
+        }
+        self.make_room_for(self.limit / 2)?;
+        while self.bytes() > 2 * self.limit && self.slots.len() > 1 {
+            let victims = self.slots.coldest(1);
+            self.evict(victims)?;
+        }
+        self.over = self.bytes().saturating_sub(self.limit - self.limit / 8);
+        Ok(())
     }
 
     /// Maps larger than `largest` stay.
@@ -400,17 +420,23 @@ impl MapTable {
             let mut victims = self.slots.coldest(count);
             victims.retain(|slot| self.maps[*slot as usize].bytes <= largest);
             goes_on = !victims.is_empty();
-            self.write(&victims)?;
-            for slot in victims {
-                let map = std::mem::take(&mut self.maps[slot as usize]);
-                self.complete &= map.entries.is_empty();
-                self.bytes -= map.bytes;
-                self.slots.remove(slot);
-            }
+            self.evict(victims)?;
             if shrinks {
                 self.slots = Slots::default();
                 self.maps = Vec::new();
             }
+        }
+        Ok(())
+    }
+
+    /// Slots leave memory; what has changed is written first.
+    fn evict(&mut self, victims: Vec<u32>) -> Result<()> {
+        self.write(&victims)?;
+        for slot in victims {
+            let map = std::mem::take(&mut self.maps[slot as usize]);
+            self.complete &= map.entries.is_empty();
+            self.bytes -= map.bytes;
+            self.slots.remove(slot);
         }
         Ok(())
     }

@@ -281,6 +281,21 @@ fn operate(
         expected.keys().find(under)
     );
     if random.random_bool(0.3) {
+        // From somewhere on, and not to the end.
+        let (from, most) = (entry(random), random.random_range(1..4));
+        let from = &from[1..];
+        let mut found = Vec::new();
+        maps.each_from(slot, &prefix, from, |key, value| {
+            found.push((key.to_vec(), value.to_vec()));
+            Ok(found.len() < most)
+        })
+        .unwrap();
+        let wanted = expected.iter().filter(|(key, _)| under(key) && &key[1..] >= from);
+        let wanted: Vec<_> = wanted.map(|(k, v)| (k.clone(), v.clone())).take(most).collect();
+        assert_eq!(found, wanted);
+        maps.relieve(slot).unwrap();
+    }
+    if random.random_bool(0.3) {
         let mut found = Vec::new();
         maps.each(slot, &prefix, |key, value| {
             found.push((key.to_vec(), value.to_vec()));

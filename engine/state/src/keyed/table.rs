@@ -129,6 +129,7 @@ impl Table {
             store: &self.store,
             slots: &self.slots,
             life: self.expiry.as_ref().map(|expiry| expiry.life),
+            limit: self.limit,
         })
     }
 
@@ -451,11 +452,11 @@ impl Table {
             self.clear_map(*slot)?;
         }
         removed.retain(|slot| self.slots.is_stored(*slot));
-        if dirty.is_empty() && removed.is_empty() {
-            return Ok(());
-        }
         if let Some(maps) = &mut self.maps {
             maps.write(slots, &self.slots, &self.store)?;
+        }
+        if dirty.is_empty() && removed.is_empty() {
+            return Ok(());
         }
         let mut rows = Rows::default();
         columns.encode(&dirty, &mut rows)?;

@@ -77,6 +77,11 @@ impl Accumulators {
         self.table.make_room(rows, &mut self.state)
     }
 
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
+
     pub fn flush(&mut self) -> Result<()> {
         self.table.flush(&mut self.state)
     }

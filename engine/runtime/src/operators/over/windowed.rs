@@ -4,7 +4,8 @@
 //! its key's rows that went out is dropped (from the first row on: later than the watermark). RANGE
 //! gives rows of the same time together. By arrival, RANGE waits until the millisecond is over.
 //!
-//! A key has its rows in a map by time and arrival: those that wait, and those in the window.
+//! A key has its rows in a map by time and arrival: those that wait, and those in the window. What a watermark
+//! sets free goes out a batch at a time, but that the rows of a key and time go together.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -23,9 +24,10 @@ use crate::changes::WholeRows;
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
 use crate::metrics::TaskMetrics;
-use crate::operators::{BATCH, Operator, now_millis, rows_of};
+use crate::operators::paced::{Gradual, Paced, Rest};
+use crate::operators::{BATCH, now_millis, rows_of};
 use crate::time::millis;
-use crate::timers::{Timers, sorted};
+use crate::timers::{Timer, Timers, sorted};
 
 pub(super) struct Windowed {
     keys: Keys,
@@ -40,12 +42,24 @@ pub(super) struct Windowed {
     accumulators: Accumulators,
     steps: Steps,
     watermark: i64,
-    arriving: Option<Arriving>,
-    /// A watermark that is sent on when all that it sets free has been given.
-    passing: Option<i64>,
     max_parallelism: u16,
     schema: SchemaRef,
     metrics: Arc<TaskMetrics>,
+}
+
+/// A batch whose rows are taken in one after the other.
+pub(super) struct Arriving {
+    keys: Rows,
+    hashes: Vec<u64>,
+    groups: Vec<u16>,
+    rows: Rows,
+    times: Vec<i64>,
+    watermarks: Option<Arc<[i64]>>,
+    /// What the clock shows, where that counts.
+    now: Option<i64>,
+    next: usize,
+    /// The watermark rises before that row.
+    advances: bool,
 }
 
 /// What is known of a key beside its rows.
@@ -87,21 +101,6 @@ impl Notes {
     }
 }
 
-/// A batch whose rows are taken in as there is room for what they need and set free.
-struct Arriving {
-    watermarks: Option<Arc<[i64]>>,
-    keys: Rows,
-    hashes: Vec<u64>,
-    groups: Vec<u16>,
-    rows: Rows,
-    times: Vec<i64>,
-    now: Option<i64>,
-    slots: Vec<u32>,
-    next: usize,
-    /// What the watermark before the next row sets free is not all given.
-    rises: bool,
-}
-
 /// A key at work.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
@@ -118,12 +117,12 @@ impl Windowed {
         backend: &KeyedBackend,
         ttl_millis: i64,
         metrics: Arc<TaskMetrics>,
-    ) -> Result<Self> {
+    ) -> Result<Paced<Self>> {
         let schema = input.to_arrow();
         let is_bounded = !matches!(plan.frame, Frame::Rows(None) | Frame::Range(None));
         // Rows and accumulators beside timers, and those that forget.
         let cache_bytes = backend.row_bytes(2) / 2;
-        Ok(Windowed {
+        Ok(Paced::new(Windowed {
             keys: Keys::new(&plan.partition, &schema)?,
             time: plan.time,
             kind: plan.kind,
@@ -135,12 +134,15 @@ impl Windowed {
             accumulators: Accumulators::new(&plan.calls, is_bounded, backend, cache_bytes)?,
             steps: Steps::new(),
             watermark: i64::MIN,
-            arriving: None,
-            passing: None,
             max_parallelism: backend.max_parallelism,
             schema: output.to_arrow(),
             metrics,
-        })
+        }))
+    }
+
+    #[cfg(test)]
+    pub fn bytes(&self) -> [usize; 2] {
+        [self.table.bytes(), self.accumulators.bytes()]
     }
 
     fn notes(&self, slot: u32) -> Result<Notes> {
@@ -226,6 +228,7 @@ impl Windowed {
     /// Forgets keys that were not used for long, unless rows of theirs wait.
     fn forget(&mut self, now: i64, out: &mut Vec<Element>) -> Result<()> {
         while let Some(cleanup) = &mut self.cleanup {
+            self.table.make_room_between()?;
             let Some((timer, slot)) = cleanup.due(&mut self.table, now)? else {
                 break;
             };
@@ -263,45 +266,21 @@ impl Windowed {
         self.watermark = self.watermark.max(watermark);
     }
 
-    /// Takes timers until then, as long as what they set free is not much; whether there may be more.
-    fn advance(&mut self, until: i64, out: &mut Vec<Element>) -> Result<bool> {
-        let now = self.now();
-        let mut looked_at = 0;
-        while looked_at < BATCH && self.steps.len() < BATCH {
-            let Some(timer) = self.timers.pop(until)? else {
-                return Ok(false);
-            };
-            looked_at += 1;
-            let slot = self.table.resolve_one(&timer.key, timer.group)?;
-            let at = At {
-                key: &timer.key,
-                group: timer.group,
-                slot,
-            };
-            match self.frame {
-                Frame::Rows(None) => self.since_the_first(at, timer.time, false)?,
-                Frame::Range(None) => self.since_the_first(at, timer.time, true)?,
-                Frame::Rows(Some(before)) => self.so_many_rows(at, timer.time, before)?,
-                Frame::Range(Some(length)) => self.so_long(at, timer.time, length, out)?,
-            }
-            self.touched(at, now)?;
+    /// The rows of a key and time, whose time has come.
+    fn go_off(&mut self, timer: &Timer, out: &mut Vec<Element>) -> Result<()> {
+        self.table.make_room_between()?;
+        let at = At {
+            key: &timer.key,
+            group: timer.group,
+            slot: self.table.resolve_one(&timer.key, timer.group)?,
+        };
+        match self.frame {
+            Frame::Rows(None) => self.since_the_first(at, timer.time, false)?,
+            Frame::Range(None) => self.since_the_first(at, timer.time, true)?,
+            Frame::Rows(Some(before)) => self.so_many_rows(at, timer.time, before)?,
+            Frame::Range(Some(length)) => self.so_long(at, timer.time, length, out)?,
         }
-        Ok(true)
-    }
-
-    /// The same of all of them, between batches.
-    fn advance_all(&mut self, until: i64, out: &mut Vec<Element>) -> Result<()> {
-        while self.advance(until, out)? {
-            self.settle(out)?;
-            self.make_room()?;
-        }
-        self.settle(out)
-    }
-
-    /// Slots as they were given before are no longer valid.
-    fn make_room(&mut self) -> Result<()> {
-        self.table.make_room()?;
-        self.accumulators.make_room(BATCH)
+        self.touched(at, self.now())
     }
 
     /// The rows of a time, over all before them; none has to stay.
@@ -411,11 +390,6 @@ impl Windowed {
         self.accumulators.remove(slot);
         Ok(())
     }
-
-    fn settle(&mut self, out: &mut Vec<Element>) -> Result<()> {
-        self.steps
-            .settle(&mut self.accumulators, &self.rows, &self.schema, out)
-    }
 }
 
 /// Where the rows of a time begin.
@@ -425,63 +399,30 @@ fn place(time: i64) -> [u8; 9] {
     place
 }
 
-impl Windowed {
-    /// Takes in the next rows of a batch, as many as have room; less where the watermark before one of them sets
-    /// much free.
-    fn take_in(&mut self, arriving: &mut Arriving, out: &mut Vec<Element>) -> Result<()> {
-        let from = arriving.next;
-        match from {
-            0 => self.table.make_room()?,
-            _ => self.table.make_room_between()?,
-        }
-        self.accumulators.make_room(arriving.keys.len() - from)?;
-        let (keys, hashes) = (&arriving.keys, &arriving.hashes);
-        let (groups, slots) = (&arriving.groups, &mut arriving.slots);
-        let placed = self.table.resolve_some(from, keys, hashes, groups, slots)?;
-        if let Some(now) = arriving.now {
-            self.forget(now, out)?;
-        }
-        for row in from..placed {
-            if let (TimeKind::Event, Some(watermarks)) = (self.kind, &arriving.watermarks)
-                && (arriving.rises || watermarks[row] > self.watermark)
-            {
-                if !arriving.rises {
-                    self.rise(watermarks[row]);
-                }
-                arriving.rises = self.advance(self.watermark, out)?;
-                if arriving.rises {
-                    arriving.next = row;
-                    return self.settle(out);
-                }
-            }
-            let at = At {
-                key: arriving.keys.get(row),
-                group: arriving.groups[row],
-                slot: arriving.slots[row],
-            };
-            self.touched(at, arriving.now)?;
-            let encoded = arriving.rows.get(row);
-            match (self.kind, self.frame) {
-                (TimeKind::Processing, Frame::Rows(Some(before))) => {
-                    // Arrival alone counts.
-                    self.keep(at.slot, 0, encoded);
-                    let of_key = self.accumulators_of(at)?;
-                    self.next_row(at.slot, of_key, encoded, before)?;
-                }
-                _ => self.wait(at, arriving.times[row], encoded)?,
-            }
-        }
-        arriving.next = placed;
-        self.settle(out)
-    }
-}
+impl Gradual for Windowed {
+    type Arriving = Arriving;
 
-impl Operator for Windowed {
-    fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
+    fn due_by_clock(&self, now_millis: i64) -> Option<i64> {
+        (self.kind == TimeKind::Processing).then_some(now_millis - 1)
+    }
+
+    fn due_with(&mut self, element: &Element) -> Option<i64> {
+        match (self.kind, element) {
+            (TimeKind::Event, Element::Watermark(watermark)) => {
+                self.rise(*watermark);
+                Some(self.watermark)
+            }
+            // No row joins the last millisecond any more.
+            (TimeKind::Processing, Element::EndOfInput) => Some(i64::MAX),
+            _ => None,
+        }
+    }
+
+    fn begin(&mut self, _: usize, batch: Batch) -> Result<Arriving> {
         let rows = &batch.change.rows;
         let count = rows.num_rows();
         self.keys.encode(rows)?;
-        self.arriving = Some(Arriving {
+        Ok(Arriving {
             groups: self.keys.groups(self.max_parallelism),
             keys: std::mem::take(&mut self.keys.rows),
             hashes: std::mem::take(&mut self.keys.hashes),
@@ -490,62 +431,85 @@ impl Operator for Windowed {
                 TimeKind::Event => millis(rows.column(self.time))?,
                 TimeKind::Processing => vec![now_millis(); count],
             },
-            now: self.now(),
-            slots: Vec::with_capacity(count),
-            next: 0,
-            rises: false,
             watermarks: batch.watermarks,
-        });
-        self.resume(out)
+            now: self.now(),
+            next: 0,
+            advances: false,
+        })
     }
 
-    fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
-        match (self.kind, &element) {
-            (TimeKind::Event, Element::Watermark(watermark)) => {
-                self.rise(*watermark);
-                self.passing = Some(*watermark);
-                return self.resume(out);
-            }
-            // No row joins the last millisecond any more.
-            (TimeKind::Processing, Element::EndOfInput) => self.advance_all(i64::MAX, out)?,
-            _ => {}
-        }
-        out.push(element);
-        Ok(())
-    }
-
-    fn has_more(&self) -> bool {
-        self.arriving.is_some() || self.passing.is_some()
-    }
-
-    fn resume(&mut self, out: &mut Vec<Element>) -> Result<()> {
-        if let Some(mut arriving) = self.arriving.take() {
-            while arriving.next < arriving.keys.len() && rows_of(out) < BATCH {
-                self.take_in(&mut arriving, out)?;
-            }
-            match arriving.next < arriving.keys.len() {
-                true => self.arriving = Some(arriving),
-                // Their memory is used again.
-                false => self.keys.rows = arriving.keys,
-            }
-        }
-        if let Some(watermark) = self.passing.take() {
-            self.make_room()?;
-            let has_more = self.advance(self.watermark, out)?;
+    fn arrive(&mut self, mut batch: Arriving, out: &mut Vec<Element>) -> Result<Rest<Arriving>> {
+        if batch.next == 0 {
             self.settle(out)?;
-            match has_more {
-                true => self.passing = Some(watermark),
-                false => out.push(Element::Watermark(watermark)),
+            self.table.make_room()?;
+            self.accumulators.make_room(BATCH.min(batch.rows.len()))?;
+            if let Some(now) = batch.now {
+                self.forget(now, out)?;
             }
         }
-        Ok(())
+        while batch.next < batch.rows.len() {
+            let row = batch.next;
+            if let (TimeKind::Event, Some(watermarks)) = (self.kind, &batch.watermarks)
+                && watermarks[row] > self.watermark
+            {
+                self.rise(watermarks[row]);
+                batch.advances = true;
+            }
+            // Only then: a row that comes late, and not too late, waits for the next watermark.
+            if batch.advances && self.advance(self.watermark, out)? {
+                return Ok(Rest::Later(batch));
+            }
+            batch.advances = false;
+            if self.steps.is_full() {
+                return Ok(Rest::Later(batch));
+            }
+            self.table.make_room_between()?;
+            let (key, group) = (batch.keys.get(row), batch.groups[row]);
+            let slot = self.table.slot(key, batch.hashes[row], group)?;
+            let at = At { key, group, slot };
+            self.touched(at, batch.now)?;
+            let encoded = batch.rows.get(row);
+            match (self.kind, self.frame) {
+                (TimeKind::Processing, Frame::Rows(Some(before))) => {
+                    // Arrival alone counts.
+                    self.keep(slot, 0, encoded);
+                    let of_key = self.accumulators_of(at)?;
+                    self.next_row(slot, of_key, encoded, before)?;
+                }
+                _ => self.wait(at, batch.times[row], encoded)?,
+            }
+            batch.next += 1;
+        }
+        Ok(Rest::Nothing)
     }
 
-    fn tick(&mut self, now_millis: i64, out: &mut Vec<Element>) -> Result<()> {
-        if self.kind == TimeKind::Processing {
-            self.advance_all(now_millis - 1, out)?;
+    fn advance(&mut self, until: i64, out: &mut Vec<Element>) -> Result<bool> {
+        let (mut elements, mut rows) = (out.len(), rows_of(out));
+        while !self.steps.is_full() && rows < BATCH {
+            match self.timers.pop(until)? {
+                Some(timer) => self.go_off(&timer, out)?,
+                None => return Ok(false),
+            }
+            rows += rows_of(&out[elements..]);
+            elements = out.len();
         }
+        Ok(true)
+    }
+
+    fn look_at_clock(&mut self, now_millis: i64, out: &mut Vec<Element>) -> Result<()> {
         self.forget(now_millis, out)
+    }
+
+    fn is_full(&self) -> bool {
+        self.steps.is_full()
+    }
+
+    fn settle(&mut self, out: &mut Vec<Element>) -> Result<()> {
+        // As many may come again; no step holds a slot then.
+        let more = if self.steps.is_full() { BATCH } else { 1 };
+        self.steps
+            .settle(&mut self.accumulators, &self.rows, &self.schema, out)?;
+        self.accumulators.make_room(more)
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {

@@ -116,7 +116,7 @@ impl Content for States {
         self.table.release(others, &mut self.state)
     }
 
-    fn give(&mut self, over: &[(&[u8], Session)], windows: &Windows, out: &mut Vec<Element>) -> Result<()> {
+    fn give(&mut self, over: &[(&[u8], Session)], windows: &Windows, out: &mut Vec<Element>) -> Result<bool> {
         let states = over.iter().map(|(key, session)| (*key, session.state));
         let slots = self.resolve(states)?;
         // Of some all rows were taken back.
@@ -141,7 +141,8 @@ impl Content for States {
             let rows = RecordBatch::try_new(self.schema.clone(), columns).map_err(kernel)?;
             out.push(Element::Batch(ChangeBatch::inserts(rows).into()));
         }
-        self.table.release(&slots, &mut self.state)
+        self.table.release(&slots, &mut self.state)?;
+        Ok(false)
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -19,7 +19,7 @@ pub(super) struct Slices {
     pub state: State,
     /// The slices that hold rows. Slots of theirs that are in memory, and some that no longer are.
     pub held: BTreeMap<Slice, Vec<u32>>,
-    /// How many slots that is.
+    /// How many slots that is, about.
     listed: usize,
     of_slot: Vec<Slice>,
     /// A subtask's key groups, to look for what is not in memory.
@@ -34,6 +34,9 @@ pub(super) struct Part {
     pub entries: Vec<Entries>,
 }
 
+/// Lists shorter than that together are not gone through.
+const LISTED: usize = 4096;
+
 /// A key's hash within the table: each slice has its own entry of it.
 fn hash_in(slice: Slice, hash: u64) -> u64 {
     hash ^ (slice.end as u64)
@@ -45,7 +48,8 @@ fn hash_in(slice: Slice, hash: u64) -> u64 {
 impl Slices {
     pub fn open(plan: &Plan, backend: &KeyedBackend) -> Result<Self> {
         let state = State::new(&plan.calls, plan.retracts)?;
-        let bytes = state.slot_bytes() + size_of::<Slice>() + 2 * size_of::<u32>();
+        // Each slot may be listed twice, in a list that is half full.
+        let bytes = state.slot_bytes() + size_of::<Slice>() + 4 * size_of::<u32>();
         let table = Table::open(&backend.store, "slices", bytes, backend.cache_bytes)?;
         let mut slices = Slices {
             table: match state.calls.uses_maps() {
@@ -99,7 +103,6 @@ impl Slices {
         let width = self.table.width();
         self.state.resize(width);
         widen(&mut self.of_slot, width, Slice::default());
-        self.bound_lists();
         self.state.reset(&resolved.fresh);
         self.state.load(&resolved.loaded, &resolved.values)?;
         if !resolved.fresh.is_empty() || !resolved.loaded.is_empty() {
@@ -114,33 +117,39 @@ impl Slices {
                     self.listed += 1;
                 }
             }
+            self.prune();
         }
         Ok(slots)
     }
 
-    /// Slots that have left memory since stay in the lists, until they are more than those that have not.
-    fn bound_lists(&mut self) {
-        if self.listed <= 2 * self.table.width() + BATCH {
-            return;
-        }
-        let slices: Vec<Slice> = self.held.keys().copied().collect();
-        self.listed = 0;
-        for slice in slices {
-            let live = self.live(slice);
-            self.listed += live.len();
-            self.held.insert(slice, live);
-        }
-    }
-
     /// Nothing is held of a slice any more.
     pub fn forget(&mut self, slice: Slice) {
-        let listed = self.held.remove(&slice);
-        self.listed -= listed.map_or(0, |slots| slots.len());
+        let listed = self.held.remove(&slice).map_or(0, |slots| slots.len());
+        self.listed = self.listed.saturating_sub(listed);
     }
 
     /// Slots of a slice are over.
     pub fn release(&mut self, slots: &[u32]) -> Result<()> {
         self.table.release(slots, &mut self.state)
+    }
+
+    /// Takes slots off the lists that are no longer theirs, where most may be so: with more keys than fit into
+    /// memory each that comes in is listed, over and over until the window is over.
+    fn prune(&mut self) {
+        if self.listed <= LISTED.max(2 * self.table.width()) {
+            return;
+        }
+        self.listed = 0;
+        let Slices {
+            held, table, of_slot, ..
+        } = self;
+        for (slice, slots) in held {
+            slots.retain(|slot| table.is_live(*slot) && of_slot[*slot as usize] == *slice);
+            slots.sort_unstable();
+            slots.dedup();
+            slots.shrink_to_fit();
+            self.listed += slots.len();
+        }
     }
 
     /// Slots in memory of a slice.
@@ -247,4 +256,84 @@ impl Slices {
 
 pub(super) fn damaged() -> Error {
     Error::data_loss("the stored state of a window has another form")
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_dataflow::{Window, Windowing};
+    use millrace_expr::DataType;
+    use millrace_expr::TypeKind;
+    use millrace_expr::aggregate::{AggregateCall, AggregateFunction, Parameters};
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+    use crate::operators::harness::state;
+
+    fn plan() -> Plan {
+        let count = AggregateCall {
+            function: AggregateFunction::Count,
+            arg: None,
+            arg_type: None,
+            distinct: false,
+            ignores_retractions: false,
+            parameters: Parameters::default(),
+            filter: None,
+            data_type: DataType::not_null(TypeKind::BigInt),
+        };
+        Plan {
+            windowing: Windowing::Laid {
+                window: Window::Tumble { size: 100, offset: 0 },
+                time: Some(1),
+            },
+            keys: vec![0],
+            calls: vec![count],
+            retracts: false,
+        }
+    }
+
+    #[test]
+    fn slots_are_listed_as_often_as_there_are_some_however_often_keys_come_back() {
+        let mut random = StdRng::seed_from_u64(5);
+        // Memory for some hundreds of the keys.
+        let state = state(40_000);
+        let mut slices = Slices::open(&plan(), &state.backend).unwrap();
+        let mut listed = 0;
+        for round in 0..400 {
+            let (mut of_rows, mut keys, mut hashes) = (Vec::new(), Rows::default(), Vec::new());
+            for _ in 0..random.random_range(1..300) {
+                let start = 100 * random.random_range(0..3);
+                of_rows.push(Slice {
+                    start,
+                    end: start + 100,
+                });
+                keys.push(&random.random_range(0..5_000u64).to_be_bytes());
+                hashes.push(key_group::hash(keys.get(keys.len() - 1)));
+            }
+            let slots = slices.resolve(&of_rows, &keys, &hashes, 16).unwrap();
+            // Those that are there are listed where they belong.
+            for slice in &of_rows {
+                let live = slices.live(*slice);
+                let mut wanted: Vec<u32> = (of_rows.iter().zip(&slots))
+                    .filter(|(of, _)| *of == slice)
+                    .map(|(_, slot)| *slot)
+                    .collect();
+                wanted.retain(|slot| live.binary_search(slot).is_err());
+                assert_eq!(wanted, Vec::<u32>::new(), "round {round}");
+            }
+            slices.table.changed(slots);
+            listed = slices.held.values().map(Vec::len).sum();
+            assert!(
+                listed <= LISTED.max(2 * slices.table.width()),
+                "{listed} are listed"
+            );
+            // Those of a slice that is over go.
+            if random.random_bool(0.02) {
+                let slice = of_rows[0];
+                let live = slices.live(slice);
+                slices.release(&live).unwrap();
+            }
+        }
+        assert!(listed > 0);
+    }
 }

@@ -44,6 +44,11 @@ const JOBS: &[(&str, &str, &str)] = &[
         include_str!("../jobs/keyed/group.sql"),
     ),
     (
+        "group-ttl",
+        "updating GROUP BY, a time to live of 1 h",
+        include_str!("../jobs/keyed/group-ttl.sql"),
+    ),
+    (
         "group-mini-batch",
         "updating GROUP BY, mini-batches",
         include_str!("../jobs/keyed/group-mini-batch.sql"),

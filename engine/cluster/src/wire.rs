@@ -332,7 +332,7 @@ mod tests {
                 name,
                 entries: entries.into_iter().map(StateBlob::inline).collect(),
                 keyed: files.map(|(first, end, files)| KeyedFiles {
-                    timed: vec!["rows".to_owned()],
+                    timed: [("rows".to_owned(), -7)].into(),
                     first_group: first.into(),
                     end_group: end.into(),
                     max_parallelism: 128,

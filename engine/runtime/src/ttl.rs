@@ -4,6 +4,7 @@
 use millrace_dataflow::{Frame, Node, Operator, TimeKind};
 use millrace_state::keyed::Lifetimes;
 
+use crate::operators::deduplicate;
 use crate::operators::rank::{CANDIDATES, COUNTS};
 
 /// The lifetimes of the tables of an operator.
@@ -15,8 +16,10 @@ pub fn lifetimes(node: &Node) -> Lifetimes {
             all.with("groups", ttl).with("groups-maps", ttl)
         }
         Operator::ChangelogNormalize(_) | Operator::SinkMaterializer(_) => all.with("rows", ttl),
-        Operator::Rank(plan) if plan.deduplicates().is_some() => all.with("rows", ttl),
-        Operator::Rank(_) => all.with(CANDIDATES, ttl).with(COUNTS, ttl),
+        Operator::Rank(plan) => match plan.deduplicates() {
+            Some(kept) => deduplicate::lifetimes(kept, ttl),
+            None => all.with(CANDIDATES, ttl).with(COUNTS, ttl),
+        },
         // Other windows have timers that forget a key as a whole.
         Operator::OverAggregate(plan)
             if plan.kind == TimeKind::Processing

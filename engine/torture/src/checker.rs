@@ -1,7 +1,8 @@
 //! What is wrong with an output: pure, so that it is tested itself.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+use std::collections::HashMap;
+
+use crate::findings::{Findings, Kind};
 
 /// One record of the input, as its producer counted it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,26 +21,6 @@ pub struct Received {
     pub offset: i64,
 }
 
-/// Nothing in it: the output is the input, once, in order by key.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Findings {
-    pub lost: Vec<Sent>,
-    /// The second and each further time that a record is in the output.
-    pub repeated: Vec<Received>,
-    /// What was never sent, or was sent with another key or sequence number.
-    pub invented: Vec<Received>,
-    /// A record, and the one of its key that came before it and should not have.
-    pub swapped: Vec<(Received, Received)>,
-    /// A key that is in two partitions has no order.
-    pub scattered: Vec<(u32, i32, i32)>,
-}
-
-impl Findings {
-    pub fn is_clean(&self) -> bool {
-        *self == Findings::default()
-    }
-}
-
 /// Compares; `received` is in offset order within each partition.
 pub fn check(sent: &[Sent], received: &[Received]) -> Findings {
     let mut findings = Findings::default();
@@ -48,68 +29,34 @@ pub fn check(sent: &[Sent], received: &[Received]) -> Findings {
     let mut last: HashMap<u32, &Received> = HashMap::new();
     for record in received {
         if expected.get(&record.sent.id) != Some(&&record.sent) {
-            findings.invented.push(record.clone());
+            findings.add(Kind::Invented, place(record));
             continue;
         }
         let times = seen.entry(record.sent.id).or_default();
         *times += 1;
         if *times > 1 {
             // A repetition says nothing about order.
-            findings.repeated.push(record.clone());
+            findings.add(Kind::Repeated, place(record));
             continue;
         }
         if let Some(before) = last.insert(record.sent.key, record) {
             if before.partition != record.partition {
-                findings
-                    .scattered
-                    .push((record.sent.key, before.partition, record.partition));
+                let (key, a, b) = (record.sent.key, before.partition, record.partition);
+                findings.add(Kind::Scattered, format!("key {key} in {a} and {b}"));
             } else if before.sent.sequence >= record.sent.sequence {
-                findings.swapped.push((record.clone(), before.clone()));
+                let swapped = format!("{} after {}", place(record), place(before));
+                findings.add(Kind::Swapped, swapped);
             }
         }
     }
-    findings.lost = sent
-        .iter()
-        .filter(|s| !seen.contains_key(&s.id))
-        .cloned()
-        .collect();
+    for lost in sent.iter().filter(|s| !seen.contains_key(&s.id)) {
+        findings.add(Kind::Lost, name(lost));
+    }
     findings
 }
 
-const SHOWN: usize = 20;
-
-impl fmt::Display for Findings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = |r: &Received| format!("{} at {}-{}", name(&r.sent), r.partition, r.offset);
-        let mut parts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        parts.insert("lost", self.lost.iter().map(name).collect());
-        parts.insert("repeated", self.repeated.iter().map(place).collect());
-        parts.insert("invented", self.invented.iter().map(place).collect());
-        parts.insert(
-            "out of order",
-            self.swapped
-                .iter()
-                .map(|(r, before)| format!("{} after {}", place(r), place(before)))
-                .collect(),
-        );
-        parts.insert(
-            "in two partitions",
-            self.scattered
-                .iter()
-                .map(|(key, a, b)| format!("key {key} in {a} and {b}"))
-                .collect(),
-        );
-        for (what, records) in parts.iter().filter(|(_, records)| !records.is_empty()) {
-            writeln!(f, "{} {what}:", records.len())?;
-            for record in records.iter().take(SHOWN) {
-                writeln!(f, "  {record}")?;
-            }
-            if records.len() > SHOWN {
-                writeln!(f, "  and {} more", records.len() - SHOWN)?;
-            }
-        }
-        Ok(())
-    }
+fn place(r: &Received) -> String {
+    format!("{} at {}-{}", name(&r.sent), r.partition, r.offset)
 }
 
 fn name(sent: &Sent) -> String {
@@ -160,14 +107,7 @@ mod tests {
         let sent = input();
         let kept: Vec<Sent> = sent.iter().filter(|s| s.id != 17).cloned().collect();
         let findings = check(&sent, &output(&kept));
-        assert_eq!(findings.lost.iter().map(|s| s.id).collect::<Vec<_>>(), [17]);
-        assert!(
-            findings
-                .to_string()
-                .contains("1 lost:\n  id 17 (key 1, number 4)"),
-            "{findings}"
-        );
-        assert!(findings.repeated.is_empty() && findings.swapped.is_empty());
+        assert_eq!(findings.to_string(), "1 lost:\n  id 17 (key 1, number 4)\n");
     }
 
     #[test]
@@ -177,12 +117,10 @@ mod tests {
         let again = received.iter().find(|r| r.sent.id == 22).unwrap().clone();
         received.push(Received { offset: 99, ..again });
         let findings = check(&sent, &received);
-        assert_eq!(findings.repeated.len(), 1);
-        assert!(
-            findings.to_string().contains("id 22 (key 2, number 5) at 2-99"),
-            "{findings}"
+        assert_eq!(
+            findings.to_string(),
+            "1 repeated:\n  id 22 (key 2, number 5) at 2-99\n"
         );
-        assert!(findings.lost.is_empty() && findings.swapped.is_empty());
     }
 
     #[test]
@@ -194,10 +132,10 @@ mod tests {
         received[a].sent = received[b].sent.clone();
         received[b].sent = first;
         let findings = check(&sent, &received);
-        assert_eq!(findings.swapped.len(), 1);
-        let (late, early) = &findings.swapped[0];
-        assert_eq!((late.sent.sequence, early.sent.sequence), (3, 4));
-        assert!(findings.lost.is_empty() && findings.repeated.is_empty());
+        assert_eq!(
+            findings.to_string(),
+            "1 out of order:\n  id 12 (key 0, number 3) at 0-5 after id 16 (key 0, number 4) at 0-4\n"
+        );
     }
 
     #[test]
@@ -207,8 +145,8 @@ mod tests {
         received[0].sent.id = 1000;
         received[1].sent.sequence += 7;
         let findings = check(&sent, &received);
-        assert_eq!(findings.invented.len(), 2);
-        assert_eq!(findings.lost.len(), 2);
+        assert_eq!(findings.of(Kind::Invented).len(), 2);
+        assert_eq!(findings.of(Kind::Lost).len(), 2);
     }
 
     #[test]
@@ -216,7 +154,7 @@ mod tests {
         let sent = input();
         let mut received = output(&sent);
         received[5].partition = 3;
-        assert!(!check(&sent, &received).scattered.is_empty());
+        assert!(!check(&sent, &received).of(Kind::Scattered).is_empty());
     }
 
     #[test]
@@ -226,7 +164,7 @@ mod tests {
         let range: Vec<Received> = received[4..8].to_vec();
         received.splice(8..8, range);
         let findings = check(&sent, &received);
-        assert_eq!(findings.repeated.len(), 4);
-        assert!(findings.swapped.is_empty());
+        assert_eq!(findings.of(Kind::Repeated).len(), 4);
+        assert!(findings.of(Kind::Swapped).is_empty());
     }
 }

@@ -9,13 +9,14 @@
 //! is over when the engine has caught up and was stopped, never at a time; every random choice
 //! comes from one seed, which is printed.
 //!
-//! Layout: `input` the producer, `job` the SQL and the process, `checker` what is wrong with an
-//! output, `keyed` the same three for a job with
+//! Layout: `input` the producer, `job` the SQL and the process, `checker` compares with an
+//! output, `findings` what it found, `keyed` the same three for a job with
 //! state by key, `workbench` one scenario's topics, producer and verdict, `scenario` what
-//! is done to the engine: `kills`, `faults` and a `full` disk, `plan` which of them make the short and the long
+//! is done to the engine: `kills`, `faults`, `damage` of files and a `full` disk, `plan` which of them make the short and the long
 //! form.
 
 pub mod checker;
+pub mod findings;
 pub mod input;
 pub mod job;
 pub mod keyed;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use millrace_torture::plan::{ALL, Context, Form, Scenario};
+use millrace_torture::workbench::Impossible;
 
 #[derive(Parser)]
 #[command(about = "Kills the engine and its surroundings, and checks that nothing is lost or repeated")]
@@ -18,6 +19,9 @@ struct Arguments {
     /// Where random choices start from [default: the clock]
     #[arg(long)]
     seed: Option<u64>,
+    /// Scenarios that this machine cannot run; others than those of the short form fail where that shows
+    #[arg(long, value_delimiter = ',')]
+    impossible: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -28,7 +32,13 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    let mut chosen: Vec<&Scenario> = Vec::new();
+    let is_known = |name: &String| ALL.iter().any(|s| s.name == name);
+    if let Some(unknown) = arguments.impossible.iter().find(|name| !is_known(name)) {
+        eprintln!("there is no scenario '{unknown}' that could be impossible; see --list");
+        return ExitCode::from(2);
+    }
+    // Each with whether it may be left out where it is impossible.
+    let mut chosen: Vec<(&Scenario, bool)> = Vec::new();
     for what in &arguments.what {
         let found = ALL.iter().filter(|s| match what.as_str() {
             "short" => s.forms.contains(&Form::Short),
@@ -36,7 +46,9 @@ fn main() -> ExitCode {
             name => s.name == name,
         });
         let before = chosen.len();
-        chosen.extend(found);
+        let may_skip =
+            |s: &Scenario| what == "short" || arguments.impossible.iter().any(|name| name == s.name);
+        chosen.extend(found.map(|scenario| (scenario, may_skip(scenario))));
         if chosen.len() == before {
             eprintln!("there is no scenario '{what}'; see --list");
             return ExitCode::from(2);
@@ -47,8 +59,8 @@ fn main() -> ExitCode {
         seed: arguments.seed.unwrap_or_else(clock),
     };
     println!("torture: seed {}", context.seed);
-    let mut failed = 0;
-    for scenario in &chosen {
+    let (mut failed, mut skipped) = (0, Vec::new());
+    for (scenario, may_skip) in &chosen {
         let start = Instant::now();
         println!("torture {} ...", scenario.name);
         match scenario.run(&context) {
@@ -66,6 +78,10 @@ fn main() -> ExitCode {
                 s.torn,
                 start.elapsed().as_secs()
             ),
+            Err(e) if *may_skip && e.is::<Impossible>() => {
+                skipped.push(scenario.name);
+                println!("torture {} ... skipped: {e}", scenario.name);
+            }
             Err(e) => {
                 failed += 1;
                 println!(
@@ -77,9 +93,13 @@ fn main() -> ExitCode {
         }
     }
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    if !skipped.is_empty() {
+        println!("\nskipped on this machine: {}", skipped.join(", "));
+    }
     println!(
-        "\ntest result: {verdict}. {} passed; {failed} failed; 0 ignored",
-        chosen.len() - failed
+        "\ntest result: {verdict}. {} passed; {failed} failed; {} ignored",
+        chosen.len() - failed - skipped.len(),
+        skipped.len()
     );
     if failed == 0 {
         ExitCode::SUCCESS

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use millrace_core::failpoint;
 use millrace_testkit::kafka::{Kafka, Options, Version};
 use millrace_testkit::s3::S3;
 
 use crate::job::Shape;
+use crate::scenario::damage;
 use crate::scenario::faults;
 use crate::scenario::full;
 use crate::scenario::keyed;
@@ -152,12 +154,17 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "files-altered",
         forms: BOTH,
-        run: |_| faults::files_altered(shared(), None),
+        run: |_| damage::files_altered(shared(), None),
     },
     Scenario {
         name: "files-altered-s3",
         forms: BOTH,
-        run: |_| faults::files_altered(shared(), Some(&S3::start()?)),
+        run: |_| damage::files_altered(shared(), Some(&S3::start()?)),
+    },
+    Scenario {
+        name: "keyed-files-altered",
+        forms: BOTH,
+        run: |_| damage::keyed_files_altered(shared()),
     },
 ];
 
@@ -176,6 +183,7 @@ fn three_brokers() -> Result<Kafka> {
 fn kills_short(context: &Context) -> Result<Summary> {
     let kills = Kills {
         shape: Shape::Chain,
+        points: failpoint::ALL,
         hits: 1,
         random: 10,
         failing: 3,
@@ -190,6 +198,7 @@ fn kills_short(context: &Context) -> Result<Summary> {
 fn kills_union(context: &Context) -> Result<Summary> {
     let kills = Kills {
         shape: Shape::Union,
+        points: failpoint::ALL,
         hits: 1,
         random: 4,
         failing: 2,
@@ -201,10 +210,20 @@ fn kills_union(context: &Context) -> Result<Summary> {
     kills::run(shared(), Line::Plain, None, &kills)
 }
 
+/// Where files of keyed state are in a checkpoint that is not complete, in one that just is, and are restored
+/// while a sink's output is decided.
+const KEYED_SHORT: &[&str] = &[
+    "checkpoint.before-metadata",
+    "checkpoint.before-head",
+    "checkpoint.after-head",
+    "recovery.between-commits",
+];
+
 fn keyed_short(context: &Context) -> Result<Summary> {
     let kills = Kills {
         shape: Shape::Keyed,
-        hits: 0,
+        points: KEYED_SHORT,
+        hits: 1,
         random: 6,
         failing: 1,
         committed_at_least: 3,
@@ -219,6 +238,7 @@ fn keyed_short(context: &Context) -> Result<Summary> {
 fn keyed_long(context: &Context) -> Result<Summary> {
     let kills = Kills {
         shape: Shape::Keyed,
+        points: failpoint::ALL,
         hits: 2,
         random: 70,
         failing: 8,
@@ -233,6 +253,7 @@ fn keyed_long(context: &Context) -> Result<Summary> {
 fn kills_long(context: &Context, version: Version) -> Result<Summary> {
     let kills = Kills {
         shape: Shape::Chain,
+        points: failpoint::ALL,
         hits: 5,
         random: 40,
         failing: 10,
@@ -253,6 +274,7 @@ fn kills_secure(context: &Context) -> Result<Summary> {
     let kafka = Kafka::start(Version::Kafka39, Options::default().secure())?;
     let kills = Kills {
         shape: Shape::Union,
+        points: failpoint::ALL,
         hits: 1,
         random: 10,
         failing: 3,
@@ -267,6 +289,7 @@ fn kills_secure(context: &Context) -> Result<Summary> {
 fn kills_s3(context: &Context) -> Result<Summary> {
     let kills = Kills {
         shape: Shape::Union,
+        points: failpoint::ALL,
         hits: 1,
         random: 10,
         failing: 3,

@@ -1,6 +1,7 @@
 //! One scenario's workbench: topics, producer, folder, runs of the job, and the verdict.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,7 +21,7 @@ use crate::checker::{self, Received, Sent};
 use crate::input::{self, Input};
 use crate::job::{Job, RUNNING, Report, Run, RunOptions, Shape};
 use crate::keyed;
-use crate::keyed::checker::Output;
+use crate::keyed::checker::{Output, Times};
 use crate::keyed::job::{PAIRS, SESSIONS, SUMS};
 
 const CATCH_UP: Duration = Duration::from_secs(120);
@@ -42,7 +43,21 @@ pub struct Workbench {
     pub client: ClientConfig,
     input: Option<Input>,
     runs: u32,
+    /// How often the output has to be there, of a job with state by key.
+    pub times: Times,
     pub summary: Summary,
+}
+
+/// The machine does not allow what a scenario is about.
+#[derive(Debug)]
+pub struct Impossible(pub &'static str);
+
+impl std::error::Error for Impossible {}
+
+impl fmt::Display for Impossible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
 }
 
 /// What a scenario did, for the last lines.
@@ -172,6 +187,7 @@ impl Workbench {
             client,
             input: Some(input),
             runs: 0,
+            times: Times::Once,
             summary: Summary::default(),
         })
     }
@@ -371,7 +387,7 @@ impl Workbench {
             sessions: sessions?,
             pairs: pairs?,
         };
-        let findings = keyed::checker::check(self.summary.records, &output)?;
+        let findings = keyed::checker::check(self.summary.records, self.times, &output)?;
         ensure!(
             findings.is_clean(),
             "{} steps of input, {} sums, {} sessions, {} pairs read:\n{findings}",

@@ -11,7 +11,7 @@ use millrace_core::row::Rows;
 use millrace_core::{Error, Result, RowKind};
 use millrace_dataflow::{Changelog, Deduplicate as Kept, Rank};
 use millrace_expr::RowType;
-use millrace_state::keyed::{KeyedBackend, MapTable};
+use millrace_state::keyed::{KeyedBackend, Lifetimes, MapTable};
 
 use super::paced::{Gradual, Paced, Rest};
 use crate::changes::{Changes, WholeRows};
@@ -48,10 +48,20 @@ pub struct Arriving {
     next: usize,
 }
 
+const ROWS: &str = "rows";
 /// The row that counts, or waits for its time.
 const ROW: &[u8] = b"r";
 /// The first row was given.
 const DONE: &[u8] = b"d";
+
+/// What is known of a key expires, but for a first row that waits for its time.
+pub fn lifetimes(kept: Kept, ttl: i64) -> Lifetimes {
+    let all = Lifetimes::default().with(ROWS, ttl);
+    match kept.rowtime {
+        Some(_) if !kept.keep_last => all.lasting(ROWS, ROW),
+        _ => all,
+    }
+}
 
 impl Deduplicate {
     pub fn new(
@@ -67,7 +77,7 @@ impl Deduplicate {
             keys: Keys::new(&plan.partition, &schema)?,
             kept,
             rows: WholeRows::new(&schema)?,
-            table: MapTable::open(&backend.store, "rows", backend.row_bytes(1))?,
+            table: MapTable::open(&backend.store, ROWS, backend.row_bytes(1))?,
             timers: Timers::open(backend, "timers")?,
             watermark: i64::MIN,
             changes: Changes::default(),

@@ -8,13 +8,11 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, StringArr
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::array_value_to_string;
 use millrace_connector_api::ChangeBatch;
-use millrace_core::{CheckpointId, RowKind};
+use millrace_core::RowKind;
 use millrace_dataflow::{Changelog, GroupAggregate as Plan, MiniBatch};
 use millrace_expr::aggregate::{AggregateCall, AggregateFunction, Calls, Parameters};
 use millrace_expr::{DataType, Field, RowType, TypeKind};
-use millrace_state::job::{JobStore, StateWriter};
-use millrace_state::keyed::{Clock, KeyedBackend, KeyedFiles, KeyedResources, Lifetimes, Limits};
-use millrace_state::local::LocalStore;
+use millrace_state::keyed::{Clock, KeyedBackend, Lifetimes};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -22,11 +20,9 @@ use super::Operator;
 use super::bundle::Bundle;
 use super::bundled_group_aggregate::{BundledGroupAggregate, Form};
 use super::group_aggregate::GroupAggregate;
-use super::harness::drain;
+use super::harness::{Storage, drain};
 use super::local_group_aggregate::LocalGroupAggregate;
 use crate::element::Element;
-
-const MAX_PARALLELISM: u16 = 128;
 
 /// A row: group, value, whether it passes the FILTER; and whether it is taken back.
 type Row = (i32, Option<i32>, bool, bool);
@@ -126,54 +122,6 @@ fn batch(rows: &[Row], retracts: bool) -> ChangeBatch {
     }
 }
 
-/// Where state is kept, over restores.
-struct Storage {
-    directory: tempfile::TempDir,
-    writer: StateWriter,
-    resources: KeyedResources,
-    next: u64,
-}
-
-impl Storage {
-    fn new(cache_bytes: usize) -> Self {
-        let directory = super::harness::folder();
-        let store = Arc::new(LocalStore::new(directory.path()));
-        let job = JobStore::new(store.clone(), "job");
-        Storage {
-            writer: StateWriter::new(job),
-            resources: KeyedResources {
-                limits: Limits::new(8 << 20),
-                folder: directory.path().join("keyed"),
-                cache_bytes,
-                checkpoints: Some(store),
-                own: None,
-                clock: Clock::System,
-            },
-            directory,
-            next: 1,
-        }
-    }
-
-    fn open(&self, restored: &[KeyedFiles]) -> KeyedBackend {
-        assert!(self.directory.path().exists());
-        self.resources
-            .open(
-                "groups",
-                &Lifetimes::default(),
-                0..MAX_PARALLELISM,
-                MAX_PARALLELISM,
-                restored,
-            )
-            .unwrap()
-    }
-
-    fn checkpoint(&mut self, backend: &KeyedBackend) -> KeyedFiles {
-        let id = CheckpointId(self.next);
-        self.next += 1;
-        backend.snapshot(id, None).put_away(&self.writer).unwrap()
-    }
-}
-
 fn plan(calls: &[AggregateCall], retracts: bool, mini_batch: Option<MiniBatch>) -> Plan {
     Plan {
         keys: vec![0],
@@ -247,8 +195,9 @@ fn run(
     restore: bool,
     random: &mut StdRng,
 ) -> Vec<(RowKind, String, String)> {
-    let mut storage = Storage::new(cache_bytes);
-    let mut backend = storage.open(&[]);
+    let mut storage = Storage::new(cache_bytes, &Clock::System);
+    let forever = Lifetimes::default();
+    let mut backend = storage.open(&forever, &[]);
     let mut operator = make(&backend);
     let mut out = Vec::new();
     let mut rest = all;
@@ -262,7 +211,7 @@ fn run(
             operator.snapshot().unwrap();
             let files = storage.checkpoint(&backend);
             drop(operator);
-            backend = storage.open(&[files]);
+            backend = storage.open(&forever, &[files]);
             operator = make(&backend);
         }
     }

@@ -7,9 +7,11 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMillisecondArr
 use arrow::datatypes::{DataType as ArrowType, Int64Type, TimestampMillisecondType};
 use arrow::record_batch::RecordBatch;
 use millrace_connector_api::ChangeBatch;
-use millrace_core::RowKind;
+use millrace_core::{CheckpointId, RowKind};
 use millrace_expr::{DataType, Field, RowType, TypeKind};
-use millrace_state::keyed::{Clock, KeyedBackend, KeyedResources, Lifetimes, Limits};
+use millrace_state::job::{JobStore, StateWriter};
+use millrace_state::keyed::{Clock, KeyedBackend, KeyedFiles, KeyedResources, Lifetimes, Limits};
+use millrace_state::local::LocalStore;
 
 use super::{BATCH, Operator};
 use crate::changes::kind_of;
@@ -54,6 +56,51 @@ pub fn state_with(cache_bytes: usize, lifetimes: &Lifetimes, clock: &Clock) -> S
     State {
         _folder: folder,
         backend,
+    }
+}
+
+/// Where the state of an operator with all key groups is kept, over restores.
+pub struct Storage {
+    writer: StateWriter,
+    resources: KeyedResources,
+    next: u64,
+    _folder: tempfile::TempDir,
+}
+
+impl Storage {
+    const MAX_PARALLELISM: u16 = 128;
+
+    pub fn new(cache_bytes: usize, clock: &Clock) -> Self {
+        let folder = folder();
+        let store = Arc::new(LocalStore::new(folder.path()));
+        Storage {
+            writer: StateWriter::new(JobStore::new(store.clone(), "job")),
+            resources: KeyedResources {
+                limits: Limits::new(8 << 20),
+                folder: folder.path().join("keyed"),
+                cache_bytes,
+                checkpoints: Some(store),
+                own: None,
+                clock: clock.clone(),
+            },
+            next: 1,
+            _folder: folder,
+        }
+    }
+
+    pub fn open(&self, lifetimes: &Lifetimes, restored: &[KeyedFiles]) -> KeyedBackend {
+        let most = Self::MAX_PARALLELISM;
+        let opened = self
+            .resources
+            .open("operator", lifetimes, 0..most, most, restored);
+        opened.unwrap()
+    }
+
+    /// Of what the operator has written.
+    pub fn checkpoint(&mut self, backend: &KeyedBackend) -> KeyedFiles {
+        let id = CheckpointId(self.next);
+        self.next += 1;
+        backend.snapshot(id, None).put_away(&self.writer).unwrap()
     }
 }
 

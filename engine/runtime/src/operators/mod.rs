@@ -8,6 +8,8 @@ pub mod calc;
 pub mod changelog_normalize;
 pub mod constraint;
 pub mod deduplicate;
+#[cfg(test)]
+mod deduplicate_ttl_tests;
 pub mod drop_update_before;
 pub mod expand;
 pub mod group_aggregate;

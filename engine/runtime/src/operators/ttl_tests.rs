@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use millrace_core::RowKind::{self, Delete, Insert, UpdateAfter, UpdateBefore};
 use millrace_dataflow::{
-    Changelog, ChangelogNormalize as NormalizePlan, Deduplicate as Kept, GroupAggregate as GroupPlan,
-    Join as JoinPlan, JoinInput, JoinKey, JoinKind, MiniBatch, Rank as RankPlan, RankStrategy,
-    SinkMaterializer as MaterializerPlan,
+    Changelog, ChangelogNormalize as NormalizePlan, GroupAggregate as GroupPlan, Join as JoinPlan, JoinInput,
+    JoinKey, JoinKind, MiniBatch, SinkMaterializer as MaterializerPlan,
 };
 use millrace_expr::aggregate::{AggregateCall, AggregateFunction, Parameters};
 use millrace_expr::compile::Session;
@@ -23,13 +22,10 @@ use super::Operator;
 use super::bundle::Bundle;
 use super::bundled_group_aggregate::{BundledGroupAggregate, Form};
 use super::changelog_normalize::ChangelogNormalize;
-use super::deduplicate::Deduplicate;
 use super::group_aggregate::GroupAggregate;
-use super::harness::{Change, Row, State, change, feed, insert, row_type, shown, state_with, watermark};
+use super::harness::{Change, Row, State, change, feed, insert, row_type, shown, state_with};
 use super::join::Join;
-use super::paced::Paced;
 use super::sink_materializer::SinkMaterializer;
-use crate::metrics::TaskMetrics;
 
 pub(super) const TTL: i64 = 100;
 
@@ -66,7 +62,7 @@ impl Timed {
     }
 }
 
-const ALL: Changelog = Changelog {
+pub(super) const ALL: Changelog = Changelog {
     updates: true,
     before: true,
     deletes: true,
@@ -423,57 +419,6 @@ fn rows_of_a_sinks_key_expire_together() {
         };
         compare(&timed, &row, &make, &mut changes, &mut model, seed);
     }
-}
-
-fn first_or_last(keep_last: bool, rowtime: Option<usize>, timed: &Timed) -> Paced<Deduplicate> {
-    let plan = RankPlan {
-        partition: vec![0],
-        order: vec![],
-        start: 1,
-        end: 1,
-        with_number: false,
-        strategy: RankStrategy::AppendFast,
-    };
-    let kept = Kept { keep_last, rowtime };
-    let metrics = TaskMetrics::new(["deduplicate".to_owned()]);
-    let input = row_type(&["k", "t", "v"]);
-    Deduplicate::new(&plan, kept, ALL, &input, &timed.state.backend, metrics).unwrap()
-}
-
-#[test]
-fn first_and_last_rows_are_forgotten() {
-    let columns = row_type(&["k", "t", "v"]);
-    let timed = Timed::new(&["rows"], 1 << 20);
-    let mut first = first_or_last(false, None, &timed);
-    let mut give = |given: &[Change]| shown(&feed(&mut first, 0, &columns, given));
-    assert_eq!(give(&[insert(&[1, 0, 5]), insert(&[1, 0, 6])]), ["+I 1 0 5"]);
-    timed.pass(TTL - 1);
-    // What is only read does not live longer by it.
-    assert_eq!(give(&[insert(&[1, 0, 7])]), Vec::<String>::new());
-    timed.pass(1);
-    assert_eq!(give(&[insert(&[1, 0, 8])]), ["+I 1 0 8"]);
-
-    let timed = Timed::new(&["rows"], 1 << 20);
-    let mut last = first_or_last(true, None, &timed);
-    let mut give = |given: &[Change]| shown(&feed(&mut last, 0, &columns, given));
-    assert_eq!(give(&[insert(&[1, 0, 5])]), ["+I 1 0 5"]);
-    assert_eq!(give(&[insert(&[1, 0, 5])]), ["-U 1 0 5", "+U 1 0 5"]);
-    timed.pass(TTL);
-    assert_eq!(give(&[insert(&[1, 0, 6])]), ["+I 1 0 6"]);
-
-    let timed = Timed::new(&["rows"], 1 << 20);
-    let mut first = first_or_last(false, Some(1), &timed);
-    assert_eq!(feed(&mut first, 0, &columns, &[insert(&[1, 10, 5])]), []);
-    // A row that waits is there however long.
-    timed.pass(10 * TTL);
-    assert_eq!(feed(&mut first, 0, &columns, &[insert(&[1, 11, 6])]), []);
-    assert_eq!(shown(&watermark(&mut first, 10)), ["+I 1 10 5"]);
-    timed.pass(TTL - 1);
-    assert_eq!(feed(&mut first, 0, &columns, &[insert(&[1, 20, 7])]), []);
-    assert_eq!(shown(&watermark(&mut first, 20)), Vec::<String>::new());
-    timed.pass(1);
-    assert_eq!(feed(&mut first, 0, &columns, &[insert(&[1, 30, 8])]), []);
-    assert_eq!(shown(&watermark(&mut first, 30)), ["+I 1 30 8"]);
 }
 
 /// Rows of a side with how often they are there and how many partners they have, by row.

@@ -1,5 +1,7 @@
 //! The keyed state of one operator's subtask: its store, and its part in checkpoints.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -38,8 +40,8 @@ static FOLDERS: AtomicU64 = AtomicU64::new(0);
 impl KeyedResources {
     /// Opens the state of an operator's key groups, with what a checkpoint has of them. Blocks.
     ///
-    /// Rows keep the times at which they were written; those of a table that has a lifetime now and had
-    /// none when the checkpoint was taken count as written at this moment.
+    /// Rows keep the times at which they were written, and those that had expired when the checkpoint was taken
+    /// are gone; rows of a table that has a lifetime now and had none then count as written at this moment.
     pub fn open(
         &self,
         uid: &str,
@@ -54,9 +56,9 @@ impl KeyedResources {
             FOLDERS.fetch_add(1, Ordering::Relaxed)
         );
         let folder = Arc::new(Folder(self.folder.join(name)));
-        let timed = lifetimes.tables();
-        let open =
-            |name: &str| KeyedStore::open_with(&folder.0.join(name), &self.limits, lifetimes, &self.clock);
+        let open = |lifetimes: &Lifetimes| {
+            KeyedStore::open_with(&folder.0.join("store"), &self.limits, lifetimes, &self.clock)
+        };
         let overlapping: Vec<&KeyedFiles> = restored
             .iter()
             .filter(|files| {
@@ -67,29 +69,21 @@ impl KeyedResources {
         let mut uploads = Uploads::default();
         let store = match overlapping.as_slice() {
             // The same groups, and values of the same form: the store goes on with its own files.
-            [same] if same.groups() == groups && same.timed == timed => {
+            [same] if same.groups() == groups && lifetimes.are_of(&same.timed) => {
                 same.fetch(&folder.0.join("store"), self.checkpoints()?)?;
                 uploads = Uploads::restored(same, self.own.as_deref());
-                open("store")?
+                open(&lifetimes.clone().going_on(&same.timed))?
             }
             others => {
-                let store = open("store")?;
+                let store = open(lifetimes)?;
+                // The same for all of an operator's tables: none of what belongs together outlives the rest.
+                let now = self.clock.now_millis();
                 for (number, files) in others.iter().enumerate() {
                     let from = format!("from-{number}");
                     let place = folder.0.join(&from);
                     files.fetch(&place, self.checkpoints()?)?;
                     let old = KeyedStore::open(&place, &self.limits)?;
-                    let convert = |table: &str| -> Option<Conversion<'_>> {
-                        let was_timed = files.timed.iter().any(|timed| timed == table);
-                        match (was_timed, lifetimes.of(table).is_some()) {
-                            (false, true) => {
-                                let now = self.clock.now_millis();
-                                Some(Box::new(move |value| Ok(ttl::timed(now, value).into())))
-                            }
-                            (true, false) => Some(Box::new(|value| Ok(ttl::split(value)?.1.to_vec()))),
-                            _ => None,
-                        }
-                    };
+                    let convert = |table: &str| conversion(table, files, lifetimes, now);
                     store.take_from(&old, groups.clone(), &convert)?;
                     // First: a store that closes and finds its files gone waits a second.
                     drop(old);
@@ -104,7 +98,6 @@ impl KeyedResources {
             groups,
             max_parallelism,
             cache_bytes: self.cache_bytes,
-            timed,
             folder,
         })
     }
@@ -116,6 +109,31 @@ impl KeyedResources {
     }
 }
 
+/// How the values of a table of these files become those of a store with other lifetimes.
+fn conversion<'a>(
+    table: &str,
+    files: &KeyedFiles,
+    lifetimes: &'a Lifetimes,
+    now: i64,
+) -> Option<Conversion<'a>> {
+    let name = table.to_owned();
+    match (
+        files.timed.get(table).copied(),
+        lifetimes.of(table, now).is_some(),
+    ) {
+        (None, false) => None,
+        (None, true) => Some(Box::new(move |key, value| {
+            let written = lifetimes.written(&name, key, now);
+            Ok(Some(Cow::Owned(ttl::timed(written, value).into())))
+        })),
+        (Some(gone), keeps_times) => Some(Box::new(move |_, stored| {
+            let (written, value) = ttl::split(stored)?;
+            let value = if keeps_times { stored } else { value };
+            Ok((written > gone).then_some(Cow::Borrowed(value)))
+        })),
+    }
+}
+
 pub struct KeyedBackend {
     pub store: Arc<KeyedStore>,
     uploads: Arc<Mutex<Uploads>>,
@@ -123,7 +141,6 @@ pub struct KeyedBackend {
     pub max_parallelism: u16,
     /// Memory for all that the operator keeps at hand.
     pub cache_bytes: usize,
-    timed: Vec<String>,
     folder: Arc<Folder>,
 }
 
@@ -146,7 +163,6 @@ impl KeyedBackend {
             groups: self.groups.clone(),
             max_parallelism: self.max_parallelism,
             checkpoint,
-            timed: self.timed.clone(),
             folder: self.folder.clone(),
         }
     }
@@ -192,7 +208,6 @@ pub struct KeyedSnapshot {
     groups: Range<u16>,
     max_parallelism: u16,
     checkpoint: CheckpointId,
-    timed: Vec<String>,
     folder: Arc<Folder>,
 }
 
@@ -207,8 +222,11 @@ impl KeyedSnapshot {
     /// files are linked.
     pub fn put_away(mut self, writer: &StateWriter) -> Result<KeyedFiles> {
         let links = self.folder.0.join(format!("chk-{}", self.checkpoint));
+        let mut timed = BTreeMap::new();
         if let Some(frozen) = self.frozen.take() {
             frozen.0.link_files(&links)?;
+            // After it: no compaction that has a part in these files took more for expired.
+            timed = frozen.0.timed();
         }
         let _links = Folder(links.clone());
         let known = locked(&self.uploads).known();
@@ -220,7 +238,7 @@ impl KeyedSnapshot {
             self.checkpoint,
             writer,
         )?;
-        files.timed = std::mem::take(&mut self.timed);
+        files.timed = timed;
         locked(&self.uploads).written(self.checkpoint, &files);
         Ok(files)
     }

@@ -25,9 +25,10 @@ pub struct KeyedFiles {
     pub max_parallelism: u32,
     #[prost(message, repeated, tag = "3")]
     pub files: Vec<NamedFile>,
-    /// Tables whose values begin with the time at which they were written, in order.
-    #[prost(string, repeated, tag = "5")]
-    pub timed: Vec<String>,
+    /// Tables whose values begin with the time at which they were written, each with the time up to which
+    /// what was written had expired when the files were taken.
+    #[prost(btree_map = "string, sint64", tag = "5")]
+    pub timed: BTreeMap<String, i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -136,7 +137,7 @@ impl KeyedFiles {
             end_group: groups.end.into(),
             max_parallelism: max_parallelism.into(),
             files,
-            timed: Vec::new(),
+            timed: BTreeMap::new(),
         })
     }
 

@@ -113,12 +113,9 @@ impl MapTable {
             limit,
             over: 0,
             bytes: 0,
-            before: store.lifetime(name).map_or(0, |_| ttl::TIME),
-            expiry: store.lifetime(name).map(|ttl| Expiry {
-                life: Life {
-                    ttl,
-                    now: store.clock.now_millis(),
-                },
+            before: store.life(name).map_or(0, |_| ttl::TIME),
+            expiry: store.life(name).map(|life| Expiry {
+                life,
                 due: Vec::new(),
                 is_lazy: false,
             }),

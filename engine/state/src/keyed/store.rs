@@ -3,6 +3,8 @@
 //! There is no write-ahead log: what counts is what checkpoints hold, and a store that is not
 //! restored from one begins empty.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -16,7 +18,7 @@ use rocksdb::{
 };
 
 use super::limits::Limits;
-use super::ttl::{self, Clock, Lifetimes};
+use super::ttl::{self, Clock, Life, Lifetimes};
 
 type Db = DBWithThreadMode<MultiThreaded>;
 
@@ -44,9 +46,10 @@ pub struct TableSize {
     pub bytes: u64,
 }
 
-/// How values of a table change on their way from store to store: what is written, for what was read.
+/// How the values of a table change on their way from store to store: what is written for a key and the
+/// value that was read. None: nothing is.
 pub type Convert<'a> = &'a dyn Fn(&str) -> Option<Conversion<'a>>;
-pub type Conversion<'a> = Box<dyn Fn(&[u8]) -> Result<Vec<u8>> + 'a>;
+pub type Conversion<'a> = Box<dyn for<'v> Fn(&[u8], &'v [u8]) -> Result<Option<Cow<'v, [u8]>>> + 'a>;
 
 pub struct KeyedStore {
     db: Db,
@@ -177,9 +180,14 @@ impl KeyedStore {
         Ok((family, first.is_none()))
     }
 
-    /// How long the rows of a table live, in milliseconds; none: for ever.
-    pub fn lifetime(&self, name: &str) -> Option<i64> {
-        self.lifetimes.of(name)
+    /// How long the rows of a table live, by now; none: for ever.
+    pub(super) fn life(&self, name: &str) -> Option<Life> {
+        self.lifetimes.of(name, self.clock.now_millis())
+    }
+
+    /// As `KeyedFiles` has it of what is in the store now.
+    pub(super) fn timed(&self) -> BTreeMap<String, i64> {
+        self.lifetimes.timed(self.clock.now_millis())
     }
 
     /// Takes a table away, if it is there.
@@ -513,7 +521,10 @@ impl KeyedStore {
                 }
                 match &conversion {
                     None => batch.put_cf(&to, key, value),
-                    Some(conversion) => batch.put_cf(&to, key, conversion(&value)?),
+                    Some(conversion) => match conversion(&key, &value)? {
+                        Some(value) => batch.put_cf(&to, key, value),
+                        None => continue,
+                    },
                 }
                 self.write_when_full(&mut batch)?;
             }
@@ -526,8 +537,8 @@ impl KeyedStore {
 /// The options of a table: all are the same, but that those with a lifetime forget.
 fn table_options(options: &Options, lifetimes: &Lifetimes, clock: &Clock, name: &str) -> Options {
     let mut options = options.clone();
-    if let Some(lifetime) = lifetimes.of(name) {
-        ttl::drop_expired(&mut options, lifetime, clock);
+    if let Some(life) = lifetimes.of(name, clock.now_millis()) {
+        ttl::drop_expired(&mut options, life, clock);
     }
     options
 }

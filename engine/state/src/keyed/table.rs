@@ -83,11 +83,8 @@ impl Table {
     /// them ([`Columns::held_bytes`]).
     pub fn open(store: &Arc<KeyedStore>, name: &str, value_bytes: usize, limit: usize) -> Result<Self> {
         let (family, is_empty) = store.family(name)?;
-        let expiry = store.lifetime(name).map(|ttl| Expiry {
-            life: Life {
-                ttl,
-                now: store.clock.now_millis(),
-            },
+        let expiry = store.life(name).map(|life| Expiry {
+            life,
             times: Vec::new(),
             with_row: Vec::new(),
         });

@@ -2,11 +2,12 @@
 //! checkpoints that are restored with another time to live.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use millrace_core::row::Rows;
-use millrace_core::{CheckpointId, key_group};
+use millrace_core::{CheckpointId, Result, key_group};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -174,7 +175,7 @@ fn entries_of_a_map_table_expire_each_by_itself() {
                     }
                     2 if map.values().all(|(_, written)| *written != i64::MAX) => {
                         map.values_mut().for_each(|(_, written)| *written = now);
-                        table.touch(slot, std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+                        table.touch(slot, Bound::Unbounded, Bound::Unbounded);
                     }
                     _ => {
                         map.insert(at.clone(), (value.to_vec(), now));
@@ -305,10 +306,13 @@ impl Storage {
         }
     }
 
-    fn open(&self, ttl: i64, groups: std::ops::Range<u16>, restored: &[KeyedFiles]) -> KeyedBackend {
-        let lifetimes = Lifetimes::default().with("sums", ttl);
+    fn open(&self, ttl: i64, groups: Range<u16>, restored: &[KeyedFiles]) -> KeyedBackend {
+        self.open_with(&Lifetimes::default().with("sums", ttl), groups, restored)
+    }
+
+    fn open_with(&self, lifetimes: &Lifetimes, groups: Range<u16>, restored: &[KeyedFiles]) -> KeyedBackend {
         self.resources
-            .open("sums", &lifetimes, groups, MAX_PARALLELISM, restored)
+            .open("sums", lifetimes, groups, MAX_PARALLELISM, restored)
             .unwrap()
     }
 
@@ -339,7 +343,8 @@ fn a_checkpoint_keeps_the_times_of_its_rows() {
     let (clock, time) = clock();
     let mut storage = Storage::new(&clock);
     let files = taken(&mut storage, TTL);
-    assert_eq!(files.timed, ["sums"]);
+    let gone = time.load(Ordering::Relaxed) - TTL;
+    assert_eq!(files.timed, [("sums".to_owned(), gone)].into());
     time.fetch_add(TTL - 1, Ordering::Relaxed);
     assert_eq!(added(&storage, TTL, &files), [2; 50]);
     time.fetch_add(1, Ordering::Relaxed);
@@ -374,4 +379,180 @@ fn a_time_to_live_may_be_given_and_taken_away() {
     let files = taken(&mut storage, TTL);
     time.fetch_add(10 * TTL, Ordering::Relaxed);
     assert_eq!(added(&storage, 0, &files), [2; 50]);
+}
+
+#[test]
+fn entries_that_last_do_so_where_a_time_to_live_is_given_to_them() {
+    let (clock, time) = clock();
+    let mut storage = Storage::new(&clock);
+    let ttl = |millis| Lifetimes::default().with("maps", millis).lasting("maps", b"w");
+    let all = 0..MAX_PARALLELISM;
+    let found = |backend: &KeyedBackend| -> Vec<Vec<u8>> {
+        let mut table = MapTable::open(&backend.store, "maps", 1 << 20).unwrap();
+        let slot = table.resolve_one(b"key", 3).unwrap();
+        table.iter(slot).map(|(entry, _)| entry.to_vec()).collect()
+    };
+    let backend = storage.open_with(&ttl(0), all.clone(), &[]);
+    let mut table = MapTable::open(&backend.store, "maps", 1 << 20).unwrap();
+    let slot = table.resolve_one(b"key", 3).unwrap();
+    table.put(slot, b"done", b"1");
+    table.put_lasting(slot, b"w", b"2");
+    table.flush().unwrap();
+    let files = storage.checkpoint(&backend);
+    let backend = storage.open_with(&ttl(TTL), all.clone(), &[files]);
+    assert_eq!(found(&backend), [b"done".to_vec(), b"w".to_vec()]);
+    time.fetch_add(TTL, Ordering::Relaxed);
+    assert_eq!(found(&backend), [b"w"]);
+    backend.store.compact(&backend.store.family("maps").unwrap().0);
+    let files = storage.checkpoint(&backend);
+    for millis in [0, 1, TTL, 10 * TTL] {
+        let backend = storage.open_with(&ttl(millis), all.clone(), std::slice::from_ref(&files));
+        time.fetch_add(TTL, Ordering::Relaxed);
+        assert_eq!(found(&backend), [b"w"], "{millis}");
+    }
+}
+
+/// Rows with a map beside each: the keys of numbers.
+struct Beside {
+    table: Table,
+    slots: Vec<u32>,
+}
+
+const KEYS: Range<i64> = 0..20;
+
+impl Beside {
+    fn open(backend: &KeyedBackend, limit: usize) -> Beside {
+        let table = Table::open(&backend.store, "rows", 8, limit).unwrap();
+        Beside {
+            table: table.with_maps("maps", vec![b"b".to_vec()]).unwrap(),
+            slots: Vec::new(),
+        }
+    }
+
+    fn one(slots: &[u32], out: &mut Rows) -> Result<()> {
+        slots.iter().for_each(|_| out.push(&[1]));
+        Ok(())
+    }
+
+    /// How many of the keys have no row.
+    fn resolve(&mut self) -> usize {
+        self.table.make_room(KEYS.count(), Self::one).unwrap();
+        let keys = rows(KEYS);
+        let hashes = hashes(&keys);
+        let resolved = self
+            .table
+            .resolve(&keys, &hashes, &groups(&hashes), &mut self.slots);
+        resolved.unwrap().fresh.len()
+    }
+
+    fn put(&mut self, entries: &[&[u8]]) {
+        for slot in &self.slots {
+            let mut maps = self.table.maps().unwrap();
+            entries.iter().for_each(|entry| maps.put(*slot, entry, b"1"));
+        }
+        self.table.changed(self.slots.iter().copied());
+        self.table.keep_with_rows(&self.slots).unwrap();
+    }
+
+    /// The entries of every key's map, which all have the same.
+    fn entries(&mut self) -> Vec<String> {
+        let mut seen: Option<Vec<String>> = None;
+        for slot in self.slots.clone() {
+            let mut found = Vec::new();
+            let mut maps = self.table.maps().unwrap();
+            maps.each(slot, &[], |entry, _| {
+                found.push(String::from_utf8_lossy(entry).into_owned());
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(*seen.get_or_insert_with(|| found.clone()), found);
+        }
+        seen.unwrap()
+    }
+
+    fn flush(&mut self) {
+        self.table.flush(Self::one).unwrap();
+    }
+}
+
+#[test]
+fn what_had_expired_stays_gone_as_a_whole_whatever_was_dropped_of_it_and_however_long_the_rest_lives() {
+    let lifetimes = |ttl| Lifetimes::default().with("rows", ttl).with("maps", ttl);
+    let all = 0..MAX_PARALLELISM;
+    for dropped in [&["rows"][..], &["maps"], &["rows", "maps"], &[]] {
+        let (clock, time) = clock();
+        let mut storage = Storage::new(&clock);
+        let backend = storage.open_with(&lifetimes(TTL), all.clone(), &[]);
+        let mut table = Beside::open(&backend, 1 << 20);
+        assert_eq!(table.resolve(), 20);
+        table.put(&[b"a", b"b1", b"c"]);
+        table.flush();
+        time.fetch_add(TTL, Ordering::Relaxed);
+        for name in dropped {
+            backend.store.compact(&backend.store.family(name).unwrap().0);
+        }
+        let files = storage.checkpoint(&backend);
+        for (ttl, groups, limit) in [
+            (10 * TTL, vec![all.clone()], 1 << 20),
+            (10 * TTL, vec![0..7, 7..MAX_PARALLELISM], 0),
+            (0, vec![all.clone()], 0),
+            (0, vec![all.clone()], 1 << 20),
+        ] {
+            let what = format!("{dropped:?} dropped, then {ttl} in {} parts", groups.len());
+            let parts: Vec<KeyedFiles> = groups
+                .into_iter()
+                .map(|part| {
+                    let backend = storage.open_with(&lifetimes(ttl), part, std::slice::from_ref(&files));
+                    storage.checkpoint(&backend)
+                })
+                .collect();
+            let backend = storage.open_with(&lifetimes(ttl), all.clone(), &parts);
+            let mut table = Beside::open(&backend, limit);
+            assert_eq!(table.resolve(), 20, "{what}");
+            assert!(table.entries().is_empty(), "{what}");
+            table.put(&[b"b2"]);
+            assert_eq!(table.entries(), ["b2"], "{what}");
+            table.flush();
+            let files = storage.checkpoint(&backend);
+            // And as the next ones find it.
+            for ttl in [0, ttl, 20 * TTL] {
+                let backend = storage.open_with(&lifetimes(ttl), all.clone(), std::slice::from_ref(&files));
+                let mut table = Beside::open(&backend, limit);
+                assert_eq!(table.resolve(), 0, "{what}");
+                assert_eq!(table.entries(), ["b2"], "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_had_not_expired_lives_for_the_new_time() {
+    let lifetimes = |ttl| Lifetimes::default().with("rows", ttl).with("maps", ttl);
+    let (clock, time) = clock();
+    let mut storage = Storage::new(&clock);
+    let all = 0..MAX_PARALLELISM;
+    let backend = storage.open_with(&lifetimes(TTL), all.clone(), &[]);
+    let mut table = Beside::open(&backend, 1 << 20);
+    table.resolve();
+    table.put(&[b"a", b"b1"]);
+    time.fetch_add(TTL - 1, Ordering::Relaxed);
+    table.resolve();
+    // Another entry is written with the row, and those that live as long as it.
+    table.put(&[b"c"]);
+    table.flush();
+    time.fetch_add(1, Ordering::Relaxed);
+    let files = storage.checkpoint(&backend);
+    time.fetch_add(3 * TTL, Ordering::Relaxed);
+    for ttl in [0, 10 * TTL] {
+        let backend = storage.open_with(&lifetimes(ttl), all.clone(), std::slice::from_ref(&files));
+        let mut table = Beside::open(&backend, 1 << 20);
+        assert_eq!(table.resolve(), 0);
+        assert_eq!(table.entries(), ["b1", "c"]);
+    }
+    for ttl in [1, TTL, 3 * TTL] {
+        let backend = storage.open_with(&lifetimes(ttl), all.clone(), std::slice::from_ref(&files));
+        let mut table = Beside::open(&backend, 1 << 20);
+        assert_eq!(table.resolve(), 20);
+        assert!(table.entries().is_empty());
+    }
 }

@@ -1,20 +1,18 @@
 //! What brokers, checkpoint folders and other runs can do to a job.
 
-use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
-use std::{fs, thread};
 
 use anyhow::{Context, Result, ensure};
 use millrace_testkit::kafka::Kafka;
-use millrace_testkit::s3::S3;
 use millrace_testkit::wait;
 
 use super::refusal::Refusal;
 use crate::job::{CHECKPOINT_FAILED, Run, RunOptions};
 use crate::workbench::{Line, Summary, Workbench};
 
-const RATE: u64 = 1000;
-const LIMIT: Duration = Duration::from_secs(120);
+pub(super) const RATE: u64 = 1000;
+pub(super) const LIMIT: Duration = Duration::from_secs(120);
 /// What a run says that another one has deposed.
 const TAKEN_OVER: &str = "another run of this job has taken over";
 
@@ -264,118 +262,8 @@ pub fn checkpoints_refused_untolerated(kafka: &Kafka) -> Result<Summary> {
     Ok(bench.summary)
 }
 
-/// Every way to spoil the files that a run resumes from is found, and said with what to do.
-pub fn files_altered(kafka: &Kafka, s3: Option<&S3>) -> Result<Summary> {
-    let mut bench = Workbench::new(kafka, Line::Plain, "files-altered", RATE)?;
-    let mut place = bench.checkpoints();
-    if let Some(s3) = s3 {
-        bench.use_s3(s3);
-        place = s3.file("checkpoints");
-    }
-    // State is put into a file of its own beyond 20 KiB. One handle of a transaction makes that with
-    // an id as long as this.
-    bench.job.transactional_id_prefix += &"-long".repeat(4200);
-    type Choice = fn(&Path) -> bool;
-    let is_metadata: Choice = |file| file.ends_with("_metadata");
-    let is_state: Choice = |file| !file.ends_with("_metadata") && checkpoint_of(file).is_some();
-    // A file in a file system, the only one of its name in a bucket.
-    let is_head: Choice =
-        |file| file.ends_with("head") || file.parent().is_some_and(|folder| folder.ends_with("head"));
-    // The checkpoint of a stop that comes right behind another one holds no transaction.
-    for _ in 0..10 {
-        if files_below(&place)?.iter().any(|file| is_state(file)) {
-            break;
-        }
-        let mut run = bench.start(&RunOptions::parallel(2))?;
-        bench.wait_for_progress(&mut run, LIMIT)?;
-        bench.summary.add(&run.stop()?);
-    }
-    type Damage = fn(&[u8]) -> Option<Vec<u8>>;
-    let truncated: Damage = |bytes| Some(bytes[..bytes.len() / 2].to_vec());
-    let emptied: Damage = |_| Some(Vec::new());
-    let altered: Damage = |bytes| {
-        let mut bytes = bytes.to_vec();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 0x10;
-        Some(bytes)
-    };
-    let missing: Damage = |_| None;
-    // (That the newest of several heads is missing nobody can see.)
-    for (choice, what, damage) in [
-        (is_metadata, "truncated", truncated),
-        (is_metadata, "emptied", emptied),
-        (is_metadata, "altered", altered),
-        (is_metadata, "missing", missing),
-        (is_state, "truncated", truncated),
-        (is_state, "emptied", emptied),
-        (is_state, "altered", altered),
-        (is_state, "missing", missing),
-        (is_head, "truncated", truncated),
-        (is_head, "emptied", emptied),
-        (is_head, "altered", altered),
-    ] {
-        // Every start writes a head of its own, so the newest is looked for each time.
-        let files = files_below(&place)?;
-        let newest = files
-            .iter()
-            .filter(|file| choice(file))
-            .max_by_key(|file| number_in(file));
-        let file = newest.with_context(|| format!("not among {files:?}"))?;
-        let good = fs::read(file)?;
-        match damage(&good) {
-            Some(bytes) => fs::write(file, bytes)?,
-            None => fs::rename(file, file.with_extension("away"))?,
-        }
-        let mut run = bench.start(&RunOptions::parallel(2))?;
-        let status = run.ended_within(LIMIT)?.with_context(|| {
-            format!(
-                "the job goes on from {} {what}:\n{}",
-                file.display(),
-                run.process.log_tail()
-            )
-        })?;
-        ensure!(!status.success(), "the job ended as if nothing had happened");
-        says(&run, "hint:").with_context(|| format!("{} {what}", file.display()))?;
-        match damage(&good) {
-            Some(_) => fs::write(file, &good)?,
-            None => fs::rename(file.with_extension("away"), file)?,
-        }
-    }
-    let run = bench.start(&RunOptions::parallel(1))?;
-    bench.finish(kafka, run)?;
-    Ok(bench.summary)
-}
-
-fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    if !folder.exists() {
-        return Ok(files);
-    }
-    for entry in fs::read_dir(folder).with_context(|| format!("listing {}", folder.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            files.extend(files_below(&path)?);
-        } else {
-            files.push(path);
-        }
-    }
-    Ok(files)
-}
-
-/// The checkpoint that a file belongs to: `chk-12/_metadata`, `chk-12/<uuid>`.
-fn checkpoint_of(path: &Path) -> Option<u64> {
-    let folder = path.parent()?.file_name()?.to_str()?;
-    folder.strip_prefix("chk-")?.split('-').next()?.parse().ok()
-}
-
-/// The number of the checkpoint or of the head: `head/7`.
-fn number_in(path: &Path) -> u64 {
-    let own = || path.file_name()?.to_str()?.parse().ok();
-    checkpoint_of(path).or_else(own).unwrap_or(0)
-}
-
 /// The engine's log holds the text.
-fn says(run: &Run, text: &str) -> Result<()> {
+pub(super) fn says(run: &Run, text: &str) -> Result<()> {
     ensure!(
         run.log().contains(text),
         "the engine does not say '{text}':\n{}",

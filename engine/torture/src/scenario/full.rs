@@ -13,7 +13,7 @@ use millrace_testkit::scratch::Scratch;
 use millrace_testkit::wait;
 
 use crate::job::{CHECKPOINT_FAILED, RunOptions};
-use crate::workbench::{Line, Summary, Workbench};
+use crate::workbench::{Impossible, Line, Summary, Workbench};
 
 pub const NAME: &str = "checkpoint-folder-full";
 const RATE: u64 = 1000;
@@ -37,8 +37,8 @@ pub fn run(kafka: fn() -> &'static Kafka) -> Result<Summary> {
     }
     let scratch = Scratch::new("full")?;
     let Some(namespaces) = namespaces(&scratch)? else {
-        println!("  not run: only root or a user namespace can mount a small disk, and neither is to be had");
-        return Ok(Summary::default());
+        let why = "only root or a user namespace can mount a small disk, and neither is to be had";
+        return Err(Impossible(why).into());
     };
     let result = scratch.join("summary.json");
     let mut command = Command::new("unshare");

@@ -33,7 +33,8 @@ const BEFORE_COMMITS: &str = "checkpoint.after-head";
 #[derive(Debug, Clone)]
 pub struct Kills {
     pub shape: Shape,
-    /// How often each fail point is hit.
+    /// The fail points, and how often each is hit.
+    pub points: &'static [&'static str],
     pub hits: u32,
     pub random: u32,
     /// Kills while checkpoints fail, or when they do no longer.
@@ -81,7 +82,12 @@ pub fn run(kafka: &Kafka, line: Line, s3: Option<&S3>, kills: &Kills) -> Result<
         bench.use_s3(s3);
         place = s3.bucket();
     }
-    let points = failpoint::ALL
+    ensure!(
+        !kills.points.is_empty() && kills.hits > 0,
+        "no fail point is to be hit"
+    );
+    let points = kills
+        .points
         .iter()
         .flat_map(|name| (0..kills.hits).map(|_| Step::Point(name)));
     let mut steps: Vec<Step> = points
@@ -108,10 +114,14 @@ pub fn run(kafka: &Kafka, line: Line, s3: Option<&S3>, kills: &Kills) -> Result<
     for name in failpoint::ALL {
         let count = killer.hits.get(name).copied().unwrap_or(0);
         println!("  {name:<32} {count}");
-        ensure!(
-            count >= kills.hits,
-            "fail point {name} was hit {count} times instead of {}",
+        let wanted = if kills.points.contains(name) {
             kills.hits
+        } else {
+            0
+        };
+        ensure!(
+            count >= wanted,
+            "fail point {name} was hit {count} times instead of {wanted}"
         );
     }
     let mut bench = killer.bench;
@@ -128,7 +138,10 @@ pub fn run(kafka: &Kafka, line: Line, s3: Option<&S3>, kills: &Kills) -> Result<
         (
             "recoveries between two commits",
             summary.torn,
-            u64::from(kills.hits),
+            match kills.points.contains(&BETWEEN_COMMITS) {
+                true => u64::from(kills.hits),
+                false => 0,
+            },
         ),
         (
             "failed checkpoints",

@@ -1,5 +1,6 @@
 //! What is done to the engine.
 
+pub mod damage;
 pub mod faults;
 pub mod full;
 pub mod keyed;

@@ -108,7 +108,9 @@ impl From<ParserError> for SqlError {
     fn from(error: ParserError) -> Self {
         match error {
             ParserError::TokenizerError(text) | ParserError::ParserError(text) => from_text(&text),
-            ParserError::RecursionLimitExceeded => Error::user("the statement is nested too deeply").into(),
+            ParserError::RecursionLimitExceeded => Error::user("the statement is nested too deeply")
+                .with_hint("put inner queries into views with CREATE TEMPORARY VIEW")
+                .into(),
         }
     }
 }

@@ -526,14 +526,17 @@ fn refuse(ast: &Ast, at: Span) -> SqlError {
     let unsupported = |what: &str| SqlError::unsupported(what, at);
     match ast {
         Ast::Exists { .. } => unsupported("EXISTS"),
-        Ast::Subquery(_) => unsupported("a scalar subquery"),
+        Ast::Subquery(_) => unsupported("a scalar subquery")
+            .with_hint("join the query that gives the value: FROM t, (SELECT MAX(v) AS m FROM u) WHERE ..."),
         Ast::InSubquery { .. } => unsupported("IN with a subquery"),
         Ast::AnyOp { .. } => unsupported("a comparison with ANY or SOME"),
         Ast::AllOp { .. } => unsupported("a comparison with ALL"),
         Ast::GroupingSets(_) => unsupported("GROUPING SETS"),
         Ast::Cube(_) => unsupported("CUBE"),
         Ast::Rollup(_) => unsupported("ROLLUP"),
-        Ast::InUnnest { .. } => unsupported("UNNEST"),
+        Ast::InUnnest { .. } => {
+            unsupported("UNNEST").with_hint("ARRAY_CONTAINS(array, value) tells whether it is in there")
+        }
         Ast::Wildcard(_) | Ast::QualifiedWildcard(..) => SqlError::new("'*' cannot stand here", at),
         Ast::MemberOf(_) => unsupported("MEMBER OF"),
         Ast::Collate { .. } => unsupported("COLLATE"),

@@ -50,13 +50,20 @@ impl Binder<'_> {
         }
         let at = query.span();
         if let Some(order) = order_by {
-            return Err(SqlError::unsupported("ORDER BY", or(order.span(), at)));
+            return Err(SqlError::unsupported("ORDER BY", or(order.span(), at))
+                .with_hint("a stream has no last row to sort by; the first rows by some order are a top-N: WHERE rn <= 10 over ROW_NUMBER() OVER (ORDER BY ...) AS rn"));
         }
         if let Some(limit) = limit_clause {
-            return Err(SqlError::unsupported("LIMIT and OFFSET", or(limit.span(), at)));
+            return Err(
+                SqlError::unsupported("LIMIT and OFFSET", or(limit.span(), at)).with_hint(
+                    "a top-N limits a stream: WHERE rn <= 10 over ROW_NUMBER() OVER (ORDER BY ...) AS rn",
+                ),
+            );
         }
         if let Some(fetch) = fetch {
-            return Err(SqlError::unsupported("FETCH", or(fetch.span(), at)));
+            return Err(SqlError::unsupported("FETCH", or(fetch.span(), at)).with_hint(
+                "a top-N limits a stream: WHERE rn <= 10 over ROW_NUMBER() OVER (ORDER BY ...) AS rn",
+            ));
         }
         if !locks.is_empty()
             || for_clause.is_some()
@@ -127,7 +134,7 @@ impl Binder<'_> {
             SetExpr::Select(select) => self.select(select, depth),
             SetExpr::Query(query) => self.query(query, depth + 1),
             SetExpr::Values(values) => self.values(values),
-            SetExpr::SetOperation { .. } => self.union_all(body, depth),
+            SetExpr::SetOperation { .. } => self.union(body, depth),
             SetExpr::Table(table) => {
                 let sqlparser::ast::Table {
                     table_name,
@@ -142,8 +149,11 @@ impl Binder<'_> {
         }
     }
 
-    /// A chain of UNION ALL leans to the left: it is walked without recursion.
-    fn union_all(&mut self, body: &SetExpr, depth: usize) -> Result<Rel> {
+    /// A chain of UNION leans to the left: it is walked without recursion.
+    fn union(&mut self, body: &SetExpr, depth: usize) -> Result<Rel> {
+        let is_distinct = |quantifier: &SetQuantifier| *quantifier != SetQuantifier::All;
+        let distinct =
+            matches!(body, SetExpr::SetOperation { set_quantifier, .. } if is_distinct(set_quantifier));
         let mut branches = Vec::new();
         let mut rest = body;
         while let SetExpr::SetOperation {
@@ -155,14 +165,17 @@ impl Binder<'_> {
         {
             let at = right.span();
             match (op, set_quantifier) {
+                // What is below is one union with it, unless that leaves rows out and this one does not.
                 (SetOperator::Union, SetQuantifier::All) => {}
-                (SetOperator::Union, SetQuantifier::None | SetQuantifier::Distinct) => {
-                    return Err(SqlError::unsupported("UNION without ALL", at)
-                        .with_hint("UNION ALL keeps equal rows and is supported"));
+                (SetOperator::Union, SetQuantifier::None | SetQuantifier::Distinct) if distinct => {}
+                (SetOperator::Union, SetQuantifier::None | SetQuantifier::Distinct) => break,
+                (SetOperator::Intersect, _) => {
+                    return Err(SqlError::unsupported("INTERSECT", at)
+                        .with_hint("SELECT DISTINCT with WHERE ... IN (SELECT ...) gives the same"));
                 }
-                (SetOperator::Intersect, _) => return Err(SqlError::unsupported("INTERSECT", at)),
                 (SetOperator::Except | SetOperator::Minus, _) => {
-                    return Err(SqlError::unsupported("EXCEPT", at));
+                    return Err(SqlError::unsupported("EXCEPT", at)
+                        .with_hint("SELECT DISTINCT with WHERE NOT EXISTS (SELECT ...) gives the same"));
                 }
                 (SetOperator::Union, _) => return Err(SqlError::new("Flink SQL has no UNION BY NAME", at)),
             }
@@ -179,7 +192,11 @@ impl Binder<'_> {
                 input => inputs.push((input, branch.span())),
             }
         }
-        unite(inputs)
+        let all = unite(inputs)?;
+        Ok(match distinct {
+            true => each_once(all),
+            false => all,
+        })
     }
 
     fn values(&mut self, values: &Values) -> Result<Rel> {
@@ -351,11 +368,7 @@ impl Binder<'_> {
         };
         Ok(match is_distinct {
             false => rel,
-            true => {
-                let all = (0..rel.output.fields.len()).collect();
-                let distinct = Rel::aggregate(rel, all, vec![], vec![]);
-                state_ttl::with(distinct, state_ttl.filter(|_| !is_grouped))
-            }
+            true => state_ttl::with(each_once(rel), state_ttl.filter(|_| !is_grouped)),
         })
     }
 
@@ -812,4 +825,10 @@ fn incompatible(what: &str, types: &[DataType], at: Span) -> SqlError {
         at,
     )
     .with_hint("CAST them to one type")
+}
+
+/// Each row once.
+fn each_once(rel: Rel) -> Rel {
+    let all = (0..rel.output.fields.len()).collect();
+    Rel::aggregate(rel, all, vec![], vec![])
 }

@@ -146,7 +146,16 @@ pub(super) fn anywhere(tokens: &[TokenWithSpan]) -> Result<()> {
             let opens =
                 || matches!(next(1), Some(Token::LParen)) || next(1).is_some_and(|t| is_word(t, "TABLE"));
             if found && (words.len() > 1 || opens()) {
-                return Err(SqlError::unsupported(what, token.span));
+                let error = SqlError::unsupported(what, token.span);
+                return Err(match *what {
+                    "BETWEEN SYMMETRIC" => error.with_hint("write BETWEEN LEAST(a, b) AND GREATEST(a, b)"),
+                    "BETWEEN ASYMMETRIC" => error.with_hint("that is BETWEEN alone"),
+                    "UNNEST" | "LATERAL" => {
+                        error.with_hint("single elements of an ARRAY or MAP are read as a[1], m['key']")
+                    }
+                    "NATURAL JOIN" => error.with_hint("write JOIN ... ON with the columns"),
+                    _ => error,
+                });
             }
         }
         // `FROM f(TABLE t, ...)`, `FROM f(data => TABLE t)`: the same without TABLE(...) around it.

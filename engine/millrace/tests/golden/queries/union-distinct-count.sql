@@ -1,0 +1,6 @@
+-- compare: table
+CREATE TABLE orders (
+  id BIGINT, user_id STRING, item STRING, amount INT, price DECIMAL(10, 2), ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/orders.json', 'format' = 'json');
+SELECT COUNT(*) FROM (SELECT user_id, amount FROM orders UNION SELECT item, amount FROM orders);

@@ -1,0 +1,6 @@
+-- compare: set
+CREATE TABLE orders (
+  id BIGINT, user_id STRING, item STRING, amount INT, price DECIMAL(10, 2), ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/orders.json', 'format' = 'json');
+SELECT user_id FROM orders WHERE amount > 1 UNION SELECT item FROM orders UNION SELECT user_id FROM orders WHERE amount > 2;

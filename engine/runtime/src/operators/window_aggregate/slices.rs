@@ -289,6 +289,7 @@ mod tests {
             keys: vec![0],
             calls: vec![count],
             retracts: false,
+            in_parts: false,
         }
     }
 

@@ -396,3 +396,38 @@ fn a_key_that_goes_before_it_was_stored_leaves_no_map_behind() {
         .unwrap();
     assert_eq!(table.maps().unwrap().get(slots[0], b"gone").unwrap(), None);
 }
+
+/// A key whose map does not fit is not read anew for each row of a batch; many such keys are not all kept.
+#[test]
+fn a_map_that_does_not_fit_stays_between_rows_and_several_do_not() {
+    const LIMIT: usize = 20_000;
+    let (_directory, store) = open();
+    let mut table = MapTable::open(&store, "rows", LIMIT).unwrap();
+    let slot_of = |table: &mut MapTable, key: i64| {
+        let keys = rows([key]);
+        let hash = key_group::hash(keys.get(0));
+        table.slot(keys.get(0), hash, groups(&[hash])[0]).unwrap()
+    };
+    let fill = |table: &mut MapTable, key: i64, entries: u32| {
+        let slot = slot_of(table, key);
+        (0..entries).for_each(|n| table.put(slot, &n.to_be_bytes(), &[7; 50]));
+    };
+    fill(&mut table, 0, 1_000);
+    assert!(table.is_over());
+    table.make_room_between().unwrap();
+    assert!(table.bytes() > 2 * LIMIT && !table.is_over());
+    for key in 1..30 {
+        table.make_room_between().unwrap();
+        fill(&mut table, key, 100);
+        // One at work, and what is left of others.
+        let bytes = table.bytes();
+        assert!(key < 2 || bytes < 3 * LIMIT, "{bytes} bytes are in memory");
+    }
+    table.make_room().unwrap();
+    assert!(table.bytes() <= LIMIT);
+    for key in 0..30 {
+        table.make_room().unwrap();
+        let slot = slot_of(&mut table, key);
+        assert_eq!(table.len(slot), if key == 0 { 1_000 } else { 100 });
+    }
+}

@@ -8,7 +8,8 @@ use rand::{Rng, SeedableRng};
 use super::*;
 use crate::operators::Operator;
 use crate::operators::harness::{
-    Change, Row, State, Table, assert_paced, batch, feed, insert, pieces, row_type, shown, state, watermark,
+    Change, Row, State, Table, assert_paced, batch, changes, drain, feed, insert, pieces, row_type, shown,
+    state, watermark,
 };
 
 const LEFT: [&str; 3] = ["k", "t", "a"];
@@ -207,5 +208,53 @@ fn a_batch_that_meets_many_rows_goes_out_in_pieces_as_its_rows_alone_do() {
             assert_paced(&found);
             assert!(found.concat() == expected, "{kind:?} {has_condition}");
         }
+    }
+}
+
+/// Rows with the watermarks that they carry.
+fn given(join: &mut Paced<IntervalJoin>, input: usize, batch: Batch) -> Vec<(Change, i64)> {
+    let mut out = Vec::new();
+    join.batch(input, batch, &mut out).unwrap();
+    drain(join, &mut out);
+    let mut rows = Vec::new();
+    for element in out {
+        let Element::Batch(batch) = &element else { continue };
+        let watermarks = match &batch.watermarks {
+            Some(watermarks) => watermarks.to_vec(),
+            None => vec![i64::MIN; batch.change.len()],
+        };
+        rows.extend(changes(vec![element]).into_iter().zip(watermarks));
+    }
+    rows
+}
+
+#[test]
+fn rows_carry_the_watermark_under_which_they_were_set_free_wherever_batches_end() {
+    let mut random = StdRng::seed_from_u64(11);
+    // Room for all, and for hardly a key.
+    let states = [state(1 << 20), state(400)];
+    let [mut at_once, mut one_by_one] = states.each_ref().map(|state| join(JoinKind::Full, state));
+    let of = [row_type(&LEFT), row_type(&RIGHT)];
+    let (mut now, mut rows) = (0, 0);
+    for round in 0..200 {
+        let side = random.random_range(0..2);
+        let (mut some, mut watermarks) = (Vec::new(), Vec::new());
+        for _ in 0..random.random_range(1..20) {
+            now += random.random_range(0..3);
+            let time = now + random.random_range(-8..8);
+            some.push(insert(&[random.random_range(0..6), time, rows]));
+            watermarks.push(now - 3);
+            rows += 1;
+        }
+        let mut whole = batch(&of[side], &some);
+        whole.watermarks = Some(watermarks.clone().into());
+        let found = given(&mut at_once, side, whole);
+        let mut expected = Vec::new();
+        for (row, watermark) in some.iter().zip(watermarks) {
+            let mut alone = batch(&of[side], std::slice::from_ref(row));
+            alone.watermarks = Some([watermark].into());
+            expected.extend(given(&mut one_by_one, side, alone));
+        }
+        assert!(found == expected, "round {round}: {found:?} {expected:?}");
     }
 }

@@ -88,6 +88,8 @@ struct Round {
     /// Of each row the places of its key on both sides, as long as there were so many evictions.
     slots: Vec<(u32, u32)>,
     evictions: u64,
+    /// Its rows are taken in while both sides take no more memory.
+    most: usize,
     /// The pairs for which the condition is true: a row's number, and the entry of the other. Only fewer are
     /// kept when the row's turn comes.
     matches: HashSet<(usize, Vec<u8>)>,
@@ -193,6 +195,10 @@ impl IntervalJoin {
         Ok(true)
     }
 
+    fn bytes(&self) -> usize {
+        self.left.table.bytes() + self.right.table.bytes()
+    }
+
     fn is_over(&self) -> bool {
         self.left.table.is_over() || self.right.table.is_over()
     }
@@ -256,6 +262,7 @@ impl IntervalJoin {
             first: batch.next,
             slots: Vec::new(),
             evictions: self.evictions,
+            most: 0,
             matches: HashSet::new(),
             within: None,
         };
@@ -294,6 +301,7 @@ impl IntervalJoin {
             }
         }
         self.match_pairs(&mut candidates, &mut places, &mut round.matches)?;
+        round.most = self.bytes() + self.limit / 8;
         Ok(round)
     }
 
@@ -487,7 +495,7 @@ impl Gradual for IntervalJoin {
             batch.next += 1;
             batch.has_risen = false;
             // What is kept takes memory too.
-            batch.round = (!self.is_over()).then_some(round);
+            batch.round = (self.bytes() <= round.most).then_some(round);
         }
         Ok(Rest::Nothing)
     }

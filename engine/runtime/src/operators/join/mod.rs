@@ -81,6 +81,8 @@ struct Round {
     partners: Vec<Vec<usize>>,
     /// What the row that met its partners last still gives.
     gives: VecDeque<Give>,
+    /// Its rows are taken in while both sides take no more memory.
+    most: usize,
 }
 
 /// Changes to be given: the row alone, a record alone, or both, so many times.
@@ -148,6 +150,10 @@ impl Join {
         Ok(())
     }
 
+    fn bytes(&self) -> usize {
+        self.left.table.bytes() + self.right.table.bytes()
+    }
+
     /// What the next rows of a batch meet; a part of them, if there is much.
     fn meet(&mut self, batch: &Arriving) -> Result<Round> {
         self.make_room(batch.next == 0)?;
@@ -194,6 +200,7 @@ impl Join {
             records,
             partners,
             gives: VecDeque::new(),
+            most: self.bytes() + self.limit / 8,
         })
     }
 
@@ -443,8 +450,8 @@ impl Gradual for Join {
                 }
                 let number = batch.next - round.first;
                 // What is added takes memory too.
-                let is_over = self.left.table.is_over() || self.right.table.is_over();
-                let Some(partners) = round.partners.get(number).filter(|_| !is_over || number == 0) else {
+                let has_room = self.bytes() <= round.most || number == 0;
+                let Some(partners) = round.partners.get(number).filter(|_| has_room) else {
                     break;
                 };
                 let (slot, other_slot) = round.slots[number];

@@ -436,7 +436,7 @@ impl Beside {
 
     /// How many of the keys have no row.
     fn resolve(&mut self) -> usize {
-        self.table.make_room(KEYS.count(), Self::one).unwrap();
+        self.table.make_room(KEYS.count(), &mut Self::one).unwrap();
         let keys = rows(KEYS);
         let hashes = hashes(&keys);
         let resolved = self
@@ -471,7 +471,7 @@ impl Beside {
     }
 
     fn flush(&mut self) {
-        self.table.flush(Self::one).unwrap();
+        self.table.flush(&mut Self::one).unwrap();
     }
 }
 

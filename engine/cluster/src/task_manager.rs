@@ -150,7 +150,9 @@ impl Deployment<'_> {
         Ok(())
     }
 
-    /// Half of the memory for keyed state is RocksDB's, half is divided among the operators that have some.
+    /// Of the memory for keyed state seven sixteenths are RocksDB's, six are divided among the operators that have
+    /// some. The rest is for what neither counts: rows on their way between both, what compactions read ahead, files
+    /// on their way to a checkpoint, and what the allocator cannot use.
     fn keyed_resources(&self) -> Result<KeyedResources> {
         let managed = self.config.get(&options::MANAGED_MEMORY)?.0 as usize;
         let keyed = self
@@ -159,9 +161,9 @@ impl Deployment<'_> {
             .filter(|(node, _)| node.operator.is_keyed());
         let stores: usize = keyed.map(|(_, parallelism)| parallelism).sum();
         Ok(KeyedResources {
-            limits: Limits::shared_by(managed / 2, stores),
+            limits: Limits::shared_by(managed / 16 * 7, stores),
             folder: self.run.map(Path::to_owned).unwrap_or_default(),
-            cache_bytes: managed / 2 / stores.max(1),
+            cache_bytes: managed / 16 * 6 / stores.max(1),
             checkpoints: self.restored.as_ref().and_then(|restored| restored.files.clone()),
             own: match &self.restored {
                 Some(restored) if restored.is_own => self.state_writer.as_ref().map(StateWriter::folder),

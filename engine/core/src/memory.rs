@@ -1,4 +1,5 @@
-//! Flink's notation of memory sizes: `64mb`, `1 gb`, `32k`; a bare number is bytes.
+//! Flink's notation of memory sizes: `64mb`, `1 gb`, `32k`; a bare number is bytes. And what values take on
+//! the heap, for those who keep to a limit.
 
 /// Parses a size in bytes as Flink's `MemorySize.parse` does; units are binary.
 pub fn parse(text: &str) -> Option<u64> {
@@ -31,6 +32,39 @@ pub fn format(bytes: u64) -> String {
     format!("{bytes} bytes")
 }
 
+/// What an allocation of so many bytes takes of the heap: with the allocator's own eight, in steps of 16, and
+/// 32 at least.
+pub const fn allocated(bytes: usize) -> usize {
+    match bytes {
+        0 => 0,
+        1..=24 => 32,
+        more => (more + 8).next_multiple_of(16),
+    }
+}
+
+/// Gives a column one entry a slot for slots below `width`. It grows by eighths: twice as much at a time would be
+/// more than the memory that is counted for it.
+pub fn widen<T: Clone>(column: &mut Vec<T>, width: usize, empty: T) {
+    make_way(column, width);
+    column.resize(width, empty);
+}
+
+/// As [`widen`], of what is not cloned.
+pub fn widen_with<T>(column: &mut Vec<T>, width: usize, empty: impl FnMut() -> T) {
+    make_way(column, width);
+    column.resize_with(width, empty);
+}
+
+fn make_way<T>(column: &mut Vec<T>, width: usize) {
+    let has = column.len();
+    if width > column.capacity() {
+        column.reserve_exact((width - has).max(has / 8 + 64));
+    } else if width < has / 4 {
+        column.truncate(width);
+        column.shrink_to(width);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +76,17 @@ mod tests {
         assert_eq!(parse("512"), Some(512));
         assert_eq!(parse("1 pb"), None);
         assert_eq!(format(64 << 20), "64 mb");
+    }
+
+    #[test]
+    fn a_column_has_little_more_room_than_slots() {
+        let mut column = Vec::new();
+        for width in (0..100_000).step_by(7) {
+            widen(&mut column, width, 0u64);
+            assert_eq!(column.len(), width);
+            assert!(column.capacity() <= width + width / 8 + 128, "{width}");
+        }
+        widen(&mut column, 10, 0);
+        assert!(column.capacity() < 1000);
     }
 }

@@ -3,6 +3,7 @@
 mod arguments;
 mod config;
 mod logging;
+mod memory;
 mod progress;
 mod run;
 mod state;
@@ -16,6 +17,7 @@ use millrace_core::Result;
 use crate::arguments::{Arguments, Command, State};
 
 fn main() -> ExitCode {
+    memory::give_back();
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Run(run) => run::run(&run),

@@ -10,7 +10,7 @@ use millrace_core::row::{RowCodec, Rows};
 use millrace_core::{Result, RowKind};
 
 use crate::element::{Batch, Element};
-use crate::operators::kernel;
+use crate::operators::{BATCH, BATCH_BYTES, kernel};
 
 /// Encodes and decodes whole rows of a schema.
 pub struct WholeRows {
@@ -68,6 +68,11 @@ impl Changes {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.kinds.len()
+    }
+
+    /// Whether they are enough for a batch.
+    pub fn is_full(&self) -> bool {
+        self.count() >= BATCH || self.rows.data.len() >= BATCH_BYTES
     }
 
     /// Gives what was gathered, and begins anew.

@@ -27,13 +27,20 @@ struct Queue {
 
 /// Of batches.
 #[derive(Debug, Clone, Copy, Default)]
-struct Size {
-    bytes: usize,
-    rows: usize,
+pub(crate) struct Size {
+    pub bytes: usize,
+    pub rows: usize,
+}
+
+impl std::ops::AddAssign for Size {
+    fn add_assign(&mut self, other: Size) {
+        self.bytes += other.bytes;
+        self.rows += other.rows;
+    }
 }
 
 impl Size {
-    fn of(element: &Element) -> Size {
+    pub fn of(element: &Element) -> Size {
         let bytes = match element {
             Element::Batch(batch) => batch.change.bytes().max(1),
             _ => 0,
@@ -83,8 +90,7 @@ impl Sender {
         if queue.closed {
             return;
         }
-        queue.waiting.bytes += size.bytes;
-        queue.waiting.rows += size.rows;
+        queue.waiting += size;
         queue.elements.push_back((size, element));
         drop(queue);
         self.0.reader.wake();

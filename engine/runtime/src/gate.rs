@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use millrace_core::CheckpointId;
 
-use crate::channel::Receiver;
+use crate::channel::{Receiver, Size};
 use crate::element::{Barrier, Batch, Element};
 
 pub struct InputGate {
@@ -70,14 +70,18 @@ impl InputGate {
         }
     }
 
-    /// The batches among the elements to come, the next first, until they have so many rows: no more
+    /// The batches among the elements to come, the next first, until they have so many rows or bytes: no more
     /// than what waits in the channels now.
-    pub fn look_ahead(&mut self, rows: usize) -> Vec<(usize, &Batch)> {
-        let mut waiting: usize = self.ready.iter().map(|(_, element)| element.rows()).sum();
-        while waiting < rows
+    pub fn look_ahead(&mut self, rows: usize, bytes: usize) -> Vec<(usize, &Batch)> {
+        let mut waiting = Size::default();
+        self.ready
+            .iter()
+            .for_each(|(_, element)| waiting += Size::of(element));
+        while waiting.rows < rows
+            && waiting.bytes < bytes
             && let Some((index, element)) = self.receive()
         {
-            waiting += element.rows();
+            waiting += Size::of(&element);
             self.take(index, element);
         }
         let mut coming = Vec::new();

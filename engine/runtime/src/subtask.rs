@@ -89,6 +89,9 @@ enum Work {
     Ended,
 }
 
+/// Bytes of rows that are taken out of channels ahead of time, at most.
+const LOOK_AHEAD_BYTES: usize = 8 << 20;
+
 /// Operators are ticked so often at most, in milliseconds.
 const TICK: i64 = 50;
 
@@ -289,7 +292,7 @@ impl Subtask {
             if rows == 0 {
                 return Ok(());
             }
-            let coming = gate.look_ahead(rows);
+            let coming = gate.look_ahead(rows, LOOK_AHEAD_BYTES);
             // One batch alone is looked up when it is worked on.
             if coming.len() > 1 {
                 operator.prefetch(&coming)?;

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use millrace_core::Result;
+use millrace_core::memory::allocated;
 use millrace_state::keyed::store::Family;
 use millrace_state::keyed::{KeyedBackend, KeyedStore};
 
@@ -58,12 +59,14 @@ pub struct Timers {
     horizon: Option<Timer>,
     /// Since the last flush.
     changed: BTreeMap<Timer, Change>,
-    /// So many are in memory at most, and may have changed.
-    most: usize,
+    /// Memory for them.
+    limit: usize,
+    /// Of a key, the most so far.
+    largest: usize,
 }
 
-/// What a timer takes in memory, with its place among the changed.
-const BYTES: usize = 256;
+/// What a timer takes in memory beside its key, with its place among the changed, where the key is once more.
+const BYTES: usize = 192;
 /// Fewer are not worth looking into the store for.
 const FEWEST: usize = 16;
 
@@ -79,8 +82,14 @@ impl Timers {
             due: BTreeSet::new(),
             horizon: (!is_empty).then(Timer::first),
             changed: BTreeMap::new(),
-            most: (backend.cache_bytes / 8 / BYTES).max(FEWEST),
+            limit: backend.timer_bytes(),
+            largest: 0,
         })
+    }
+
+    /// So many are in memory at most, and may have changed.
+    fn most(&self) -> usize {
+        (self.limit / (BYTES + 2 * allocated(self.largest.max(1)))).max(FEWEST)
     }
 
     fn is_near(&self, timer: &Timer) -> bool {
@@ -89,6 +98,7 @@ impl Timers {
 
     /// A timer that is there already stays one.
     pub fn register(&mut self, time: i64, key: &[u8], group: u16) -> Result<()> {
+        self.largest = self.largest.max(key.len());
         let timer = Timer {
             time,
             key: key.into(),
@@ -150,15 +160,16 @@ impl Timers {
 
     /// Sees to it that not too much is in memory.
     fn bound(&mut self) -> Result<()> {
-        if self.due.len() > self.most {
+        let most = self.most();
+        if self.due.len() > most {
             self.flush()?;
-            let middle = self.due.iter().nth(self.most / 2).cloned();
+            let middle = self.due.iter().nth(most / 2).cloned();
             if let Some(middle) = middle {
                 self.due.split_off(&middle);
                 self.horizon = Some(middle);
             }
         }
-        match self.changed.len() > self.most {
+        match self.changed.len() > most {
             true => self.flush(),
             false => Ok(()),
         }
@@ -171,12 +182,12 @@ impl Timers {
             && let Some(from) = self.horizon.take()
         {
             self.flush()?;
-            let each = (self.most / 2 / self.groups.len().max(1)).max(2);
+            let each = (self.most() / 2 / self.groups.len().max(1)).max(2);
             let place = from.place();
             for group in self.groups.clone() {
                 let mut read = 0;
                 let mut last = None;
-                let due = &mut self.due;
+                let (due, largest) = (&mut self.due, &mut self.largest);
                 self.store.scan_from(&self.family, group, &place, |place, _| {
                     if let Some((time, key)) = place.split_first_chunk() {
                         let timer = Timer {
@@ -184,6 +195,7 @@ impl Timers {
                             key: key.into(),
                             group,
                         };
+                        *largest = key.len().max(*largest);
                         read += 1;
                         if read == each {
                             last = Some(timer.clone());

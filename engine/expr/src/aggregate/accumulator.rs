@@ -2,6 +2,7 @@
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use arrow::buffer::NullBuffer;
+use millrace_core::memory::widen;
 use millrace_core::{Error, Result};
 
 use super::maps::{Maps, View};
@@ -39,11 +40,20 @@ pub trait Accumulator: Send {
         true
     }
 
-    /// Bytes that a slot takes.
+    /// Bytes of the columns for a slot.
     fn slot_bytes(&self) -> usize;
+
+    /// Bytes that all slots together hold outside of the columns.
+    fn held_bytes(&self) -> usize {
+        0
+    }
 
     /// Slots are below `width` from now on.
     fn resize(&mut self, width: usize);
+
+    /// The slots are nobody's: what they hold outside of the columns goes. They are reset or loaded before they
+    /// are used again.
+    fn release(&mut self, _slots: &[u32]) {}
 
     /// The groups of these slots are empty.
     fn reset(&mut self, slots: &[u32]);
@@ -180,7 +190,7 @@ impl<S: Step> Accumulator for Stepped<S> {
     }
 
     fn resize(&mut self, width: usize) {
-        self.states.resize(width, S::State::default());
+        widen(&mut self.states, width, S::State::default());
     }
 
     fn reset(&mut self, slots: &[u32]) {

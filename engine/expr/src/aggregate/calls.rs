@@ -113,10 +113,21 @@ impl Calls {
         self.calls.iter().flat_map(|call| call.accumulator.fields())
     }
 
-    /// Bytes of a slot.
+    /// Bytes of the columns for a slot.
     pub fn slot_bytes(&self) -> usize {
         let bytes = self.calls.iter().map(|call| call.accumulator.slot_bytes());
         bytes.sum()
+    }
+
+    /// Bytes that all slots together hold outside of the columns.
+    pub fn held_bytes(&self) -> usize {
+        let bytes = self.calls.iter().map(|call| call.accumulator.held_bytes());
+        bytes.sum()
+    }
+
+    /// The slots are nobody's: what they hold outside of the columns goes.
+    pub fn release(&mut self, slots: &[u32]) {
+        self.each(|accumulator| accumulator.release(slots));
     }
 
     /// Slots are below `width` from now on.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Int64Array};
 use arrow::datatypes::Int64Type;
 use millrace_core::Result;
+use millrace_core::memory::widen;
 
 use super::accumulator::{Accumulator, Input, Trace, stored, takes};
 use super::maps::Maps;
@@ -55,7 +56,7 @@ impl Accumulator for Count {
     }
 
     fn resize(&mut self, width: usize) {
-        self.counts.resize(width, 0);
+        widen(&mut self.counts, width, 0);
     }
 
     fn reset(&mut self, slots: &[u32]) {

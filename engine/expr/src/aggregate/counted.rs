@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::Int64Type;
 use millrace_core::Result;
+use millrace_core::memory::widen;
 
 use super::accumulator::{Accumulator, stored};
 use super::encoded::{Encoded, NULL, OverBytes, Values, number, of_view, set_number, stored_number};
@@ -45,9 +46,17 @@ impl Encoded for Counted {
         self.best.slot_bytes() + size_of::<i64>()
     }
 
+    fn held_bytes(&self) -> usize {
+        self.best.held_bytes()
+    }
+
+    fn release(&mut self, slot: u32) {
+        self.best.release(slot);
+    }
+
     fn resize(&mut self, width: usize) {
         self.best.resize(width);
-        self.sizes.resize(width, 0);
+        widen(&mut self.sizes, width, 0);
     }
 
     fn reset(&mut self, slot: u32) {

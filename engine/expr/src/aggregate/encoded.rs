@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use arrow::array::{Array, ArrayRef};
+use millrace_core::memory::{allocated, widen};
 use millrace_core::row::{RowCodec, Rows};
 use millrace_core::{Error, Result};
 
@@ -22,7 +23,15 @@ pub(super) trait Encoded: Send {
 
     fn slot_bytes(&self) -> usize;
 
+    /// See `Accumulator::held_bytes`.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     fn resize(&mut self, width: usize);
+
+    /// See `Accumulator::release`.
+    fn release(&mut self, _slot: u32) {}
 
     /// The columns of a slot are those of an empty group.
     fn reset(&mut self, slot: u32);
@@ -160,6 +169,14 @@ impl<E: Encoded> Accumulator for OverBytes<E> {
         self.function.slot_bytes()
     }
 
+    fn held_bytes(&self) -> usize {
+        self.function.held_bytes()
+    }
+
+    fn release(&mut self, slots: &[u32]) {
+        slots.iter().for_each(|slot| self.function.release(*slot));
+    }
+
     fn resize(&mut self, width: usize) {
         self.function.resize(width);
     }
@@ -240,11 +257,16 @@ impl<E: Encoded> Accumulator for OverBytes<E> {
     }
 }
 
+/// Bytes that a value's place may have too many without that it is made anew.
+const SPARE: usize = 64;
+
 /// A column of encoded values of one type, by slot. No value is an empty one.
 pub(super) struct Values {
     data_type: DataType,
     codec: RowCodec,
     values: Vec<Vec<u8>>,
+    /// What the values take on the heap.
+    held_bytes: usize,
 }
 
 impl Values {
@@ -254,6 +276,7 @@ impl Values {
             codec: RowCodec::new([data_type.to_arrow()])?,
             data_type,
             values: Vec::new(),
+            held_bytes: 0,
         })
     }
 
@@ -261,13 +284,22 @@ impl Values {
         Field::new(name, self.data_type.clone())
     }
 
-    /// Bytes of a slot: those of a long value are a guess.
+    /// Bytes of a slot beside its value.
     pub fn slot_bytes(&self) -> usize {
-        size_of::<Vec<u8>>() + 32
+        size_of::<Vec<u8>>()
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     pub fn resize(&mut self, width: usize) {
-        self.values.resize(width, Vec::new());
+        let gone = self.values.get(width..).unwrap_or_default();
+        self.held_bytes -= gone
+            .iter()
+            .map(|value| allocated(value.capacity()))
+            .sum::<usize>();
+        widen(&mut self.values, width, Vec::new());
     }
 
     /// The value of a slot; none or null: empty.
@@ -277,12 +309,27 @@ impl Values {
 
     pub fn set(&mut self, slot: u32, value: &[u8]) {
         let held = &mut self.values[slot as usize];
+        let has = held.capacity();
+        // A value takes the place of the one before it, unless much of that would stay empty.
+        if value.len() > has || has > 2 * value.len() + SPARE {
+            self.held_bytes -= allocated(has);
+            *held = value.to_vec();
+            self.held_bytes += allocated(held.capacity());
+            return;
+        }
         held.clear();
         held.extend_from_slice(value);
     }
 
+    /// There is no value; the next one has its place.
     pub fn clear(&mut self, slot: u32) {
         self.values[slot as usize].clear();
+    }
+
+    /// Nor is there a place.
+    pub fn release(&mut self, slot: u32) {
+        let held = std::mem::take(&mut self.values[slot as usize]);
+        self.held_bytes -= allocated(held.capacity());
     }
 
     /// The value as a result: null where there is none.

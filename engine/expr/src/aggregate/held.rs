@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array};
 use arrow::datatypes::Int32Type;
+use millrace_core::memory::widen;
 use millrace_core::{Error, Result};
 
 use super::accumulator::{Accumulator, stored};
@@ -42,6 +43,14 @@ impl Encoded for Held {
 
     fn slot_bytes(&self) -> usize {
         self.values.slot_bytes()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.values.held_bytes()
+    }
+
+    fn release(&mut self, slot: u32) {
+        self.values.release(slot);
     }
 
     fn resize(&mut self, width: usize) {
@@ -137,9 +146,17 @@ impl Encoded for Single {
         self.values.slot_bytes() + size_of::<i32>()
     }
 
+    fn held_bytes(&self) -> usize {
+        self.values.held_bytes()
+    }
+
+    fn release(&mut self, slot: u32) {
+        self.values.release(slot);
+    }
+
     fn resize(&mut self, width: usize) {
         self.values.resize(width);
-        self.counts.resize(width, 0);
+        widen(&mut self.counts, width, 0);
     }
 
     fn reset(&mut self, slot: u32) {

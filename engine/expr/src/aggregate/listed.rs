@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::Int64Type;
+use millrace_core::memory::widen;
 use millrace_core::{Error, Result};
 
 use super::accumulator::{Accumulator, stored};
@@ -103,7 +104,7 @@ impl List {
     }
 
     fn resize(&mut self, width: usize) {
-        self.next.resize(width, 0);
+        widen(&mut self.next, width, 0);
     }
 
     fn reset(&mut self, slot: u32) {
@@ -407,6 +408,14 @@ impl Encoded for End {
 
     fn slot_bytes(&self) -> usize {
         self.value.slot_bytes() + size_of::<i64>()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.value.held_bytes()
+    }
+
+    fn release(&mut self, slot: u32) {
+        self.value.release(slot);
     }
 
     fn resize(&mut self, width: usize) {

@@ -610,3 +610,46 @@ fn types_are_flinks() {
         "of no rows at all it is NULL"
     );
 }
+
+/// What values hold is known: it grows with them, and goes with the slots.
+#[test]
+fn long_values_are_counted() {
+    for function in [
+        AggregateFunction::LastValue,
+        AggregateFunction::Max,
+        AggregateFunction::FirstValue,
+    ] {
+        for retracts in [false, true] {
+            let call = call(function, Some(DataType::string()));
+            let mut calls = Calls::new(&[call], retracts).unwrap();
+            let mut maps = HeapMaps::default();
+            calls.resize(10);
+            maps.resize(10);
+            assert_eq!(calls.held_bytes(), 0, "{function:?}");
+            let slots: Vec<u32> = (0..10).collect();
+            for (number, length) in [10, 5000, 100].into_iter().enumerate() {
+                let texts = (0..10).map(|i| Some(format!("{number}{i}").repeat(length)));
+                let texts: ArrayRef = Arc::new(StringArray::from_iter(texts));
+                let rows = Grouped {
+                    columns: &[texts],
+                    slots: &slots,
+                    retract: None,
+                    first: None,
+                    pass: None,
+                };
+                calls.update(&rows, &mut maps).unwrap();
+                let first = matches!(function, AggregateFunction::FirstValue);
+                let held = 10 * 2 * if first { 10 } else { length };
+                let counted = calls.held_bytes();
+                assert!(
+                    (held..held + held / 8 + 600).contains(&counted),
+                    "{function:?}: {counted} of {held}"
+                );
+            }
+            calls.release(&slots[..5]);
+            let half = calls.held_bytes();
+            calls.resize(5);
+            assert_eq!(calls.held_bytes(), 0, "{function:?}: {half}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod changed_job;
 mod compatibility;
+mod memory;
 mod state;
 
 use std::io::{BufRead, BufReader, Read};

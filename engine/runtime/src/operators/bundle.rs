@@ -22,12 +22,16 @@ pub trait Bundled: Send {
     }
 }
 
+/// A bundle's rows at most, in memory: of long ones there are fewer than is asked for.
+const MOST_BYTES: usize = 32 << 20;
+
 /// The rows that wait before such an operator, and what came behind them.
 pub struct Bundle<B> {
     inner: B,
     limits: MiniBatch,
     waiting: Vec<ChangeBatch>,
     rows: usize,
+    bytes: usize,
     /// When the first row that waits came, in milliseconds since 1970.
     since: i64,
     /// Watermarks and the like, which follow the rows.
@@ -41,13 +45,14 @@ impl<B: Bundled> Bundle<B> {
             limits,
             waiting: Vec::new(),
             rows: 0,
+            bytes: 0,
             since: 0,
             behind: Vec::new(),
         }
     }
 
     fn finish(&mut self, out: &mut Vec<Element>) -> Result<()> {
-        self.rows = 0;
+        (self.rows, self.bytes) = (0, 0);
         if let Some(change) = together(std::mem::take(&mut self.waiting))? {
             self.inner.bundle(change, out)?;
         }
@@ -92,8 +97,9 @@ impl<B: Bundled> Operator for Bundle<B> {
             self.since = now_millis();
         }
         self.rows += batch.change.len();
+        self.bytes += batch.change.bytes();
         self.waiting.push(batch.change);
-        match self.rows >= self.limits.rows {
+        match self.rows >= self.limits.rows || self.bytes >= MOST_BYTES {
             true => self.finish(out),
             false => Ok(()),
         }

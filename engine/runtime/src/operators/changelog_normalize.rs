@@ -7,20 +7,18 @@
 
 use arrow::array::BooleanArray;
 use arrow::datatypes::SchemaRef;
+use millrace_core::memory::{allocated, widen};
 use millrace_core::row::Rows;
 use millrace_core::{Result, RowKind, key_group};
 use millrace_dataflow::{Changelog, ChangelogNormalize as Plan};
 use millrace_expr::RowType;
 use millrace_expr::compile::{Evaluation, Program, Session};
-use millrace_state::keyed::{KeyedBackend, Table};
+use millrace_state::keyed::{Columns, KeyedBackend, Table};
 
 use super::{Operator, now_millis};
 use crate::changes::{Changes, WholeRows};
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
-
-/// What a row in memory takes at least.
-const ROW_BYTES: usize = 64;
 
 pub struct ChangelogNormalize {
     keys: Keys,
@@ -28,13 +26,48 @@ pub struct ChangelogNormalize {
     rows: WholeRows,
     changes: Changes,
     table: Table,
-    /// By slot the newest row of the key, encoded.
-    newest: Vec<Option<Box<[u8]>>>,
-    /// Bytes of all of them.
-    bytes: usize,
+    newest: Newest,
     max_parallelism: u16,
     update_before: bool,
     schema: SchemaRef,
+}
+
+/// By slot the newest row of the key, encoded.
+#[derive(Default)]
+struct Newest {
+    rows: Vec<Option<Box<[u8]>>>,
+    /// What they take on the heap.
+    held_bytes: usize,
+}
+
+impl Newest {
+    fn of(&self, slot: u32) -> Option<&[u8]> {
+        self.rows[slot as usize].as_deref()
+    }
+
+    fn set(&mut self, slot: u32, row: Option<&[u8]>) {
+        let place = &mut self.rows[slot as usize];
+        self.held_bytes += row.map_or(0, |row| allocated(row.len()));
+        self.held_bytes -= place.as_ref().map_or(0, |row| allocated(row.len()));
+        *place = row.map(Box::from);
+    }
+}
+
+impl Columns for Newest {
+    fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    fn encode(&self, slots: &[u32], out: &mut Rows) -> Result<()> {
+        slots
+            .iter()
+            .for_each(|slot| out.push(self.of(*slot).unwrap_or_default()));
+        Ok(())
+    }
+
+    fn release(&mut self, slots: &[u32]) {
+        slots.iter().for_each(|slot| self.set(*slot, None));
+    }
 }
 
 impl ChangelogNormalize {
@@ -55,9 +88,13 @@ impl ChangelogNormalize {
                 .transpose()?,
             rows: WholeRows::new(&schema)?,
             changes: Changes::default(),
-            table: Table::open(&backend.store, "rows", ROW_BYTES, backend.cache_bytes)?,
-            newest: Vec::new(),
-            bytes: 0,
+            table: Table::open(
+                &backend.store,
+                "rows",
+                size_of::<Option<Box<[u8]>>>(),
+                backend.cache_bytes,
+            )?,
+            newest: Newest::default(),
             max_parallelism: backend.max_parallelism,
             update_before: changelog.before,
             schema,
@@ -67,11 +104,7 @@ impl ChangelogNormalize {
     /// Brings the newest rows of a batch's keys into memory: the slot of each row's key.
     fn resolve(&mut self, batch: &Batch) -> Result<Vec<u32>> {
         let rows = &batch.change.rows;
-        self.table
-            .set_value_bytes(ROW_BYTES + self.bytes / self.table.width().max(1));
-        let newest = &self.newest;
-        self.table
-            .make_room(rows.num_rows(), |slots, out| store(newest, slots, out))?;
+        self.table.make_room(rows.num_rows(), &mut self.newest)?;
         self.keys.encode(rows)?;
         let of_hash = |hash: &u64| key_group::of_hash(*hash, self.max_parallelism);
         let groups: Vec<u16> = self.keys.hashes.iter().map(of_hash).collect();
@@ -79,31 +112,15 @@ impl ChangelogNormalize {
         let found = self
             .table
             .resolve(&self.keys.rows, &self.keys.hashes, &groups, &mut slots)?;
-        self.newest.resize(self.table.width(), None);
+        widen(&mut self.newest.rows, self.table.width(), None);
         for slot in found.fresh {
-            self.set(slot, None);
+            self.newest.set(slot, None);
         }
         for (slot, row) in found.loaded.into_iter().zip(found.values.iter()) {
-            self.set(slot, Some(row.into()));
+            self.newest.set(slot, Some(row));
         }
         Ok(slots)
     }
-
-    fn set(&mut self, slot: u32, row: Option<Box<[u8]>>) {
-        let place = &mut self.newest[slot as usize];
-        self.bytes += row.as_ref().map_or(0, |row| row.len());
-        self.bytes -= place.as_ref().map_or(0, |row| row.len());
-        *place = row;
-    }
-}
-
-fn store(newest: &[Option<Box<[u8]>>], slots: &[u32], out: &mut Rows) -> Result<()> {
-    for slot in slots {
-        out.data
-            .extend_from_slice(newest[*slot as usize].as_deref().unwrap_or_default());
-        out.ends.push(out.data.len());
-    }
-    Ok(())
 }
 
 impl Operator for ChangelogNormalize {
@@ -116,7 +133,7 @@ impl Operator for ChangelogNormalize {
         let slots = self.resolve(&batch)?;
         let encoded = self.rows.encode(&batch.change.rows)?;
         for (row, &slot) in slots.iter().enumerate() {
-            let before = self.newest[slot as usize].as_deref();
+            let before = self.newest.of(slot);
             let changes = &mut self.changes;
             changes.caused_by(batch.watermarks.as_deref(), row);
             let is_there = matches!(batch.change.kind(row), RowKind::Insert | RowKind::UpdateAfter);
@@ -145,21 +162,19 @@ impl Operator for ChangelogNormalize {
                 }
                 (Some(before), false) => {
                     changes.push(RowKind::Delete, before);
-                    self.set(slot, None);
+                    self.newest.set(slot, None);
                     self.table.remove(slot);
                     continue;
                 }
             }
-            let newest = encoded.get(row).into();
-            self.set(slot, Some(newest));
+            self.newest.set(slot, Some(encoded.get(row)));
             self.table.changed([slot]);
         }
         self.changes.take(&self.rows, &self.schema, out)
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
-        let newest = &self.newest;
-        self.table.flush(|slots, out| store(newest, slots, out))?;
+        self.table.flush(&mut self.newest)?;
         Ok(Vec::new())
     }
 }

@@ -2,17 +2,18 @@
 //!
 //! By arrival the first row is an insert and all others are nothing; the last one is updated with
 //! each that differs. By event time the last one is updated with each that is not older; the first
-//! one is known, and given once, when the watermark has passed it.
+//! one is known, and given once, when the watermark has passed it; those of many keys a batch at a time.
 
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use millrace_core::row::Rows;
 use millrace_core::{Error, Result, RowKind};
 use millrace_dataflow::{Changelog, Deduplicate as Kept, Rank};
 use millrace_expr::RowType;
 use millrace_state::keyed::{KeyedBackend, Lifetimes, MapTable};
 
-use super::Operator;
+use super::paced::{Gradual, Paced, Rest};
 use crate::changes::{Changes, WholeRows};
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
@@ -33,6 +34,18 @@ pub struct Deduplicate {
     max_parallelism: u16,
     schema: SchemaRef,
     metrics: Arc<TaskMetrics>,
+}
+
+/// A batch whose rows are taken in one after the other.
+pub struct Arriving {
+    keys: Rows,
+    hashes: Vec<u64>,
+    groups: Vec<u16>,
+    rows: Rows,
+    /// Event times, where they count.
+    times: Option<Vec<i64>>,
+    watermarks: Option<Arc<[i64]>>,
+    next: usize,
 }
 
 const ROWS: &str = "rows";
@@ -58,13 +71,13 @@ impl Deduplicate {
         input: &RowType,
         backend: &KeyedBackend,
         metrics: Arc<TaskMetrics>,
-    ) -> Result<Self> {
+    ) -> Result<Paced<Self>> {
         let schema = input.to_arrow();
-        Ok(Deduplicate {
+        Ok(Paced::new(Deduplicate {
             keys: Keys::new(&plan.partition, &schema)?,
             kept,
             rows: WholeRows::new(&schema)?,
-            table: MapTable::open(&backend.store, ROWS, backend.cache_bytes)?,
+            table: MapTable::open(&backend.store, ROWS, backend.row_bytes(1))?,
             timers: Timers::open(backend, "timers")?,
             watermark: i64::MIN,
             changes: Changes::default(),
@@ -72,7 +85,7 @@ impl Deduplicate {
             max_parallelism: backend.max_parallelism,
             schema,
             metrics,
-        })
+        }))
     }
 
     fn first_by_arrival(&mut self, slot: u32, row: &[u8]) {
@@ -112,7 +125,7 @@ impl Deduplicate {
         Ok(())
     }
 
-    fn first_by_time(&mut self, slot: u32, index: usize, group: u16, time: i64, row: &[u8]) -> Result<()> {
+    fn first_by_time(&mut self, slot: u32, key: &[u8], group: u16, time: i64, row: &[u8]) -> Result<()> {
         if time < self.watermark {
             self.metrics.late_records.add(1);
             return Ok(());
@@ -120,7 +133,6 @@ impl Deduplicate {
         if self.table.get(slot, DONE).is_some() {
             return Ok(());
         }
-        let key = self.keys.rows.get(index);
         if let Some((waiting, _)) = self.table.get(slot, ROW).map(timed).transpose()? {
             if time >= waiting {
                 return Ok(());
@@ -130,20 +142,6 @@ impl Deduplicate {
         self.timers.register(time, key, group)?;
         // What waits for its time does not expire.
         self.table.put_lasting(slot, ROW, &with_time(time, row));
-        Ok(())
-    }
-
-    /// Gives the first rows whose time has come.
-    fn advance(&mut self, watermark: i64) -> Result<()> {
-        self.watermark = self.watermark.max(watermark);
-        while let Some(timer) = self.timers.pop(self.watermark)? {
-            let slot = self.table.resolve_one(&timer.key, timer.group)?;
-            if let Some((_, row)) = self.table.get(slot, ROW).map(timed).transpose()? {
-                self.changes.push(RowKind::Insert, row);
-                self.table.remove(slot, ROW);
-                self.table.put(slot, DONE, &[]);
-            }
-        }
         Ok(())
     }
 }
@@ -159,52 +157,158 @@ fn timed(stored: &[u8]) -> Result<(i64, &[u8])> {
         .ok_or_else(|| Error::data_loss("the stored rows of a deduplication have another form"))
 }
 
-impl Operator for Deduplicate {
-    fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
+impl Gradual for Deduplicate {
+    type Arriving = Arriving;
+
+    fn due_with(&mut self, element: &Element) -> Option<i64> {
+        let Element::Watermark(watermark) = element else {
+            return None;
+        };
+        self.table.read_clock();
+        Some(*watermark)
+    }
+
+    fn begin(&mut self, _: usize, batch: Batch) -> Result<Arriving> {
         let rows = &batch.change.rows;
         self.table.make_room()?;
+        self.table.read_clock();
         self.keys.encode(rows)?;
-        let groups = self.keys.groups(self.max_parallelism);
-        let mut slots = Vec::with_capacity(rows.num_rows());
-        self.table
-            .resolve(&self.keys.rows, &self.keys.hashes, &groups, &mut slots)?;
-        let bytes = self.rows.encode(rows)?;
-        let times = match self.kept.rowtime {
-            Some(column) => Some(millis(rows.column(column))?),
-            None => None,
-        };
-        for (row, slot) in slots.into_iter().enumerate() {
-            let encoded = bytes.get(row);
-            if let (Some(_), false, Some(watermarks)) = (&times, self.kept.keep_last, &batch.watermarks) {
+        Ok(Arriving {
+            groups: self.keys.groups(self.max_parallelism),
+            keys: std::mem::take(&mut self.keys.rows),
+            hashes: std::mem::take(&mut self.keys.hashes),
+            rows: self.rows.encode(rows)?,
+            times: match self.kept.rowtime {
+                Some(column) => Some(millis(rows.column(column))?),
+                None => None,
+            },
+            watermarks: batch.watermarks,
+            next: 0,
+        })
+    }
+
+    fn arrive(&mut self, mut batch: Arriving, out: &mut Vec<Element>) -> Result<Rest<Arriving>> {
+        while batch.next < batch.rows.len() {
+            let row = batch.next;
+            if let (Some(_), false, Some(watermarks)) = (&batch.times, self.kept.keep_last, &batch.watermarks)
+            {
                 // What becomes known with the watermark comes before it.
-                self.advance(watermarks[row])?;
+                if row > 0 {
+                    self.changes.caused_by(Some(&watermarks[..]), row - 1);
+                }
+                if self.advance(watermarks[row], out)? {
+                    return Ok(Rest::Later(batch));
+                }
+            }
+            if self.changes.is_full() {
+                return Ok(Rest::Later(batch));
             }
             self.changes.caused_by(batch.watermarks.as_deref(), row);
-            match (&times, self.kept.keep_last) {
+            self.table.make_room_between()?;
+            let (key, group) = (batch.keys.get(row), batch.groups[row]);
+            let slot = self.table.slot(key, batch.hashes[row], group)?;
+            let encoded = batch.rows.get(row);
+            match (&batch.times, self.kept.keep_last) {
                 (None, false) => self.first_by_arrival(slot, encoded),
                 (None, true) => self.last_by_arrival(slot, encoded),
                 (Some(times), true) => self.last_by_time(slot, times[row], encoded)?,
-                (Some(times), false) => {
-                    self.first_by_time(slot, row, groups[row], times[row], encoded)?;
-                }
+                (Some(times), false) => self.first_by_time(slot, key, group, times[row], encoded)?,
             }
+            batch.next += 1;
         }
-        self.changes.take(&self.rows, &self.schema, out)
+        Ok(Rest::Nothing)
     }
 
-    fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
-        if let Element::Watermark(watermark) = element {
-            self.table.read_clock();
-            self.advance(watermark)?;
-            self.changes.take(&self.rows, &self.schema, out)?;
+    /// Gives the first rows whose time has come.
+    fn advance(&mut self, watermark: i64, _: &mut Vec<Element>) -> Result<bool> {
+        self.watermark = self.watermark.max(watermark);
+        while !self.changes.is_full() {
+            let Some(timer) = self.timers.pop(self.watermark)? else {
+                return Ok(false);
+            };
+            self.table.make_room_between()?;
+            let slot = self.table.resolve_one(&timer.key, timer.group)?;
+            if let Some((_, row)) = self.table.get(slot, ROW).map(timed).transpose()? {
+                self.changes.push(RowKind::Insert, row);
+                self.table.remove(slot, ROW);
+                self.table.put(slot, DONE, &[]);
+            }
         }
-        out.push(element);
-        Ok(())
+        Ok(true)
+    }
+
+    fn is_full(&self) -> bool {
+        self.changes.is_full()
+    }
+
+    fn settle(&mut self, out: &mut Vec<Element>) -> Result<()> {
+        self.changes.take(&self.rows, &self.schema, out)
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
         self.table.flush()?;
         self.timers.flush()?;
         Ok(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_dataflow::RankStrategy;
+
+    use super::*;
+    use crate::operators::harness::{Change, assert_paced, batch, insert, pieces, row_type, state};
+
+    const LIMIT: usize = 100_000;
+
+    fn assert_small(operator: &Paced<Deduplicate>) {
+        let bytes = operator.work.table.bytes();
+        assert!(bytes < 2 * LIMIT, "{bytes} bytes are in memory");
+    }
+
+    #[test]
+    fn a_watermark_that_jumps_gives_first_rows_in_pieces() {
+        let plan = Rank {
+            partition: vec![0],
+            order: vec![],
+            start: 1,
+            end: 1,
+            with_number: false,
+            strategy: RankStrategy::AppendFast,
+        };
+        let kept = Kept {
+            keep_last: false,
+            rowtime: Some(1),
+        };
+        let input = row_type(&["k", "t", "v"]);
+        let metrics = TaskMetrics::new(["deduplicate".to_owned()]);
+        for in_batch in [false, true] {
+            let state = state(LIMIT);
+            let metrics = metrics.clone();
+            let operator = Deduplicate::new(&plan, kept, Changelog::INSERTS, &input, &state.backend, metrics);
+            let mut operator = operator.unwrap();
+            let rows: Vec<Change> = (0..40_000)
+                .map(|n| insert(&[n % 20_000, 100 + n / 20_000, n]))
+                .collect();
+            for some in rows.chunks(1_000) {
+                let given = Element::Batch(batch(&input, some));
+                let found = pieces(&mut operator, 0, given, assert_small);
+                assert!(found.concat().is_empty());
+            }
+            let element = match in_batch {
+                false => Element::Watermark(200),
+                true => {
+                    let mut last = batch(&input, &[insert(&[7, 300, 1])]);
+                    last.watermarks = Some([200].into());
+                    Element::Batch(last)
+                }
+            };
+            let found = pieces(&mut operator, 0, element, assert_small);
+            assert_paced(&found);
+            assert!(found.len() > 2);
+            let mut found = found.concat();
+            found.sort_by_key(|(_, row)| row[0]);
+            assert!(found == rows[..20_000]);
+        }
     }
 }

@@ -9,14 +9,15 @@ use millrace_state::keyed::{Clock, KeyedBackend};
 use super::Operator;
 use super::deduplicate::{self, Deduplicate};
 use super::harness::{Change, Storage, feed, insert, row_type, shown, watermark};
+use super::paced::Paced;
 use super::ttl_tests::{ALL, TTL, Timed};
 use crate::metrics::TaskMetrics;
 
-fn first_or_last(keep_last: bool, rowtime: Option<usize>, timed: &Timed) -> Deduplicate {
+fn first_or_last(keep_last: bool, rowtime: Option<usize>, timed: &Timed) -> Paced<Deduplicate> {
     first_or_last_of(Kept { keep_last, rowtime }, &timed.state.backend)
 }
 
-fn first_or_last_of(kept: Kept, backend: &KeyedBackend) -> Deduplicate {
+fn first_or_last_of(kept: Kept, backend: &KeyedBackend) -> Paced<Deduplicate> {
     let plan = RankPlan {
         partition: vec![0],
         order: vec![],

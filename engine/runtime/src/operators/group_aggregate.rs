@@ -16,6 +16,7 @@ use millrace_state::keyed::KeyedBackend;
 use super::Operator;
 use super::group_results::{GroupResults, unchanged};
 use super::groups::{Groups, State};
+use super::parts::{Parts, slice};
 use crate::element::{Batch, Element};
 
 pub struct GroupAggregate {
@@ -24,6 +25,9 @@ pub struct GroupAggregate {
     /// Whether readers need what a result was before.
     update_before: bool,
     schema: SchemaRef,
+    parts: Parts,
+    /// A batch, and where its next part begins.
+    arriving: Option<(ChangeBatch, usize)>,
 }
 
 /// What a row does to its group.
@@ -45,8 +49,11 @@ impl GroupAggregate {
         output: &RowType,
         backend: &KeyedBackend,
     ) -> Result<Self> {
+        let groups = Groups::open(&plan.keys, &input.to_arrow(), &plan.calls, plan.retracts, backend)?;
         Ok(GroupAggregate {
-            groups: Groups::open(&plan.keys, &input.to_arrow(), &plan.calls, plan.retracts, backend)?,
+            parts: Parts::new(groups.state.calls.uses_maps()),
+            arriving: None,
+            groups,
             key_columns: plan.keys.clone(),
             update_before: changelog.before,
             schema: output.to_arrow(),
@@ -82,13 +89,9 @@ fn turns(state: &mut State, slots: &[u32], first: &[bool], retract: Option<&[boo
     Ok(slots.iter().enumerate().map(turn).collect())
 }
 
-impl Operator for GroupAggregate {
-    fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
-        let change = batch.change;
+impl GroupAggregate {
+    fn part(&mut self, change: ChangeBatch, out: &mut Vec<Element>) -> Result<()> {
         let count = change.len();
-        if count == 0 {
-            return Ok(());
-        }
         let retract = retractions(&change);
         let (slots, first) = self.groups.resolve(&change.rows)?;
         let turns = turns(&mut self.groups.state, &slots, &first, retract.as_deref())?;
@@ -107,6 +110,7 @@ impl Operator for GroupAggregate {
         let (before, after) = self
             .groups
             .with_maps(|state, maps| state.calls.trace(&grouped, maps))?;
+        self.parts.gave(count, &after);
         for (slot, turn) in slots.iter().zip(&turns) {
             match turn {
                 Turn::Void => {}
@@ -138,6 +142,30 @@ impl Operator for GroupAggregate {
         }
         let batch = results.batch(&change, &self.key_columns, &before, &after, &self.schema)?;
         out.extend(batch.map(|batch| Element::Batch(batch.into())));
+        Ok(())
+    }
+}
+
+impl Operator for GroupAggregate {
+    fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
+        if batch.change.is_empty() {
+            return Ok(());
+        }
+        self.arriving = Some((batch.change, 0));
+        self.resume(out)
+    }
+
+    fn has_more(&self) -> bool {
+        self.arriving.is_some()
+    }
+
+    fn resume(&mut self, out: &mut Vec<Element>) -> Result<()> {
+        let Some((change, from)) = self.arriving.take() else {
+            return Ok(());
+        };
+        let to = self.parts.end(from, change.len());
+        self.part(slice(&change, from, to), out)?;
+        self.arriving = (to < change.len()).then_some((change, to));
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use super::Operator;
 use super::bundle::Bundle;
 use super::bundled_group_aggregate::{BundledGroupAggregate, Form};
 use super::group_aggregate::GroupAggregate;
-use super::harness::Storage;
+use super::harness::{Storage, drain};
 use super::local_group_aggregate::LocalGroupAggregate;
 use crate::element::Element;
 
@@ -205,6 +205,7 @@ fn run(
         let (part, others) = rest.split_at(random.random_range(1..=largest).min(rest.len()));
         rest = others;
         operator.batch(0, batch(part, retracts).into(), &mut out).unwrap();
+        drain(operator.as_mut(), &mut out);
         if restore && random.random_bool(0.2) {
             operator.before_barrier(&mut out).unwrap();
             operator.snapshot().unwrap();

@@ -7,10 +7,11 @@ use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use millrace_connector_api::ChangeBatch;
+use millrace_core::memory::widen;
 use millrace_core::row::{RowCodec, Rows};
 use millrace_core::{Error, Result};
 use millrace_expr::aggregate::{AggregateCall, Calls, Entries, Grouped, HeapMaps, Maps};
-use millrace_state::keyed::{KeyedBackend, Table};
+use millrace_state::keyed::{Columns, KeyedBackend, Table};
 
 use super::group_aggregate::retractions;
 use crate::element::Batch;
@@ -62,8 +63,7 @@ impl Groups {
     /// See `Operator::prefetch`.
     pub fn prefetch(&mut self, coming: &[(usize, &Batch)]) -> Result<()> {
         let rows = coming.iter().map(|(_, batch)| batch.change.len()).sum();
-        self.table
-            .make_room(rows, |slots, out| self.state.encode(slots, out))?;
+        self.table.make_room(rows, &mut self.state)?;
         self.keys
             .encode_all(coming.iter().map(|(_, batch)| &batch.change.rows))?;
         let groups = self.keys.groups(self.max_parallelism);
@@ -76,8 +76,7 @@ impl Groups {
     /// of a slot that had no state.
     pub fn resolve(&mut self, rows: &RecordBatch) -> Result<(Vec<u32>, Vec<bool>)> {
         let count = rows.num_rows();
-        self.table
-            .make_room(count, |slots, out| self.state.encode(slots, out))?;
+        self.table.make_room(count, &mut self.state)?;
         self.keys.encode(rows)?;
         let groups = self.keys.groups(self.max_parallelism);
         let mut slots = Vec::with_capacity(count);
@@ -126,7 +125,7 @@ impl Groups {
 
     /// Writes all that has changed to the store.
     pub fn flush(&mut self) -> Result<()> {
-        self.table.flush(|slots, out| self.state.encode(slots, out))
+        self.table.flush(&mut self.state)
     }
 }
 
@@ -160,7 +159,7 @@ impl State {
 
     pub fn resize(&mut self, width: usize) {
         if let Some(rows) = &mut self.rows {
-            rows.resize(width, 0);
+            widen(rows, width, 0);
         }
         self.calls.resize(width);
     }
@@ -269,13 +268,23 @@ impl State {
         columns.extend(self.calls.store(slots)?);
         Ok(columns)
     }
+}
 
-    pub fn encode(&self, slots: &[u32], out: &mut Rows) -> Result<()> {
+impl Columns for State {
+    fn held_bytes(&self) -> usize {
+        self.calls.held_bytes()
+    }
+
+    fn encode(&self, slots: &[u32], out: &mut Rows) -> Result<()> {
         let columns = self.columns(slots)?;
         match columns.is_empty() {
             true => out.ends.resize(slots.len(), 0),
             false => self.codec.encode(&columns, out)?,
         }
         Ok(())
+    }
+
+    fn release(&mut self, slots: &[u32]) {
+        self.calls.release(slots);
     }
 }

@@ -13,7 +13,7 @@ use millrace_state::job::{JobStore, StateWriter};
 use millrace_state::keyed::{Clock, KeyedBackend, KeyedFiles, KeyedResources, Lifetimes, Limits};
 use millrace_state::local::LocalStore;
 
-use super::Operator;
+use super::{BATCH, Operator};
 use crate::changes::kind_of;
 use crate::element::{Batch, Element};
 
@@ -163,8 +163,41 @@ pub fn feed(operator: &mut dyn Operator, input: usize, row_type: &RowType, given
 /// What is left of what it has begun.
 pub fn drain(operator: &mut dyn Operator, out: &mut Vec<Element>) {
     while operator.has_more() {
-        operator.resume(out).unwrap();
+        let mut more = Vec::new();
+        operator.resume(&mut more).unwrap();
+        out.append(&mut more);
     }
+}
+
+/// What comes out of an operator for an element, by the pieces in which it goes out; `between` looks at the operator
+/// after each.
+pub fn pieces<O: Operator>(
+    operator: &mut O,
+    input: usize,
+    element: Element,
+    mut between: impl FnMut(&O),
+) -> Vec<Vec<Change>> {
+    let (mut pieces, mut out) = (Vec::new(), Vec::new());
+    match element {
+        Element::Batch(batch) => operator.batch(input, batch, &mut out).unwrap(),
+        other => operator.other(other, &mut out).unwrap(),
+    }
+    loop {
+        between(operator);
+        pieces.push(changes(std::mem::take(&mut out)));
+        if !operator.has_more() {
+            return pieces;
+        }
+        operator.resume(&mut out).unwrap();
+    }
+}
+
+/// Sees to it that nothing goes out but a batch at a time, and much as several.
+pub fn assert_paced(pieces: &[Vec<Change>]) {
+    let rows: usize = pieces.iter().map(Vec::len).sum();
+    let most = pieces.iter().map(Vec::len).max().unwrap_or(0);
+    assert!(most < 2 * BATCH, "{most} of {rows} rows go out at once");
+    assert!(pieces.len() >= rows.div_ceil(2 * BATCH));
 }
 
 /// What comes out of an operator for a watermark.

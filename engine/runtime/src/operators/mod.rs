@@ -24,6 +24,7 @@ pub mod join;
 pub mod local_group_aggregate;
 pub mod over;
 pub mod paced;
+mod parts;
 pub mod rank;
 pub mod session;
 pub mod sink_materializer;
@@ -101,6 +102,8 @@ pub trait Operator: Send {
 
 /// Rows of an output batch at most.
 pub(crate) const BATCH: usize = 8192;
+/// Bytes of encoded rows that are enough for an output batch, whatever their number.
+pub(crate) const BATCH_BYTES: usize = 16 << 20;
 
 /// How many rows there are among elements.
 pub(crate) fn rows_of(elements: &[Element]) -> usize {

@@ -1,5 +1,5 @@
-//! Operators whose rows wait for a time, and of which a watermark may set free a great many: results go
-//! out a batch at a time, as there is room for them, and nothing else is taken in meanwhile.
+//! Operators of which a row or a watermark may set free a great many: what they give goes out a batch at a time,
+//! as there is room for it, and nothing else is taken in meanwhile.
 
 use std::collections::VecDeque;
 
@@ -9,6 +9,69 @@ use super::{BATCH, Operator, now_millis, rows_of};
 use crate::element::{Batch, Element};
 use crate::windows::Windows;
 
+/// What is done a step at a time.
+pub trait Gradual: Send {
+    /// A batch whose rows are taken in one after the other.
+    type Arriving: Send;
+
+    /// The time up to which something is due, where the clock says so.
+    fn due_by_clock(&self, _now_millis: i64) -> Option<i64> {
+        None
+    }
+
+    /// The time up to which something is due with an element that is no batch.
+    fn due_with(&mut self, _element: &Element) -> Option<i64> {
+        None
+    }
+
+    /// As an element goes on that is no batch, behind what is due with it.
+    fn passing(&self, element: Element) -> Element {
+        element
+    }
+
+    fn begin(&mut self, input: usize, batch: Batch) -> Result<Self::Arriving>;
+
+    /// Takes rows in, until there is a batch to be sent.
+    fn arrive(&mut self, arriving: Self::Arriving, out: &mut Vec<Element>) -> Result<Rest<Self::Arriving>>;
+
+    /// Gives some of what is due at `to`; whether there is more.
+    fn advance(&mut self, _to: i64, _out: &mut Vec<Element>) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// The watermark with which all was given that was due, where what comes next does not say it row by row.
+    fn progress(&self) -> Option<i64> {
+        None
+    }
+
+    /// Looks at the clock, when all that it has set free is given.
+    fn look_at_clock(&mut self, _now_millis: i64, _out: &mut Vec<Element>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether what is gathered and not in `out` yet is enough for a batch.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Puts what is gathered into `out`.
+    fn settle(&mut self, _out: &mut Vec<Element>) -> Result<()> {
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>>;
+}
+
+/// What is left of a batch.
+pub enum Rest<A> {
+    Nothing,
+    /// Something has to be sent first.
+    Later(A),
+    /// What is due at a time has to be given before the next row.
+    After(i64, A),
+}
+
+/// Operators whose rows wait until windows are over.
 pub trait Timely: Send {
     /// A batch whose rows are taken in one after the other.
     type Arriving: Send;
@@ -31,8 +94,43 @@ pub trait Timely: Send {
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>>;
 }
 
-pub struct Paced<T: Timely> {
-    work: T,
+impl<T: Timely> Gradual for T {
+    type Arriving = T::Arriving;
+
+    fn due_by_clock(&self, now_millis: i64) -> Option<i64> {
+        self.windows().over_by_clock(now_millis)
+    }
+
+    fn due_with(&mut self, element: &Element) -> Option<i64> {
+        self.windows().over_with(element)
+    }
+
+    fn begin(&mut self, input: usize, batch: Batch) -> Result<T::Arriving> {
+        Timely::begin(self, input, batch)
+    }
+
+    fn arrive(&mut self, arriving: T::Arriving, _: &mut Vec<Element>) -> Result<Rest<T::Arriving>> {
+        Ok(match Timely::arrive(self, arriving)? {
+            None => Rest::Nothing,
+            Some((rest, to)) => Rest::After(to, rest),
+        })
+    }
+
+    fn advance(&mut self, to: i64, out: &mut Vec<Element>) -> Result<bool> {
+        Timely::advance(self, to, out)
+    }
+
+    fn progress(&self) -> Option<i64> {
+        (!self.windows().is_proctime()).then(|| Timely::progress(self))
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
+        Timely::snapshot(self)
+    }
+}
+
+pub struct Paced<T: Gradual> {
+    pub(super) work: T,
     /// What has begun.
     steps: VecDeque<Step<T::Arriving>>,
     /// The watermark that was sent last.
@@ -43,10 +141,11 @@ enum Step<A> {
     Rows(A),
     /// To a watermark, or a time by the clock, from a watermark; that is known when it begins.
     Advance(i64, Option<i64>),
+    Clock(i64),
     Send(Element),
 }
 
-impl<T: Timely> Paced<T> {
+impl<T: Gradual> Paced<T> {
     pub(super) fn new(work: T) -> Self {
         Paced {
             work,
@@ -58,33 +157,43 @@ impl<T: Timely> Paced<T> {
     /// Goes on until all is done or there is a batch to be sent.
     fn run(&mut self, out: &mut Vec<Element>) -> Result<()> {
         while rows_of(out) < BATCH
+            && !self.work.is_full()
             && let Some(step) = self.steps.pop_front()
         {
             match step {
-                Step::Send(element) => self.send(element, out),
+                Step::Send(element) => {
+                    self.work.settle(out)?;
+                    self.send(element, out);
+                }
                 Step::Advance(to, from) => {
-                    let from = from.unwrap_or_else(|| self.work.progress());
+                    let from = from.or_else(|| self.work.progress());
                     let mut given = Vec::new();
                     let is_more = self.work.advance(to, &mut given)?;
                     // Who comes after it sees the watermark that went before, what is given, and what ended that.
-                    if !given.is_empty() && from > self.sent && !self.work.windows().is_proctime() {
+                    if let Some(from) = from
+                        && !given.is_empty()
+                        && from > self.sent
+                    {
                         self.send(Element::Watermark(from), out);
                     }
                     out.append(&mut given);
                     if is_more {
-                        self.steps.push_front(Step::Advance(to, Some(from)));
+                        self.steps.push_front(Step::Advance(to, from));
                     }
                 }
-                Step::Rows(arriving) => {
-                    if let Some((rest, to)) = self.work.arrive(arriving)? {
+                Step::Clock(now) => self.work.look_at_clock(now, out)?,
+                Step::Rows(arriving) => match self.work.arrive(arriving, out)? {
+                    Rest::Nothing => {}
+                    Rest::Later(rest) => self.steps.push_front(Step::Rows(rest)),
+                    Rest::After(to, rest) => {
                         self.steps.push_front(Step::Rows(rest));
                         self.steps.push_front(Step::Send(Element::Watermark(to)));
                         self.steps.push_front(Step::Advance(to, None));
                     }
-                }
+                },
             }
         }
-        Ok(())
+        self.work.settle(out)
     }
 
     fn send(&mut self, element: Element, out: &mut Vec<Element>) {
@@ -95,13 +204,13 @@ impl<T: Timely> Paced<T> {
     }
 
     fn clock(&mut self, now_millis: i64) {
-        if let Some(time) = self.work.windows().over_by_clock(now_millis) {
+        if let Some(time) = self.work.due_by_clock(now_millis) {
             self.steps.push_back(Step::Advance(time, None));
         }
     }
 }
 
-impl<T: Timely> Operator for Paced<T> {
+impl<T: Gradual> Operator for Paced<T> {
     fn batch(&mut self, input: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
         // What is over by the clock is given first: rows are windowed by a later time.
         self.clock(now_millis());
@@ -112,15 +221,16 @@ impl<T: Timely> Operator for Paced<T> {
     }
 
     fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
-        if let Some(time) = self.work.windows().over_with(&element) {
+        if let Some(time) = self.work.due_with(&element) {
             self.steps.push_back(Step::Advance(time, None));
         }
-        self.steps.push_back(Step::Send(element));
+        self.steps.push_back(Step::Send(self.work.passing(element)));
         self.run(out)
     }
 
     fn tick(&mut self, now_millis: i64, out: &mut Vec<Element>) -> Result<()> {
         self.clock(now_millis);
+        self.steps.push_back(Step::Clock(now_millis));
         self.run(out)
     }
 

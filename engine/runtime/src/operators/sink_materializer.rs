@@ -136,7 +136,6 @@ fn parts(value: &[u8]) -> Result<(&[u8], &[u8])> {
 impl Operator for SinkMaterializer {
     fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
         let rows = &batch.change.rows;
-        self.table.make_room()?;
         self.keys.encode(rows)?;
         if let Some(keys) = &mut self.upsert_key {
             keys.encode(rows)?;
@@ -145,14 +144,22 @@ impl Operator for SinkMaterializer {
         let of_hash = |hash: &u64| key_group::of_hash(*hash, self.max_parallelism);
         let groups: Vec<u16> = self.keys.hashes.iter().map(of_hash).collect();
         let mut slots = Vec::with_capacity(rows.num_rows());
-        self.table
-            .resolve(&self.keys.rows, &self.keys.hashes, &groups, &mut slots)?;
-        for (row, slot) in slots.into_iter().enumerate() {
-            self.changes.caused_by(batch.watermarks.as_deref(), row);
-            match batch.change.kind(row) {
-                RowKind::Insert | RowKind::UpdateAfter => self.add(slot, row)?,
-                RowKind::UpdateBefore | RowKind::Delete => self.retract(slot, row)?,
+        let mut next = 0;
+        while next < rows.num_rows() {
+            match next {
+                0 => self.table.make_room()?,
+                _ => self.table.make_room_between()?,
             }
+            let (keys, hashes) = (&self.keys.rows, &self.keys.hashes);
+            let placed = self.table.resolve_some(next, keys, hashes, &groups, &mut slots)?;
+            for (row, &slot) in slots.iter().enumerate().skip(next) {
+                self.changes.caused_by(batch.watermarks.as_deref(), row);
+                match batch.change.kind(row) {
+                    RowKind::Insert | RowKind::UpdateAfter => self.add(slot, row)?,
+                    RowKind::UpdateBefore | RowKind::Delete => self.retract(slot, row)?,
+                }
+            }
+            next = placed;
         }
         self.changes.take(&self.rows, &self.schema, out)
     }

@@ -80,7 +80,7 @@ impl Side {
             keys: Keys::new(&of_keys, &schema)?,
             windows: Windows::given(window, session.time_zone),
             rows: WholeRows::new(&schema)?,
-            table: MapTable::open(&backend.store, name, backend.cache_bytes / 2)?,
+            table: MapTable::open(&backend.store, name, backend.row_bytes(1) / 2)?,
             strict: columns
                 .into_iter()
                 .filter(|(_, null_safe)| !null_safe)

@@ -62,7 +62,7 @@ impl WindowRank {
             windows,
             order: Order::new(&order, &schema)?,
             rows: WholeRows::new(&schema)?,
-            candidates: MapTable::open(&backend.store, "candidates", backend.cache_bytes)?,
+            candidates: MapTable::open(&backend.store, "candidates", backend.row_bytes(1))?,
             arrivals,
             plan: plan.clone(),
             schema: output.to_arrow(),

@@ -37,8 +37,9 @@ pub(super) struct Placed {
     places: Rows,
     hashes: Vec<u64>,
     groups: Vec<u16>,
-    /// Of the places, as long as there were so many evictions.
+    /// Of the places of rows before `resolved`, as long as there were so many evictions.
     slots: Vec<u32>,
+    resolved: usize,
     evictions: Option<u64>,
     next: usize,
 }
@@ -80,6 +81,7 @@ impl WindowRows {
             hashes,
             groups: keys.groups(self.max_parallelism),
             slots: Vec::new(),
+            resolved: 0,
             evictions: None,
             next: 0,
         })
@@ -93,15 +95,25 @@ impl WindowRows {
         table: &mut MapTable,
         mut add: impl FnMut(&mut MapTable, u32, usize),
     ) -> Result<Option<i64>> {
-        if placed.evictions != Some(self.evictions) {
-            table.make_room()?;
-            table.resolve(&placed.places, &placed.hashes, &placed.groups, &mut placed.slots)?;
-            placed.evictions = Some(self.evictions);
-        }
         let mut late = 0;
         let mut waits = None;
         while placed.next < placed.over_at.len() {
             let row = placed.next;
+            if row >= placed.resolved || placed.evictions != Some(self.evictions) {
+                match row {
+                    0 => table.make_room()?,
+                    _ => table.make_room_between()?,
+                }
+                let Placed {
+                    places,
+                    hashes,
+                    groups,
+                    slots,
+                    ..
+                } = placed;
+                placed.resolved = table.resolve_some(row, places, hashes, groups, slots)?;
+                placed.evictions = Some(self.evictions);
+            }
             if let Some(watermarks) = &placed.watermarks
                 && watermarks[row] > self.progress
             {

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use millrace_core::{CheckpointId, Error, Result, key_group};
 
 use super::files::{KeyedFiles, Uploads};
-use super::store::{Conversion, Folder, KeyedStore, Limits};
+use super::limits::Limits;
+use super::store::{Conversion, Folder, KeyedStore};
 use super::ttl::{self, Clock, Lifetimes};
 use crate::job::StateWriter;
 use crate::store::Store;
@@ -84,6 +85,8 @@ impl KeyedResources {
                     let old = KeyedStore::open(&place, &self.limits)?;
                     let convert = |table: &str| conversion(table, files, lifetimes, now);
                     store.take_from(&old, groups.clone(), &convert)?;
+                    // First: a store that closes and finds its files gone waits a second.
+                    drop(old);
                     let _ = fs::remove_dir_all(place);
                 }
                 store
@@ -136,6 +139,7 @@ pub struct KeyedBackend {
     uploads: Arc<Mutex<Uploads>>,
     groups: Range<u16>,
     pub max_parallelism: u16,
+    /// Memory for all that the operator keeps at hand.
     pub cache_bytes: usize,
     folder: Arc<Folder>,
 }
@@ -161,6 +165,16 @@ impl KeyedBackend {
             checkpoint,
             folder: self.folder.clone(),
         }
+    }
+
+    /// Memory for each of the operator's sets of timers, an eighth.
+    pub fn timer_bytes(&self) -> usize {
+        self.cache_bytes / 8
+    }
+
+    /// Memory for rows beside so many sets of timers.
+    pub fn row_bytes(&self, timers: usize) -> usize {
+        self.cache_bytes - timers * self.timer_bytes()
     }
 
     /// What time it is to the operator.
@@ -249,10 +263,14 @@ impl RunFolder {
         };
         fs::create_dir_all(parent).map_err(unwritable)?;
         sweep(parent);
-        let path = parent.join(format!("run-{}", uuid::Uuid::new_v4().simple()));
-        fs::create_dir(&path).map_err(unwritable)?;
-        let lock = fs::File::create(path.join(LOCK)).map_err(unwritable)?;
+        let id = uuid::Uuid::new_v4().simple();
+        // Under another name until its lock is held: else who sweeps could take the lock, and the folder.
+        let young = parent.join(format!("new-{id}"));
+        fs::create_dir(&young).map_err(unwritable)?;
+        let lock = fs::File::create(young.join(LOCK)).map_err(unwritable)?;
         lock.lock().map_err(unwritable)?;
+        let path = parent.join(format!("run-{id}"));
+        fs::rename(&young, &path).map_err(unwritable)?;
         Ok(RunFolder { path, _lock: lock })
     }
 
@@ -282,5 +300,40 @@ fn sweep(parent: &Path) {
         if lock.try_lock().is_ok() {
             let _ = fs::remove_dir_all(entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newborn_folder_is_not_swept() {
+        let parent = tempfile::tempdir().unwrap();
+        let go = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    go.wait();
+                    // Each sweeps what it finds.
+                    for _ in 0..200 {
+                        let folder = RunFolder::create(parent.path()).unwrap();
+                        assert!(folder.path().join(LOCK).is_file());
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn folders_of_processes_that_are_gone_are_swept() {
+        let parent = tempfile::tempdir().unwrap();
+        let gone = parent.path().join("run-gone");
+        fs::create_dir(&gone).unwrap();
+        fs::write(gone.join(LOCK), []).unwrap();
+        let first = RunFolder::create(parent.path()).unwrap();
+        let second = RunFolder::create(parent.path()).unwrap();
+        assert!(!gone.exists() && first.path().is_dir() && second.path().is_dir());
     }
 }

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use millrace_core::memory::{allocated, widen, widen_with};
 use millrace_core::row::Rows;
 use millrace_core::{Result, key_group};
 
+use super::maps::{ENTRY, NODE};
 use super::slots::Slots;
 use super::store::{Family, KeyedStore};
 use super::ttl::{self, Life};
@@ -27,6 +29,44 @@ struct Map {
     /// Entries that the store has and that are gone here.
     removed: Vec<Box<[u8]>>,
     changed: bool,
+    /// What all of it takes on the heap.
+    bytes: usize,
+}
+
+impl Map {
+    fn bytes_of(entry: &[u8], value: &[u8]) -> usize {
+        ENTRY + allocated(entry.len()) + allocated(value.len())
+    }
+
+    /// An entry comes in, or goes.
+    fn insert(&mut self, entry: &[u8], value: Value) {
+        if self.entries.is_empty() {
+            self.bytes += NODE;
+        }
+        self.bytes += Map::bytes_of(entry, &value.bytes);
+        self.entries.insert(entry.into(), value);
+    }
+
+    fn remove(&mut self, entry: &[u8]) {
+        let Some((entry, value)) = self.entries.remove_entry(entry) else {
+            return;
+        };
+        self.changed = true;
+        self.bytes -= Map::bytes_of(&entry, &value.bytes);
+        if self.entries.is_empty() {
+            self.bytes -= NODE;
+        }
+        // What the store has of an entry that came back is on the list already.
+        if value.is_stored {
+            self.bytes += gone_bytes(&entry);
+            self.removed.push(entry);
+        }
+    }
+}
+
+/// Of an entry that is to be removed from the store.
+fn gone_bytes(entry: &[u8]) -> usize {
+    allocated(entry.len()) + 2 * size_of::<Box<[u8]>>()
 }
 
 pub struct MapTable {
@@ -36,8 +76,10 @@ pub struct MapTable {
     maps: Vec<Map>,
     /// All that the store holds is in memory too.
     complete: bool,
-    /// Memory for keys and entries together.
+    /// Memory for keys and maps together.
     limit: usize,
+    /// So much more is taken while a map that does not fit is at work.
+    over: usize,
     bytes: usize,
     /// Bytes before each value.
     before: usize,
@@ -52,12 +94,11 @@ struct Expiry {
     is_lazy: bool,
 }
 
-/// Bytes of an entry beside its key and value.
-const OVERHEAD: usize = 48;
-/// Keys whose maps are written at a time.
+/// Keys whose maps are written at a time, and bytes after which no more are taken.
 const WRITTEN: usize = 1 << 10;
-/// Bytes of a map's first node: most maps have one entry, and a node has room for eleven.
-const NODE: usize = 440;
+const WRITTEN_BYTES: usize = 4 << 20;
+/// So many slots are not worth giving back.
+const FEW: usize = 1 << 12;
 
 impl MapTable {
     /// `name` is unique in the store and stays the same over restarts.
@@ -70,6 +111,7 @@ impl MapTable {
             maps: Vec::new(),
             complete: is_empty,
             limit,
+            over: 0,
             bytes: 0,
             before: store.life(name).map_or(0, |_| ttl::TIME),
             expiry: store.life(name).map(|life| Expiry {
@@ -101,8 +143,16 @@ impl MapTable {
         }
     }
 
+    /// What keys and maps take.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.slots.bytes()
+        let each = size_of::<Map>() + self.expiry.as_ref().map_or(0, |_| ttl::TIME);
+        self.bytes + self.slots.bytes() + self.slots.width() * each
+    }
+
+    /// Two tables together keep to a limit: one has what the other does not need, and half of it in any case.
+    pub fn share(limit: usize, one: &mut MapTable, other: &mut MapTable) {
+        one.limit = limit.saturating_sub(other.bytes()).max(limit / 2);
+        other.limit = limit.saturating_sub(one.bytes().min(one.limit)).max(limit / 2);
     }
 
     /// Gives each row the slot of its key's map, which is read where it is not in memory. Slots stay
@@ -122,21 +172,49 @@ impl MapTable {
         Ok(())
     }
 
+    /// As `resolve`, from a row on, and for no more rows than have room for what is read for them. Gives the end
+    /// of those that have their slots, each in its place: one at least.
+    pub fn resolve_some(
+        &mut self,
+        from: usize,
+        keys: &Rows,
+        hashes: &[u64],
+        groups: &[u16],
+        slots: &mut Vec<u32>,
+    ) -> Result<usize> {
+        self.read_clock();
+        slots.resize(from, 0);
+        let most = self.bytes() + self.limit / 4;
+        for row in from..keys.len() {
+            let key = keys.get(row);
+            if row > from
+                && !self.complete
+                && self.bytes() > most
+                && self.slots.find(key, hashes[row]).is_none()
+            {
+                return Ok(row);
+            }
+            slots.push(self.slot(key, hashes[row], groups[row])?);
+        }
+        Ok(keys.len())
+    }
+
     /// The slot of one key's map, as `resolve` gives it.
     pub fn resolve_one(&mut self, key: &[u8], group: u16) -> Result<u32> {
         self.slot(key, key_group::hash(key), group)
     }
 
-    fn slot(&mut self, key: &[u8], hash: u64, group: u16) -> Result<u32> {
+    /// The same with the key's hash.
+    pub fn slot(&mut self, key: &[u8], hash: u64, group: u16) -> Result<u32> {
         let slot = match self.slots.find(key, hash) {
             Some(slot) => slot,
             None => {
                 let slot = self.slots.insert(key, hash, group);
                 if self.maps.len() < self.slots.width() {
-                    self.maps.resize_with(self.slots.width(), Map::default);
+                    widen_with(&mut self.maps, self.slots.width(), Map::default);
                 }
                 if let Some(Expiry { due, .. }) = &mut self.expiry {
-                    due.resize(self.maps.len(), 0);
+                    widen(due, self.maps.len(), 0);
                     due[slot as usize] = 0;
                 }
                 if !self.complete {
@@ -177,19 +255,16 @@ impl MapTable {
     fn load(&mut self, slot: u32) -> Result<()> {
         let map = &mut self.maps[slot as usize];
         let (group, key) = (self.slots.group(slot), self.slots.key(slot));
-        let bytes = &mut self.bytes;
+        let before = map.bytes;
         self.store.scan(&self.family, group, key, |entry, value| {
-            *bytes += OVERHEAD + entry.len() + value.len();
             let value = Value {
                 bytes: value.into(),
                 is_written: true,
                 is_stored: true,
             };
-            map.entries.insert(entry.into(), value);
+            map.insert(entry, value);
         })?;
-        if !self.is_empty(slot) {
-            self.bytes += NODE;
-        }
+        self.bytes += map.bytes - before;
         Ok(())
     }
 
@@ -259,67 +334,105 @@ impl MapTable {
     }
 
     fn set(&mut self, slot: u32, entry: &[u8], value: Box<[u8]>) {
-        let map = &mut self.maps[slot as usize];
-        map.changed = true;
-        self.bytes += value.len();
-        match map.entries.get_mut(entry) {
-            Some(there) => {
-                self.bytes -= there.bytes.len();
-                there.bytes = value;
-                there.is_written = false;
-            }
-            None => {
-                if map.entries.is_empty() {
-                    self.bytes += NODE;
+        self.change(slot, |map| {
+            map.changed = true;
+            match map.entries.get_mut(entry) {
+                Some(there) => {
+                    map.bytes += allocated(value.len());
+                    map.bytes -= allocated(there.bytes.len());
+                    there.bytes = value;
+                    there.is_written = false;
                 }
-                self.bytes += OVERHEAD + entry.len();
-                let new = Value {
-                    bytes: value,
-                    is_written: false,
-                    is_stored: false,
-                };
-                map.entries.insert(entry.into(), new);
+                None => {
+                    let new = Value {
+                        bytes: value,
+                        is_written: false,
+                        is_stored: false,
+                    };
+                    map.insert(entry, new);
+                }
             }
-        }
+        });
     }
 
     pub fn remove(&mut self, slot: u32, entry: &[u8]) {
+        self.change(slot, |map| map.remove(entry));
+    }
+
+    /// Changes a map, whose bytes are counted among all.
+    fn change(&mut self, slot: u32, change: impl FnOnce(&mut Map)) {
         let map = &mut self.maps[slot as usize];
-        if let Some((entry, value)) = map.entries.remove_entry(entry) {
-            map.changed = true;
-            self.bytes -= OVERHEAD + entry.len() + value.bytes.len();
-            if map.entries.is_empty() {
-                self.bytes -= NODE;
-            }
-            // What the store has of an entry that came back is on the list already.
-            if value.is_stored {
-                map.removed.push(entry);
-            }
-        }
+        self.bytes -= map.bytes;
+        change(map);
+        self.bytes += map.bytes;
+    }
+
+    /// Whether there is more in memory than should be, or has come in since room was made where less was not
+    /// possible.
+    pub fn is_over(&self) -> bool {
+        self.bytes() > self.limit + self.over && self.slots.len() > 0
     }
 
     /// Frees memory where there is more than the limit: what was not used for longest is written, if
     /// it has changed, and leaves memory.
     pub fn make_room(&mut self) -> Result<()> {
-        if self.bytes() <= self.limit || self.slots.len() == 0 {
+        self.over = 0;
+        self.make_room_for(usize::MAX)
+    }
+
+    /// The same between rows of one batch, which may come to the same keys: one whose map would not fit by itself
+    /// is not read again and again, unless there are several of them.
+    pub fn make_room_between(&mut self) -> Result<()> {
+        if !self.is_over() {
+            return Ok(());
+        }
+        self.make_room_for(self.limit / 2)?;
+        while self.bytes() > 2 * self.limit && self.slots.len() > 1 {
+            let victims = self.slots.coldest(1);
+            self.evict(victims)?;
+        }
+        self.over = self.bytes().saturating_sub(self.limit - self.limit / 8);
+        Ok(())
+    }
+
+    /// Maps larger than `largest` stay.
+    fn make_room_for(&mut self, largest: usize) -> Result<()> {
+        if self.bytes() <= self.limit {
             return Ok(());
         }
         // An eighth more than needed, so that not every batch has to.
-        let surplus = self.bytes() - self.limit + self.limit / 8;
-        let mean = self.bytes() / self.slots.len();
-        let count = (surplus / mean.max(1) + 1).min(self.slots.len());
-        let victims = self.slots.coldest(count);
+        let aim = self.limit - self.limit / 8;
+        let mut goes_on = true;
+        // Keys differ in size: of those that were taken for as large as the mean, some may not have been.
+        while goes_on && self.slots.len() > 0 && self.bytes() > aim {
+            let fixed = self.bytes() - self.bytes;
+            let width = self.slots.width();
+            // Where most of it is slots that are free, they are given back: all keys go.
+            let shrinks = largest == usize::MAX && fixed > aim / 2 && width > 4 * self.slots.len() + FEW;
+            let mean = self.bytes / self.slots.len() + fixed / width;
+            let count = match shrinks {
+                true => self.slots.len(),
+                false => ((self.bytes() - aim) / mean.max(1) + 1).min(self.slots.len()),
+            };
+            let mut victims = self.slots.coldest(count);
+            victims.retain(|slot| self.maps[*slot as usize].bytes <= largest);
+            goes_on = !victims.is_empty();
+            self.evict(victims)?;
+            if shrinks {
+                self.slots = Slots::default();
+                self.maps = Vec::new();
+            }
+        }
+        Ok(())
+    }
+
+    /// Slots leave memory; what has changed is written first.
+    fn evict(&mut self, victims: Vec<u32>) -> Result<()> {
         self.write(&victims)?;
         for slot in victims {
             let map = std::mem::take(&mut self.maps[slot as usize]);
-            if !map.entries.is_empty() {
-                self.complete = false;
-                self.bytes -= NODE;
-            }
-            let entries = map.entries.iter();
-            self.bytes -= entries
-                .map(|(k, v)| OVERHEAD + k.len() + v.bytes.len())
-                .sum::<usize>();
+            self.complete &= map.entries.is_empty();
+            self.bytes -= map.bytes;
             self.slots.remove(slot);
         }
         Ok(())
@@ -343,7 +456,15 @@ impl MapTable {
 
     fn write(&mut self, slots: &[u32]) -> Result<()> {
         // All at once would be in memory a second time.
-        slots.chunks(WRITTEN).try_for_each(|slots| self.write_some(slots))
+        let (mut first, mut bytes) = (0, 0);
+        for (index, slot) in slots.iter().enumerate() {
+            bytes += self.maps[*slot as usize].bytes;
+            if bytes > WRITTEN_BYTES || index + 1 - first == WRITTEN {
+                self.write_some(&slots[first..=index])?;
+                (first, bytes) = (index + 1, 0);
+            }
+        }
+        self.write_some(&slots[first..])
     }
 
     fn write_some(&mut self, slots: &[u32]) -> Result<()> {
@@ -373,8 +494,14 @@ impl MapTable {
         }
         for slot in slots {
             let map = &mut self.maps[*slot as usize];
+            if !map.changed {
+                continue;
+            }
             map.changed = false;
-            map.removed.clear();
+            let gone = std::mem::take(&mut map.removed);
+            let gone: usize = gone.iter().map(|entry| gone_bytes(entry)).sum();
+            map.bytes -= gone;
+            self.bytes -= gone;
             for value in map.entries.values_mut() {
                 (value.is_written, value.is_stored) = (true, true);
             }

@@ -1,6 +1,7 @@
 //! Sorted maps beside the rows of a `Table`: one for each slot, entry by entry in memory, so that a
 //! key's map may be larger than memory is. What was looked at or has changed is cached; the rest stays
-//! in the store.
+//! in the store: what is gone through comes into memory as far as there is room, and is read past it where
+//! there is none.
 //!
 //! Unlike a `MapTable`'s, these maps have no index of their own: they belong to the table's slots,
 //! come and go with their rows, and a new row's map is known to be empty.
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use millrace_core::Result;
+use millrace_core::memory::{allocated, widen_with};
 
 use super::slots::Slots;
 use super::store::{Family, KeyedStore};
@@ -27,8 +29,12 @@ struct Entry {
 #[derive(Debug)]
 struct Map {
     entries: BTreeMap<Box<[u8]>, Entry>,
-    /// Everything that the store has is in memory too.
+    /// Everything that is there is in memory too.
     complete: bool,
+    /// So is everything that begins with one of these.
+    known: Vec<Box<[u8]>>,
+    /// What the store has under these is gone; it is taken away before what has changed is written.
+    cleared: Vec<Box<[u8]>>,
     dirty: bool,
 }
 
@@ -37,16 +43,51 @@ impl Default for Map {
         Map {
             entries: BTreeMap::new(),
             complete: true,
+            known: Vec::new(),
+            cleared: Vec::new(),
             dirty: false,
         }
     }
 }
 
-/// Bytes of an entry beside its key and value.
-const OVERHEAD: usize = 64;
+impl Map {
+    /// Whether all that begins with these bytes is in memory, if it is there.
+    fn covers(&self, prefix: &[u8]) -> bool {
+        self.complete || self.known.iter().any(|known| prefix.starts_with(known))
+    }
+
+    /// Whether it is known without the store what the map has of an entry.
+    fn knows(&self, key: &[u8]) -> bool {
+        self.covers(key) || self.entries.contains_key(key)
+    }
+
+    /// From now on all that begins with these bytes is in memory.
+    fn cover(&mut self, prefix: &[u8]) {
+        match prefix {
+            [] => {
+                self.complete = true;
+                self.known.clear();
+            }
+            _ => add_prefix(&mut self.known, prefix),
+        }
+    }
+}
+
+/// Adds a beginning to some of which none is that of another.
+fn add_prefix(prefixes: &mut Vec<Box<[u8]>>, prefix: &[u8]) {
+    if !prefixes.iter().any(|there| prefix.starts_with(there)) {
+        prefixes.retain(|there| !there.starts_with(prefix));
+        prefixes.push(prefix.into());
+    }
+}
+
+/// Bytes of an entry of a map beside its key and value, and of a map's first node beside its entries: it has room
+/// for eleven, and most maps have one.
+pub(super) const ENTRY: usize = 64;
+pub(super) const NODE: usize = 400;
 
 fn cost(key: &[u8], entry: &Entry) -> usize {
-    OVERHEAD + key.len() + entry.value.as_ref().map_or(0, |v| v.len())
+    ENTRY + allocated(key.len()) + entry.value.as_ref().map_or(0, |v| allocated(v.len()))
 }
 
 #[derive(Debug)]
@@ -63,6 +104,8 @@ pub struct MapsOf<'a> {
     pub(super) slots: &'a Slots,
     /// Of entries that expire.
     pub(super) life: Option<Life>,
+    /// Bytes of all maps up to which more is brought into memory than was asked for.
+    pub(super) limit: usize,
 }
 
 /// The value of what is stored, if it has not expired.
@@ -75,6 +118,9 @@ fn living(stored: &[u8], life: Option<Life>) -> Result<Option<&[u8]>> {
 }
 
 impl Maps {
+    /// Bytes of a slot beside its map's entries.
+    pub(super) const SLOT: usize = size_of::<Map>() + NODE;
+
     pub(super) fn new(family: Family) -> Self {
         Maps {
             family,
@@ -93,8 +139,14 @@ impl Maps {
 
     pub(super) fn resize(&mut self, width: usize) {
         if self.maps.len() < width {
-            self.maps.resize_with(width, Map::default);
+            widen_with(&mut self.maps, width, Map::default);
         }
+    }
+
+    /// No slot is in use.
+    pub(super) fn shrink(&mut self) {
+        self.maps = Vec::new();
+        self.bytes = 0;
     }
 
     /// The store may have entries of this slot's key.
@@ -110,13 +162,14 @@ impl Maps {
 
     /// Writes what has changed in the maps of these slots.
     pub(super) fn write(&mut self, slots: &[u32], index: &Slots, store: &KeyedStore) -> Result<()> {
-        let (mut puts, mut deletes) = (Vec::new(), Vec::new());
+        let (mut puts, mut deletes, mut cleared) = (Vec::new(), Vec::new(), Vec::new());
         for slot in slots {
             let map = &self.maps[*slot as usize];
             if !map.dirty {
                 continue;
             }
             let (group, key) = (index.group(*slot), index.key(*slot));
+            cleared.extend(map.cleared.iter().map(|prefix| (group, [key, prefix].concat())));
             for (entry, found) in map.entries.iter().filter(|(_, found)| found.is_dirty) {
                 let place = (group, [key, entry].concat());
                 match &found.value {
@@ -124,6 +177,11 @@ impl Maps {
                     None => deletes.push(place),
                 }
             }
+        }
+        // First: what was put since is to stay.
+        if !cleared.is_empty() {
+            let cleared = cleared.iter().map(|(group, prefix)| (*group, prefix.as_slice()));
+            store.clear(&self.family, cleared)?;
         }
         if !puts.is_empty() || !deletes.is_empty() {
             store.write(
@@ -138,12 +196,13 @@ impl Maps {
             if !std::mem::take(&mut map.dirty) {
                 continue;
             }
+            map.cleared.clear();
             let bytes = &mut self.bytes;
             map.entries.retain(|key, entry| {
                 entry.is_dirty = false;
                 entry.is_stored = entry.value.is_some();
                 if entry.value.is_none() {
-                    // A complete map knows without it that it is not there; others ask again.
+                    // Where all is in memory it is known without it that it is not there; else one asks again.
                     *bytes -= cost(key, entry);
                 }
                 entry.value.is_some()
@@ -175,7 +234,7 @@ impl MapsOf<'_> {
             key.clear();
             key.extend_from_slice(prefix);
             key.extend_from_slice(rest);
-            if !map.entries.contains_key(key.as_slice()) {
+            if !map.knows(&key) {
                 missing.push((slot, key.clone()));
             }
         }
@@ -210,7 +269,7 @@ impl MapsOf<'_> {
 
     pub fn get(&mut self, slot: u32, entry: &[u8]) -> Result<Option<&[u8]>> {
         let map = &self.maps.maps[slot as usize];
-        if !map.complete && !map.entries.contains_key(entry) {
+        if !map.knows(entry) {
             self.prefetch(entry, std::iter::once((slot, [].as_slice())))?;
         }
         let life = self.life;
@@ -228,12 +287,13 @@ impl MapsOf<'_> {
         }
     }
 
-    /// Writes the entries that begin with `prefix` again as they are, where entries expire.
+    /// Writes the entries that begin with `prefix` again as they are, where entries expire. Those that have
+    /// no room in memory are written past it.
     pub fn touch(&mut self, slot: u32, prefix: &[u8]) -> Result<()> {
         let Some(life) = self.life else {
             return Ok(());
         };
-        self.complete(slot)?;
+        let is_whole = self.load(slot, prefix)?;
         let map = &mut self.maps.maps[slot as usize];
         for (_, entry) in map.entries.range_mut::<[u8], _>(under(prefix, &mut Vec::new())) {
             let Some(stored) = entry.value.as_deref_mut() else {
@@ -245,7 +305,30 @@ impl MapsOf<'_> {
                 (entry.is_dirty, map.dirty) = (true, true);
             }
         }
-        Ok(())
+        if is_whole {
+            return Ok(());
+        }
+        let (group, key) = (self.slots.group(slot), self.slots.key(slot));
+        let start = [key, prefix].concat();
+        let map = &self.maps.maps[slot as usize];
+        let family = &self.maps.family;
+        let mut damage = Ok(());
+        self.store.rewrite(family, group, &start, |rest, stored| {
+            if map.knows(&[prefix, rest].concat()) {
+                return None;
+            }
+            match ttl::split(stored) {
+                Ok((written, value)) if written != life.now && !life.is_over(written) => {
+                    Some(life.timed(value))
+                }
+                Ok(_) => None,
+                Err(e) => {
+                    damage = Err(e);
+                    None
+                }
+            }
+        })?;
+        damage
     }
 
     /// Whether entries are forgotten that were not written for long.
@@ -259,9 +342,9 @@ impl MapsOf<'_> {
 
     fn set(&mut self, slot: u32, key: &[u8], value: Option<&[u8]>) {
         let map = &mut self.maps.maps[slot as usize];
-        let complete = map.complete;
+        let covers = map.covers(key);
         match map.entries.get_mut(key) {
-            Some(entry) if value.is_none() && !entry.is_stored && complete => {
+            Some(entry) if value.is_none() && !entry.is_stored && covers => {
                 self.maps.bytes -= cost(key, entry);
                 map.entries.remove(key);
             }
@@ -272,13 +355,13 @@ impl MapsOf<'_> {
                 entry.is_dirty = true;
                 self.maps.bytes += cost(key, entry);
             }
-            None if value.is_none() && complete => {}
+            None if value.is_none() && covers => {}
             None => {
                 map.dirty = true;
                 let entry = Entry {
                     value: value.map(Into::into),
                     // Nobody has looked.
-                    is_stored: !complete,
+                    is_stored: !covers,
                     is_dirty: true,
                 };
                 self.maps.bytes += cost(key, &entry);
@@ -293,14 +376,14 @@ impl MapsOf<'_> {
         let range = map.entries.range::<[u8], _>(under(prefix, &mut Vec::new()));
         let mut best = first_living(range.rev(), life)?;
         let mut damage = Ok(());
-        if !map.complete {
+        if !map.covers(prefix) {
             let (group, key) = (self.slots.group(slot), self.slots.key(slot));
             let start = [key, prefix].concat();
             self.store
                 .scan_back(&self.maps.family, group, &start, |rest, stored| {
                     let found = [prefix, rest].concat();
                     // What is known of it here was looked at above.
-                    let wanted = !map.entries.contains_key(&*found) && is_living(stored, life, &mut damage);
+                    let wanted = !map.knows(&found) && is_living(stored, life, &mut damage);
                     let beaten = best.as_ref().is_some_and(|best| *best >= found);
                     if wanted && !beaten {
                         best = Some(found);
@@ -317,13 +400,13 @@ impl MapsOf<'_> {
         let range = map.entries.range::<[u8], _>(under(prefix, &mut Vec::new()));
         let mut best = first_living(range, life)?;
         let mut damage = Ok(());
-        if !map.complete {
+        if !map.covers(prefix) {
             let (group, key) = (self.slots.group(slot), self.slots.key(slot));
             let start = [key, prefix].concat();
             self.store
                 .scan_while(&self.maps.family, group, &start, |rest, stored| {
                     let found = [prefix, rest].concat();
-                    let wanted = !map.entries.contains_key(&*found) && is_living(stored, life, &mut damage);
+                    let wanted = !map.knows(&found) && is_living(stored, life, &mut damage);
                     let beaten = best.as_ref().is_some_and(|best| *best <= found);
                     if wanted && !beaten {
                         best = Some(found);
@@ -341,54 +424,139 @@ impl MapsOf<'_> {
         prefix: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
     ) -> Result<()> {
-        self.complete(slot)?;
-        let life = self.life;
-        let entries = &self.map(slot).entries;
-        for (key, entry) in entries.range::<[u8], _>(under(prefix, &mut Vec::new())) {
-            if let Some(stored) = &entry.value
-                && let Some(value) = living(stored, life)?
-            {
-                visit(key, value)?;
+        self.load(slot, prefix)?;
+        self.each_from(slot, prefix, &[], |entry, value| {
+            visit(entry, value).map(|()| true)
+        })
+    }
+
+    /// Calls with the entries that begin with `prefix` and go on with `from` or behind it, ascending, and their
+    /// values, until `visit` says that it wants no more. Nothing comes into memory.
+    pub fn each_from(
+        &self,
+        slot: u32,
+        prefix: &[u8],
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        let (life, map) = (self.life, &self.maps.maps[slot as usize]);
+        let mut end = Vec::new();
+        let (_, end) = under(prefix, &mut end);
+        let start = [prefix, from].concat();
+        let range = map.entries.range::<[u8], _>((Bound::Included(&*start), end));
+        let mut visit = |key: &[u8], stored: &[u8]| match living(stored, life)? {
+            Some(value) => visit(key, value),
+            None => Ok(true),
+        };
+        let mut here = range.filter_map(|(key, entry)| Some((&**key, entry.value.as_deref()?)));
+        let mut next = here.next();
+        if !map.covers(prefix) {
+            let (group, key) = (self.slots.group(slot), self.slots.key(slot));
+            let mut found = prefix.to_vec();
+            // What is left to be done, or that nothing is.
+            let mut going = Ok(true);
+            let mut step = |rest: &[u8], stored: &[u8]| -> Result<bool> {
+                found.truncate(prefix.len());
+                found.extend_from_slice(rest);
+                while let Some((key, value)) = next.filter(|(key, _)| *key < found.as_slice()) {
+                    next = here.next();
+                    if !visit(key, value)? {
+                        return Ok(false);
+                    }
+                }
+                match map.knows(&found) {
+                    true => Ok(true),
+                    false => visit(&found, stored),
+                }
+            };
+            let start = [key, prefix].concat();
+            self.store
+                .scan_under(&self.maps.family, group, &start, from, |rest, stored| {
+                    going = step(rest, stored);
+                    matches!(going, Ok(true))
+                })?;
+            if !going? {
+                return Ok(());
             }
+        }
+        while let Some((key, value)) = next {
+            if !visit(key, value)? {
+                return Ok(());
+            }
+            next = here.next();
         }
         Ok(())
     }
 
-    /// Removes all entries that begin with `prefix`.
+    /// Removes all entries that begin with `prefix`. What is in the store only is not looked at.
     pub fn clear(&mut self, slot: u32, prefix: &[u8]) -> Result<()> {
         let map = self.map(slot);
         if map.complete && map.entries.is_empty() {
             return Ok(());
         }
-        self.complete(slot)?;
-        let map = self.map(slot);
         let range = map.entries.range::<[u8], _>(under(prefix, &mut Vec::new()));
         let keys: Vec<Box<[u8]>> = range.map(|(key, _)| key.clone()).collect();
-        keys.iter().for_each(|key| self.remove(slot, key));
+        if map.covers(prefix) {
+            keys.iter().for_each(|key| self.remove(slot, key));
+            return Ok(());
+        }
+        for key in keys {
+            let map = &mut self.maps.maps[slot as usize];
+            if let Some(entry) = map.entries.remove(&key) {
+                self.maps.bytes -= cost(&key, &entry);
+            }
+        }
+        let map = self.map(slot);
+        add_prefix(&mut map.cleared, prefix);
+        map.cover(prefix);
+        map.dirty = true;
         Ok(())
     }
 
-    /// Brings all of a slot's entries into memory.
-    fn complete(&mut self, slot: u32) -> Result<()> {
-        let map = &mut self.maps.maps[slot as usize];
-        if map.complete {
+    /// Writes what has changed in a slot's map to the store, and lets it go from memory, where all maps take
+    /// more than they should.
+    pub fn relieve(&mut self, slot: u32) -> Result<()> {
+        if self.maps.bytes <= self.limit {
             return Ok(());
         }
-        let (group, key) = (self.slots.group(slot), self.slots.key(slot));
-        let bytes = &mut self.maps.bytes;
-        self.store.scan(&self.maps.family, group, key, |entry, value| {
-            if !map.entries.contains_key(entry) {
-                let found = Entry {
-                    value: Some(value.into()),
-                    is_stored: true,
-                    is_dirty: false,
-                };
-                *bytes += cost(entry, &found);
-                map.entries.insert(entry.into(), found);
-            }
-        })?;
-        map.complete = true;
+        self.maps.write(&[slot], self.slots, self.store)?;
+        self.maps.free(slot);
+        self.maps.loaded(slot);
         Ok(())
+    }
+
+    /// Brings all entries of a slot that begin with `prefix` into memory, if there is room; whether they are.
+    fn load(&mut self, slot: u32, prefix: &[u8]) -> Result<bool> {
+        let map = &mut self.maps.maps[slot as usize];
+        if map.covers(prefix) {
+            return Ok(true);
+        }
+        let (group, key) = (self.slots.group(slot), self.slots.key(slot));
+        let (bytes, limit) = (&mut self.maps.bytes, self.limit);
+        if *bytes >= limit {
+            return Ok(false);
+        }
+        let start = [key, prefix].concat();
+        let mut is_whole = true;
+        self.store
+            .scan_while(&self.maps.family, group, &start, |rest, value| {
+                let entry = [prefix, rest].concat();
+                if !map.knows(&entry) {
+                    let found = Entry {
+                        value: Some(value.into()),
+                        is_stored: true,
+                        is_dirty: false,
+                    };
+                    *bytes += cost(&entry, &found);
+                    map.entries.insert(entry.into(), found);
+                    is_whole = *bytes < limit;
+                }
+                is_whole
+            })?;
+        if is_whole {
+            map.cover(prefix);
+        }
+        Ok(is_whole)
     }
 }
 

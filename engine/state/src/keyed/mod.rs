@@ -10,12 +10,15 @@
 //! one column family in it.
 //!
 //! Layout: `slots` the cache's index, `table` a cached table with a row for each key, `maps` the maps
-//! that it may have beside its rows, `map_table` a table with a map for each key, `store` RocksDB,
-//! `files` its files in checkpoints, `backend` an operator's store and its part in checkpoints, `ttl` rows
-//! that are forgotten after a time.
+//! that it may have beside its rows, `map_table` a table with a map for each key, `store` RocksDB and
+//! `limits` its memory, `files` its files in checkpoints, `backend` an operator's store and its part in
+//! checkpoints, `ttl` rows that are forgotten after a time.
 
 pub mod backend;
 pub mod files;
+#[cfg(test)]
+mod large_map_tests;
+mod limits;
 pub mod map_table;
 #[cfg(test)]
 mod map_tests;
@@ -31,8 +34,9 @@ mod ttl_tests;
 
 pub use backend::{KeyedBackend, KeyedResources, KeyedSnapshot, RunFolder};
 pub use files::KeyedFiles;
+pub use limits::Limits;
 pub use map_table::MapTable;
 pub use maps::MapsOf;
-pub use store::{KeyedStore, Limits, TableSize};
-pub use table::{Resolved, Table};
+pub use store::{KeyedStore, TableSize};
+pub use table::{Columns, Resolved, Table};
 pub use ttl::{Clock, Lifetimes};

@@ -1,6 +1,7 @@
 //! Keys in memory and their slots. Slots are small numbers that are used again.
 
 use hashbrown::HashTable;
+use millrace_core::memory::allocated;
 use smallvec::SmallVec;
 
 /// A key; most fit into the slot itself.
@@ -38,13 +39,13 @@ pub struct Slots {
 }
 
 /// Bytes of a slot beside a long key and the operator's accumulators, index and reserve included.
-const OVERHEAD: usize = 56;
+pub(super) const OVERHEAD: usize = 56;
 
 /// What a key takes outside of its slot.
 fn outside(key: &[u8]) -> usize {
     match key.len() {
         0..=INLINE => 0,
-        long => long + size_of::<usize>(),
+        long => allocated(long),
     }
 }
 
@@ -61,6 +62,11 @@ impl Slots {
 
     pub fn bytes(&self) -> usize {
         self.key_bytes + self.keys.len() * OVERHEAD
+    }
+
+    /// Of keys that do not fit into their slots.
+    pub fn key_bytes(&self) -> usize {
+        self.key_bytes
     }
 
     pub fn find(&mut self, key: &[u8], hash: u64) -> Option<u32> {

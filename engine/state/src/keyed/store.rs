@@ -13,105 +13,23 @@ use millrace_core::row::Rows;
 use millrace_core::{Error, Result};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompactionStyle, DBCompressionType, DBWithThreadMode, Direction,
-    IteratorMode, MultiThreaded, Options, PrefixRange, ReadOptions, UniversalCompactOptions, WriteBatch,
-    WriteBufferManager, WriteOptions,
+    DBWithThreadMode, Direction, IteratorMode, MultiThreaded, Options, PrefixRange, ReadOptions, WriteBatch,
+    WriteOptions,
 };
 
+use super::limits::Limits;
 use super::ttl::{self, Clock, Life, Lifetimes};
 
 type Db = DBWithThreadMode<MultiThreaded>;
 
-/// Half of the memory may be write buffers: Flink's
-/// `state.backend.rocksdb.memory.write-buffer-ratio`.
-const WRITE_BUFFERS: f64 = 0.5;
-/// A table's write buffer is written out at this size at most, and never below the least.
-const BUFFER_BYTES: usize = 32 << 20;
-const LEAST_BUFFER_BYTES: usize = 64 << 10;
-/// A file that compaction writes is so large at least and at most.
-const FILE_BYTES: std::ops::Range<u64> = 2 << 20..64 << 20;
-/// Tables of a store that are written at the same time, as a rule: rows, and the maps beside them.
-const TABLES: usize = 2;
-/// Bits of a Bloom filter for each key: one in a hundred looks for a key that is not there reads.
-const BLOOM_BITS: f64 = 10.0;
-const BLOCK_BYTES: usize = 16 << 10;
-/// Runs whose sizes differ by up to so many percent are merged.
-const SIZE_RATIO: i32 = 10;
 /// Keys that are looked up at a time.
 const LOOKED_UP: usize = 512;
+/// Rows that are taken away one by one where less than so many are to go together. More are taken away as a
+/// range: it costs whoever reads near it, and has to be worth it.
+const CLEARED: usize = 256;
 /// Rows are written in batches of so many bytes: a batch is in memory twice, as itself and in the write
 /// buffer, which takes it as a whole.
 const BATCH_BYTES: usize = 1 << 20;
-
-/// The memory that all stores of a process share. Cheap to clone.
-#[derive(Clone)]
-pub struct Limits {
-    cache: Cache,
-    buffers: WriteBufferManager,
-    /// Of one table.
-    buffer_bytes: usize,
-    /// Of a file: what is uploaded is held in memory, a file at a time.
-    file_bytes: u64,
-}
-
-impl Limits {
-    /// Blocks, filters and write buffers of one store together take `bytes`.
-    pub fn new(bytes: usize) -> Self {
-        Self::shared_by(bytes, 1)
-    }
-
-    /// Blocks, filters and write buffers of so many stores together take `bytes`.
-    pub fn shared_by(bytes: usize, stores: usize) -> Self {
-        let cache = Cache::new_lru_cache(bytes);
-        let buffers = (bytes as f64 * WRITE_BUFFERS) as usize;
-        // A write buffer takes memory in blocks of an eighth of its size. With buffers that are large
-        // beside the memory, the first row of each table is enough to have all of them written out.
-        let each = buffers / (TABLES * stores.max(1));
-        Limits {
-            buffers: WriteBufferManager::new_write_buffer_manager_with_cache(buffers, false, cache.clone()),
-            cache,
-            buffer_bytes: each.clamp(LEAST_BUFFER_BYTES, BUFFER_BYTES),
-            file_bytes: (bytes as u64 / 16).clamp(FILE_BYTES.start, FILE_BYTES.end),
-        }
-    }
-
-    fn options(&self) -> Options {
-        let mut blocks = BlockBasedOptions::default();
-        blocks.set_block_cache(&self.cache);
-        blocks.set_block_size(BLOCK_BYTES);
-        blocks.set_bloom_filter(BLOOM_BITS, false);
-        blocks.set_cache_index_and_filter_blocks(true);
-        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
-        blocks.set_format_version(6);
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        options.create_missing_column_families(true);
-        options.set_block_based_table_factory(&blocks);
-        options.set_write_buffer_manager(&self.buffers);
-        options.set_write_buffer_size(self.buffer_bytes);
-        options.set_target_file_size_base(self.file_bytes);
-        options.set_compression_type(DBCompressionType::Lz4);
-        // What compaction writes anew, the next checkpoint has to upload anew: by tiers a row is
-        // rewritten a few times until it rests, by levels about ten times a level.
-        options.set_compaction_style(DBCompactionStyle::Universal);
-        let mut universal = UniversalCompactOptions::default();
-        universal.set_size_ratio(SIZE_RATIO);
-        options.set_universal_compaction_options(&universal);
-        // One core computes, one compacts and flushes.
-        options.set_max_background_jobs(2);
-        options.set_max_open_files(-1);
-        // A store has one writer, which goes on from where it wrote last in the write buffer.
-        options.set_allow_concurrent_memtable_write(false);
-        // Many keys that are looked up in their order are read like a file from its beginning.
-        options.set_advise_random_on_open(false);
-        // The store's own log tells nothing that somebody here reads.
-        options.set_keep_log_file_num(1);
-        options.set_stats_dump_period_sec(0);
-        // What no checkpoint holds is not needed again.
-        options.set_avoid_flush_during_shutdown(true);
-        options
-    }
-}
 
 /// A table's column family, by name.
 #[derive(Debug, Clone)]
@@ -390,13 +308,25 @@ impl KeyedStore {
         family: &Family,
         group: u16,
         from: &[u8],
+        row: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        self.scan_under(family, group, &[], from, row)
+    }
+
+    /// As `scan_while`, from where the rest of the key is not below `from`.
+    pub fn scan_under(
+        &self,
+        family: &Family,
+        group: u16,
+        prefix: &[u8],
+        from: &[u8],
         mut row: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<()> {
         let handle = self.handle(family)?;
-        let prefix = place(group, &[]);
+        let prefix = place(group, prefix);
         let mut reads = ReadOptions::default();
         reads.set_iterate_range(PrefixRange(prefix.clone()));
-        let start = place(group, from);
+        let start = [&prefix, from].concat();
         let mode = IteratorMode::From(&start, Direction::Forward);
         for found in self.db.iterator_cf_opt(&handle, reads, mode) {
             let (key, value) = found.map_err(|e| failed("reading keyed state", &self.folder, e))?;
@@ -490,6 +420,57 @@ impl KeyedStore {
         self.write_batch(&mut batch)
     }
 
+    /// Takes away all rows whose key begins with one of these, each with its group. None but the first few of
+    /// each is looked at.
+    pub fn clear<'a>(&self, family: &Family, prefixes: impl Iterator<Item = (u16, &'a [u8])>) -> Result<()> {
+        let handle = self.handle(family)?;
+        drop(self.wait_until_thawed());
+        let mut batch = WriteBatch::default();
+        for (group, prefix) in prefixes {
+            let start = place(group, prefix);
+            let mut keys = Vec::new();
+            self.scan_while(family, group, prefix, |rest, _| {
+                keys.push([&start, rest].concat());
+                keys.len() < CLEARED
+            })?;
+            match keys.len() < CLEARED {
+                true => keys.iter().for_each(|key| batch.delete_cf(&handle, key)),
+                false => {
+                    let end = behind(&start).ok_or_else(|| Error::internal("a key group has no end"))?;
+                    batch.delete_range_cf(&handle, start, end);
+                }
+            }
+            self.write_when_full(&mut batch)?;
+        }
+        self.write_batch(&mut batch)
+    }
+
+    /// Writes new values of rows whose key begins with these bytes, of those for which there is one: it is told
+    /// the rest of the key, and the value.
+    pub fn rewrite(
+        &self,
+        family: &Family,
+        group: u16,
+        prefix: &[u8],
+        mut new: impl FnMut(&[u8], &[u8]) -> Option<Box<[u8]>>,
+    ) -> Result<()> {
+        let handle = self.handle(family)?;
+        drop(self.wait_until_thawed());
+        let start = place(group, prefix);
+        let mut batch = WriteBatch::default();
+        let mut written = Ok(());
+        // The rows are those of the beginning, whatever is written meanwhile.
+        self.scan_while(family, group, prefix, |rest, value| {
+            if let Some(value) = new(rest, value) {
+                batch.put_cf(&handle, [&start, rest].concat(), value);
+                written = self.write_when_full(&mut batch);
+            }
+            written.is_ok()
+        })?;
+        written?;
+        self.write_batch(&mut batch)
+    }
+
     fn write_when_full(&self, batch: &mut WriteBatch) -> Result<()> {
         match batch.size_in_bytes() < BATCH_BYTES {
             true => Ok(()),
@@ -560,6 +541,14 @@ fn table_options(options: &Options, lifetimes: &Lifetimes, clock: &Clock, name: 
         ttl::drop_expired(&mut options, life, clock);
     }
     options
+}
+
+/// The first key behind all that begin with a prefix; none where there is none.
+fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
 }
 
 /// A row's key in the store.

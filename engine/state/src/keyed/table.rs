@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use millrace_core::Result;
+use millrace_core::memory::widen;
 use millrace_core::row::Rows;
 
 use super::maps::{Maps, MapsOf};
@@ -20,10 +21,35 @@ pub struct Resolved {
     pub values: Rows,
 }
 
-/// Rows that are encoded at a time.
+/// An operator's columns, in which it keeps the values of slots.
+pub trait Columns {
+    /// What the values of all slots together take on the heap, outside of the columns themselves.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
+    /// Appends the values of slots as rows.
+    fn encode(&self, slots: &[u32], out: &mut Rows) -> Result<()>;
+
+    /// The slots are nobody's: what their values take on the heap goes.
+    fn release(&mut self, _slots: &[u32]) {}
+}
+
+/// Of values that take nothing outside of the columns.
+impl<F: Fn(&[u32], &mut Rows) -> Result<()>> Columns for F {
+    fn encode(&self, slots: &[u32], out: &mut Rows) -> Result<()> {
+        self(slots, out)
+    }
+}
+
+/// Rows that are encoded at a time, and their bytes: they are in memory several times over meanwhile.
 const WRITTEN: usize = 1 << 13;
-/// Rows to come that are looked at, at most.
+const WRITTEN_BYTES: usize = 4 << 20;
+/// So many slots are not worth giving back.
+const FEW: usize = 1 << 12;
+/// Rows to come that are looked at, at most, and the bytes of their values.
 const LOOK_AHEAD: usize = 1 << 17;
+const LOOK_AHEAD_BYTES: usize = 4 << 20;
 
 pub struct Table {
     store: Arc<KeyedStore>,
@@ -35,6 +61,8 @@ pub struct Table {
     limit: usize,
     /// Bytes of the operator's columns for one slot.
     value_bytes: usize,
+    /// Outside of them, of all slots: as it was when last seen.
+    held_bytes: usize,
     /// A map beside each row.
     maps: Option<Maps>,
     expiry: Option<Expiry>,
@@ -51,7 +79,8 @@ struct Expiry {
 
 impl Table {
     /// `name` is unique in the store and stays the same over restarts; `value_bytes` is what a slot
-    /// takes in the operator's columns, `limit` the memory for both.
+    /// takes in the operator's columns, `limit` the memory for both and for what the values hold outside of
+    /// them ([`Columns::held_bytes`]).
     pub fn open(store: &Arc<KeyedStore>, name: &str, value_bytes: usize, limit: usize) -> Result<Self> {
         let (family, is_empty) = store.family(name)?;
         let expiry = store.life(name).map(|life| Expiry {
@@ -67,6 +96,7 @@ impl Table {
             complete: is_empty,
             limit,
             value_bytes: value_bytes + time,
+            held_bytes: 0,
             maps: None,
             expiry,
         })
@@ -96,6 +126,7 @@ impl Table {
             store: &self.store,
             slots: &self.slots,
             life: self.expiry.as_ref().map(|expiry| expiry.life),
+            limit: self.limit,
         })
     }
 
@@ -109,14 +140,20 @@ impl Table {
         self.slots.width()
     }
 
-    /// What a slot takes in the operator's columns now, where that differs from row to row: the mean.
-    pub fn set_value_bytes(&mut self, bytes: usize) {
-        self.value_bytes = bytes + self.expiry.as_ref().map_or(0, |_| ttl::TIME);
+    /// What keys, columns, values and maps take.
+    pub fn bytes(&self) -> usize {
+        self.slots.width() * self.fixed_bytes() + self.varying_bytes()
     }
 
-    pub fn bytes(&self) -> usize {
+    /// Of each slot, used or not.
+    fn fixed_bytes(&self) -> usize {
+        super::slots::OVERHEAD + self.value_bytes + self.maps.as_ref().map_or(0, |_| Maps::SLOT)
+    }
+
+    /// Of all slots in use together.
+    fn varying_bytes(&self) -> usize {
         let maps = self.maps.as_ref().map_or(0, Maps::bytes);
-        self.slots.bytes() + self.slots.width() * self.value_bytes + maps
+        self.slots.key_bytes() + self.held_bytes + maps
     }
 
     /// Gives each row the slot of its key. Slots stay valid until the next `make_room` or `flush`.
@@ -218,11 +255,14 @@ impl Table {
     }
 
     /// How many of the rows to come are worth a `prefetch`: none while all keys are in memory, and
-    /// never so many that they would drive each other out.
+    /// never so many that they would drive each other out, or be much as bytes beside the cache.
     pub fn look_ahead(&self) -> usize {
+        let varying = self.varying_bytes() / self.slots.len().max(1);
         match self.complete {
             true => 0,
-            false => (self.limit / self.bytes_of_slot() / 4).min(LOOK_AHEAD),
+            false => (self.limit / self.bytes_of_slot() / 4)
+                .min(LOOK_AHEAD)
+                .min(LOOK_AHEAD_BYTES / varying.max(1)),
         }
     }
 
@@ -252,17 +292,27 @@ impl Table {
         Ok(resolved)
     }
 
+    /// What a slot in use takes: the mean.
     fn bytes_of_slot(&self) -> usize {
-        let maps = self.maps.as_ref().map_or(0, Maps::bytes);
-        let each = self.value_bytes
-            + self.slots.bytes() / self.slots.width().max(1)
-            + maps / self.slots.len().max(1);
-        each.max(1)
+        self.fixed_bytes() + self.varying_bytes() / self.slots.len().max(1)
+    }
+
+    /// How many slots in use fit.
+    fn fitting(&self) -> usize {
+        let fitting = self.limit / self.bytes_of_slot();
+        let width = self.slots.width();
+        let varying = self.varying_bytes() / self.slots.len().max(1);
+        if fitting >= width || varying == 0 {
+            return fitting;
+        }
+        // Slots that are free take their part too: there were more of them when values were smaller.
+        let left = self.limit.saturating_sub(width * self.fixed_bytes());
+        (left / varying).max(fitting / 2)
     }
 
     fn written_now(&mut self, slot: u32) {
         if let Some(Expiry { life, times, .. }) = &mut self.expiry {
-            times.resize(self.slots.width(), life.now);
+            widen(times, self.slots.width(), life.now);
             times[slot as usize] = life.now;
         }
     }
@@ -303,31 +353,44 @@ impl Table {
         self.slots.key(slot)
     }
 
-    /// Sees to it that `rows` more keys fit: what was not used for longest goes, written first if it
-    /// has changed. `encode` gives the accumulators of slots as rows.
-    pub fn make_room(
-        &mut self,
-        rows: usize,
-        encode: impl FnMut(&[u32], &mut Rows) -> Result<()>,
-    ) -> Result<()> {
-        let used = self.slots.len();
-        if used == 0 {
-            return Ok(());
-        }
-        let most = self.limit / self.bytes_of_slot();
-        let surplus = (used + rows).saturating_sub(most);
-        if surplus == 0 {
-            return Ok(());
-        }
-        // Some more than needed, so that not every batch has to.
-        let victims = self.slots.coldest((surplus + most / 16).min(used));
-        self.write(&victims, encode)?;
-        for slot in victims {
-            if self.slots.state(slot) != State::Removed {
-                self.complete = false;
+    /// Sees to it that `rows` more keys fit, if they are like those that are there: what was not used for
+    /// longest goes, written first if it has changed.
+    pub fn make_room(&mut self, rows: usize, columns: &mut impl Columns) -> Result<()> {
+        // Keys differ in size: of those that were taken for as large as the mean, some may not have been.
+        while self.slots.len() > 0 {
+            self.held_bytes = columns.held_bytes();
+            let used = self.slots.len();
+            let most = self.fitting();
+            let surplus = (used + rows).saturating_sub(most);
+            if surplus == 0 {
+                return Ok(());
             }
-            self.free(slot);
+            // Where most slots are free, they are given back: all keys go.
+            let shrinks = self.slots.width() > 2 * most.max(rows) + FEW;
+            // Some more than needed, so that not every batch has to.
+            let count = if shrinks {
+                used
+            } else {
+                (surplus + most / 16).min(used)
+            };
+            let victims = self.slots.coldest(count);
+            self.write(&victims, columns)?;
+            for slot in &victims {
+                if self.slots.state(*slot) != State::Removed {
+                    self.complete = false;
+                }
+                self.free(*slot);
+            }
+            columns.release(&victims);
+            if shrinks {
+                self.slots = Slots::default();
+                self.maps.iter_mut().for_each(Maps::shrink);
+                if let Some(expiry) = &mut self.expiry {
+                    expiry.times = Vec::new();
+                }
+            }
         }
+        self.held_bytes = columns.held_bytes();
         Ok(())
     }
 
@@ -346,36 +409,35 @@ impl Table {
     }
 
     /// Writes all that has changed to the store.
-    pub fn flush(&mut self, encode: impl FnMut(&[u32], &mut Rows) -> Result<()>) -> Result<()> {
+    pub fn flush(&mut self, columns: &mut impl Columns) -> Result<()> {
         let changed = self.slots.in_state(&[State::Dirty, State::Removed]);
-        self.write(&changed, encode)?;
+        self.held_bytes = columns.held_bytes();
+        self.write(&changed, columns)?;
+        let mut removed = Vec::new();
         for slot in changed {
             match self.slots.state(slot) {
-                State::Removed => self.free(slot),
+                State::Removed => {
+                    self.free(slot);
+                    removed.push(slot);
+                }
                 _ => self.slots.set_state(slot, State::Clean),
             }
         }
+        columns.release(&removed);
         Ok(())
     }
 
-    fn write(
-        &mut self,
-        slots: &[u32],
-        mut encode: impl FnMut(&[u32], &mut Rows) -> Result<()>,
-    ) -> Result<()> {
+    fn write(&mut self, slots: &[u32], columns: &impl Columns) -> Result<()> {
         // The store sorts what is written by where the last key went: neighbours cost it a few steps.
         let sorted = self.slots.sorted(slots);
         // All at once would be in memory a second time, as bytes.
+        let at_once = (WRITTEN_BYTES / self.bytes_of_slot()).clamp(1, WRITTEN);
         sorted
-            .chunks(WRITTEN)
-            .try_for_each(|slots| self.write_some(slots, &mut encode))
+            .chunks(at_once)
+            .try_for_each(|slots| self.write_some(slots, columns))
     }
 
-    fn write_some(
-        &mut self,
-        slots: &[u32],
-        mut encode: impl FnMut(&[u32], &mut Rows) -> Result<()>,
-    ) -> Result<()> {
+    fn write_some(&mut self, slots: &[u32], columns: &impl Columns) -> Result<()> {
         let of = |wanted: State| -> Vec<u32> {
             let all = slots.iter().copied();
             all.filter(|slot| self.slots.state(*slot) == wanted).collect()
@@ -387,14 +449,14 @@ impl Table {
             self.clear_map(*slot)?;
         }
         removed.retain(|slot| self.slots.is_stored(*slot));
-        if dirty.is_empty() && removed.is_empty() {
-            return Ok(());
-        }
         if let Some(maps) = &mut self.maps {
             maps.write(slots, &self.slots, &self.store)?;
         }
+        if dirty.is_empty() && removed.is_empty() {
+            return Ok(());
+        }
         let mut rows = Rows::default();
-        encode(&dirty, &mut rows)?;
+        columns.encode(&dirty, &mut rows)?;
         if let Some(expiry) = &self.expiry {
             let mut timed = Rows::default();
             for (slot, row) in dirty.iter().zip(rows.iter()) {
@@ -419,11 +481,11 @@ impl Table {
 
     /// Whether a slot is that of a key with state.
     pub fn is_live(&self, slot: u32) -> bool {
-        matches!(self.slots.state(slot), State::Clean | State::Dirty)
+        (slot as usize) < self.slots.width() && matches!(self.slots.state(slot), State::Clean | State::Dirty)
     }
 
     /// The keys of these slots have no state any more, and the slots are free at once.
-    pub fn release(&mut self, slots: &[u32]) -> Result<()> {
+    pub fn release(&mut self, slots: &[u32], columns: &mut impl Columns) -> Result<()> {
         for slot in slots {
             self.clear_map(*slot)?;
         }
@@ -434,6 +496,7 @@ impl Table {
         let places = stored.map(|slot| (self.slots.group(*slot), self.slots.key(*slot)));
         self.store.write(&self.family, std::iter::empty(), places)?;
         slots.iter().for_each(|slot| self.free(*slot));
+        columns.release(slots);
         Ok(())
     }
 

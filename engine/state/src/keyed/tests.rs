@@ -50,7 +50,7 @@ impl Sums {
             *out = rows(slots.iter().map(|s| sums[*s as usize]));
             Ok(())
         };
-        self.table.make_room(keys.len(), encode).unwrap();
+        self.table.make_room(keys.len(), &mut &encode).unwrap();
         let keys = rows(keys.iter().copied());
         let hashes: Vec<u64> = keys.iter().map(key_group::hash).collect();
         let groups: Vec<u16> = hashes
@@ -94,7 +94,7 @@ impl Sums {
             *out = rows(slots.iter().map(|s| sums[*s as usize]));
             Ok(())
         };
-        self.table.flush(encode).unwrap();
+        self.table.flush(&mut &encode).unwrap();
     }
 }
 

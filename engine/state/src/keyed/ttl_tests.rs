@@ -235,7 +235,7 @@ fn entries_beside_rows_expire_by_themselves_or_live_as_long_as_their_rows() {
             let encoded = rows(keys.iter().copied());
             let hashes = hashes(&encoded);
             let mut slots = Vec::new();
-            table.make_room(keys.len(), one).unwrap();
+            table.make_room(keys.len(), &mut &one).unwrap();
             table
                 .resolve(&encoded, &hashes, &groups(&hashes), &mut slots)
                 .unwrap();
@@ -267,7 +267,7 @@ fn entries_beside_rows_expire_by_themselves_or_live_as_long_as_their_rows() {
                 assert_shows(&mut table.maps().unwrap(), slot, map);
             }
             if random.random_bool(0.1) {
-                table.flush(one).unwrap();
+                table.flush(&mut &one).unwrap();
             }
             for name in ["rows", "maps"] {
                 if random.random_bool(0.05) {
@@ -436,7 +436,7 @@ impl Beside {
 
     /// How many of the keys have no row.
     fn resolve(&mut self) -> usize {
-        self.table.make_room(KEYS.count(), Self::one).unwrap();
+        self.table.make_room(KEYS.count(), &mut Self::one).unwrap();
         let keys = rows(KEYS);
         let hashes = hashes(&keys);
         let resolved = self
@@ -471,7 +471,7 @@ impl Beside {
     }
 
     fn flush(&mut self) {
-        self.table.flush(Self::one).unwrap();
+        self.table.flush(&mut Self::one).unwrap();
     }
 }
 

@@ -3,29 +3,38 @@
 //! A row meets the rows of the other side that are kept and within its bounds, and is kept for as
 //! long as one may come that it meets. A timer of its key removes rows whose time is over; those of
 //! an outer side that have met nobody come with nulls then.
+//!
+//! A batch goes through in rounds of so many rows as have some thousand rows within their bounds; what they give,
+//! and what timers do, goes out a batch at a time.
+//!
+//! Layout: `side` what is kept of a side.
 
+mod side;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
-use std::ops::Bound;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use millrace_connector_api::ChangeBatch;
 use millrace_core::row::Rows;
-use millrace_core::{Error, Result, RowKind};
+use millrace_core::{Result, RowKind};
 use millrace_dataflow::IntervalJoin as Plan;
 use millrace_expr::RowType;
 use millrace_expr::compile::{Evaluation, Program, Session};
 use millrace_state::keyed::{KeyedBackend, MapTable};
 
+use self::side::{MET, Side, TIMER, alone, expiration, expire, place, split, time_of};
 use super::join::joined::{Joined, joined_schema};
-use super::{Operator, now_millis};
-use crate::changes::WholeRows;
+use super::now_millis;
+use super::paced::{Gradual, Paced, Rest};
 use crate::element::{Batch, Element};
-use crate::keys::Keys;
 use crate::time::millis;
-use crate::timers::{Timers, sorted};
+use crate::timers::{Timer, Timers};
+
+/// Pairs of a round whose condition is computed, unless one row has more.
+const PAIRS: usize = 1 << 14;
 
 pub struct IntervalJoin {
     left: Side,
@@ -36,112 +45,63 @@ pub struct IntervalJoin {
     is_empty: bool,
     timers: Timers,
     watermark: i64,
+    /// The watermark before it came to this one: what timers give comes with it.
+    before: i64,
+    /// Memory for both sides.
+    limit: usize,
     joined: SchemaRef,
     schema: SchemaRef,
     max_parallelism: u16,
+    /// What goes out next.
     output: Joined,
     /// The watermark before each pair.
     watermarks: Vec<i64>,
+    /// A timer that has gone off, and the side of its key that is looked through.
+    looking: Option<(Timer, bool)>,
+    /// How often keys have left memory.
+    evictions: u64,
 }
 
-struct Side {
-    keys: Keys,
-    /// Key columns in which a null equals nothing.
-    strict: Vec<usize>,
-    rows: WholeRows,
-    /// Of each key its rows by time and arrival, and when they are looked through next.
-    table: MapTable,
-    time: usize,
-    is_outer: bool,
-    /// How long after a row of this side one of the other may be: negative, before it.
-    reach: i64,
-    /// Rows up to here may have been removed.
-    expired: i64,
+/// A batch whose rows are taken in one after the other.
+pub struct Arriving {
+    is_left: bool,
+    /// The time by the clock.
+    clock: i64,
+    keys: Rows,
+    hashes: Vec<u64>,
+    groups: Vec<u16>,
+    rows: Rows,
+    times: Vec<i64>,
+    watermarks: Option<Arc<[i64]>>,
+    /// Rows that meet nobody, for a part of their key is null.
+    never: Vec<bool>,
+    next: usize,
+    /// The watermark is that before the next row.
+    has_risen: bool,
+    round: Option<Round>,
 }
 
-const TIMER: &[u8] = b"t";
-const ROW: u8 = b'r';
-/// Before each row: whether it has met one of the other side.
-const ALONE: u8 = 0;
-const MET: u8 = 1;
-
-impl Side {
-    fn new(
-        name: &str,
-        keys: &[(usize, bool)],
-        time: usize,
-        reach: i64,
-        is_outer: bool,
-        input: &RowType,
-        backend: &KeyedBackend,
-    ) -> Result<Self> {
-        let schema = input.to_arrow();
-        let columns: Vec<usize> = keys.iter().map(|(column, _)| *column).collect();
-        let strict = keys.iter().filter(|(_, null_safe)| !null_safe);
-        Ok(Side {
-            keys: Keys::new(&columns, &schema)?,
-            strict: strict.map(|(column, _)| *column).collect(),
-            rows: WholeRows::new(&schema)?,
-            table: MapTable::open(&backend.store, name, backend.cache_bytes)?,
-            time,
-            is_outer,
-            reach,
-            expired: 0,
-        })
-    }
-
-    /// When the key's rows are looked through next.
-    fn timer(&self, slot: u32) -> Option<i64> {
-        let stored = self.table.get(slot, TIMER)?;
-        stored.try_into().ok().map(i64::from_be_bytes)
-    }
-
-    /// The rows between two times, both included.
-    fn between(&self, slot: u32, from: i64, to: i64) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
-        let first = place(from, 0);
-        let last = place(to, u64::MAX);
-        // A map has no range that begins behind its end.
-        let last = if from > to { first.clone() } else { last };
-        self.table
-            .range(slot, Bound::Included(&first), Bound::Excluded(&last))
-    }
-
-    fn keep(&mut self, slot: u32, time: i64, row: &[u8], has_met: bool) {
-        let last = self.between(slot, time, time).next_back();
-        let arrived = last.and_then(|(entry, _)| {
-            let arrived: [u8; 8] = entry[9..].try_into().ok()?;
-            Some(u64::from_be_bytes(arrived) + 1)
-        });
-        let value = [&[if has_met { MET } else { ALONE }], row].concat();
-        self.table.put(slot, &place(time, arrived.unwrap_or(0)), &value);
-    }
+/// Rows of a batch that are taken in while their keys are in memory.
+struct Round {
+    /// The first row's number.
+    first: usize,
+    /// Of each row the places of its key on both sides, as long as there were so many evictions.
+    slots: Vec<(u32, u32)>,
+    evictions: u64,
+    /// Its rows are taken in while both sides take no more memory.
+    most: usize,
+    /// The pairs for which the condition is true: a row's number, and the entry of the other. Only fewer are
+    /// kept when the row's turn comes.
+    matches: HashSet<(usize, Vec<u8>)>,
+    /// Where the next row is, if it has begun.
+    within: Option<Within>,
 }
 
-fn place(time: i64, arrived: u64) -> Vec<u8> {
-    let mut place = vec![ROW];
-    place.extend_from_slice(&sorted(time).to_be_bytes());
-    place.extend_from_slice(&arrived.to_be_bytes());
-    place
-}
-
-fn time_of(entry: &[u8]) -> i64 {
-    let bytes = entry.get(1..9).and_then(|bytes| bytes.try_into().ok());
-    bytes.map_or(i64::MIN, |bytes| sorted(i64::from_be_bytes(bytes)))
-}
-
-fn split(value: &[u8]) -> Result<(bool, &[u8])> {
-    value
-        .split_first()
-        .map(|(met, row)| (*met == MET, row))
-        .ok_or_else(|| Error::data_loss("the stored rows of an interval join have another form"))
-}
-
-/// The time at which rows of a side are expired, of the time by which the operator is.
-fn expiration(now: i64, reach: i64) -> i64 {
-    match now {
-        i64::MAX => i64::MAX,
-        _ => now.saturating_sub(reach).saturating_sub(1),
-    }
+/// Where a row is that gives more than a batch.
+struct Within {
+    has_met: bool,
+    /// The entry of the other side that it meets next.
+    from: Vec<u8>,
 }
 
 impl IntervalJoin {
@@ -151,12 +111,12 @@ impl IntervalJoin {
         output: &RowType,
         session: &Session,
         backend: &KeyedBackend,
-    ) -> Result<Self> {
+    ) -> Result<Paced<Self>> {
         let bounds = plan.bounds;
         let left: Vec<_> = plan.keys.iter().map(|key| (key.left, key.null_safe)).collect();
         let right: Vec<_> = plan.keys.iter().map(|key| (key.right, key.null_safe)).collect();
         let (keeps_left, keeps_right) = (plan.kind.keeps_left(), plan.kind.keeps_right());
-        Ok(IntervalJoin {
+        Ok(Paced::new(IntervalJoin {
             left: Side::new(
                 "left",
                 &left,
@@ -184,12 +144,16 @@ impl IntervalJoin {
             is_empty: bounds.upper < bounds.lower,
             timers: Timers::open(backend, "timers")?,
             watermark: i64::MIN,
+            before: i64::MIN,
+            limit: backend.row_bytes(1),
             joined: joined_schema(inputs),
             schema: output.to_arrow(),
             max_parallelism: backend.max_parallelism,
             output: Joined::default(),
             watermarks: Vec::new(),
-        })
+            looking: None,
+            evictions: 0,
+        }))
     }
 
     fn sides(&mut self, is_left: bool) -> (&mut Side, &mut Side, &mut Joined) {
@@ -204,25 +168,18 @@ impl IntervalJoin {
         (self.left.reach + self.right.reach) / 2
     }
 
-    /// Gives and removes what is expired, of all keys with a timer until then.
-    fn advance(&mut self, until: i64, now: i64) -> Result<()> {
-        while let Some(timer) = self.timers.pop(until)? {
-            for is_left in [false, true] {
-                self.look_through(is_left, &timer.key, timer.group, timer.time, now)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn look_through(&mut self, is_left: bool, key: &[u8], group: u16, at: i64, now: i64) -> Result<()> {
+    /// Looks through one side of a key; whether all that goes with it had room.
+    fn look_through(&mut self, is_left: bool, timer: &Timer, now: i64) -> Result<bool> {
         let pause = self.pause();
         let (side, _, output) = self.sides(is_left);
-        let slot = side.table.resolve_one(key, group)?;
-        if side.timer(slot) != Some(at) {
-            return Ok(());
+        let slot = side.table.resolve_one(&timer.key, timer.group)?;
+        if side.timer(slot) != Some(timer.time) {
+            return Ok(true);
         }
         side.expired = expiration(now, side.reach);
-        expire(side, is_left, slot, output)?;
+        if !expire(side, is_left, slot, output)? {
+            return Ok(false);
+        }
         let next = side.between(slot, i64::MIN, i64::MAX).next();
         match next.map(|(entry, _)| time_of(entry)) {
             Some(earliest) => {
@@ -231,26 +188,38 @@ impl IntervalJoin {
                     .saturating_add(pause)
                     .saturating_add(1);
                 side.table.put(slot, TIMER, &next.to_be_bytes());
-                self.timers.register(next, key, group)?;
+                self.timers.register(next, &timer.key, timer.group)?;
             }
             None => side.table.remove(slot, TIMER),
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn emit(&mut self, out: &mut Vec<Element>) -> Result<()> {
-        let taken = self
-            .output
-            .take(&self.left.rows, &self.right.rows, &self.schema)?;
-        let watermarks = std::mem::take(&mut self.watermarks);
-        if let Some((rows, _)) = taken {
-            let is_known = watermarks.last().is_some_and(|last| *last > i64::MIN);
-            out.push(Element::Batch(Batch {
-                watermarks: is_known.then(|| watermarks.into()),
-                ..ChangeBatch::inserts(rows).into()
-            }));
+    fn bytes(&self) -> usize {
+        self.left.table.bytes() + self.right.table.bytes()
+    }
+
+    fn is_over(&self) -> bool {
+        self.left.table.is_over() || self.right.table.is_over()
+    }
+
+    /// Slots as they were given before are no longer valid.
+    fn make_room(&mut self) -> Result<()> {
+        MapTable::share(self.limit, &mut self.left.table, &mut self.right.table);
+        self.evictions += 1;
+        self.left.table.make_room()?;
+        self.right.table.make_room()
+    }
+
+    /// The same in the middle of a batch, where there is too much: maps stay that are too large to be read again
+    /// and again.
+    fn make_room_between(&mut self) -> Result<()> {
+        if self.is_over() {
+            MapTable::share(self.limit, &mut self.left.table, &mut self.right.table);
+            self.evictions += 1;
         }
-        Ok(())
+        self.left.table.make_room_between()?;
+        self.right.table.make_room_between()
     }
 
     /// What goes on with a watermark: what comes later may be as old as the oldest row that is kept.
@@ -268,218 +237,305 @@ impl IntervalJoin {
         self.watermarks.resize(self.output.count(), watermark);
     }
 
-    /// The pairs of rows of a batch and rows that are kept for which the condition is true. Only
-    /// fewer are kept when the rows' turn comes.
-    fn matches(&self, is_left: bool, at: &[At]) -> Result<HashSet<(usize, Vec<u8>)>> {
-        let Some(condition) = &self.condition else {
-            return Ok(HashSet::new());
-        };
-        let (own, other) = match is_left {
-            true => (&self.left, &self.right),
-            false => (&self.right, &self.left),
+    fn rise(&mut self, watermark: i64) {
+        self.before = self.watermark;
+        self.watermark = self.watermark.max(watermark);
+    }
+
+    /// The time by which a row comes.
+    fn time_before(&self, batch: &Arriving, row: usize) -> i64 {
+        match (&batch.watermarks, self.is_rowtime) {
+            (_, false) => batch.clock,
+            (None, true) => self.watermark,
+            (Some(watermarks), true) => self.watermark.max(watermarks[row]),
+        }
+    }
+
+    /// Brings the keys of the next rows into memory, and looks which rows that are kept the condition lets them
+    /// meet.
+    fn begin_round(&mut self, batch: &Arriving) -> Result<Round> {
+        match batch.next {
+            0 => self.make_room()?,
+            _ => self.make_room_between()?,
+        }
+        let mut round = Round {
+            first: batch.next,
+            slots: Vec::new(),
+            evictions: self.evictions,
+            most: 0,
+            matches: HashSet::new(),
+            within: None,
         };
         let mut candidates = Joined::default();
         let mut places = Vec::new();
-        for (number, at) in at.iter().enumerate().filter(|(_, at)| !at.never) {
-            let (from, to) = at.bounds(own, other);
-            for (entry, value) in other.between(at.other_slot, from, to) {
-                let row = split(value)?.1;
-                let (left, right) = if is_left { (at.row, row) } else { (row, at.row) };
+        let mut pairs = 0;
+        for row in batch.next..batch.rows.len() {
+            let (own, other, _) = self.sides(batch.is_left);
+            let is_much = pairs > PAIRS || own.table.is_over() || other.table.is_over();
+            if is_much && row > batch.next {
+                break;
+            }
+            let (key, hash, group) = (batch.keys.get(row), batch.hashes[row], batch.groups[row]);
+            let slots = (
+                own.table.slot(key, hash, group)?,
+                other.table.slot(key, hash, group)?,
+            );
+            round.slots.push(slots);
+            if self.condition.is_none() || batch.never[row] {
+                continue;
+            }
+            let (own, other) = match batch.is_left {
+                true => (&self.left, &self.right),
+                false => (&self.right, &self.left),
+            };
+            let (from, to) = batch.bounds(row, own, other);
+            for (entry, value) in other.between(slots.1, from, to) {
+                let (own, other) = (batch.rows.get(row), split(value)?.1);
+                let (left, right) = if batch.is_left { (own, other) } else { (other, own) };
                 candidates.push(RowKind::Insert, Some(left), Some(right));
-                places.push((number, entry.to_vec()));
+                places.push((row, entry.to_vec()));
+                pairs += 1;
+                if candidates.is_full() {
+                    self.match_pairs(&mut candidates, &mut places, &mut round.matches)?;
+                }
             }
         }
+        self.match_pairs(&mut candidates, &mut places, &mut round.matches)?;
+        round.most = self.bytes() + self.limit / 8;
+        Ok(round)
+    }
+
+    /// Whether a round has a row, whose key is still in memory.
+    fn is_good_for(&self, round: &Round, row: usize) -> bool {
+        row < round.first + round.slots.len() && round.evictions == self.evictions
+    }
+
+    /// Adds those of some pairs to the matches for which the condition is true.
+    fn match_pairs(
+        &self,
+        candidates: &mut Joined,
+        places: &mut Vec<(usize, Vec<u8>)>,
+        matches: &mut HashSet<(usize, Vec<u8>)>,
+    ) -> Result<()> {
+        let Some(condition) = &self.condition else {
+            return Ok(());
+        };
         let Some((rows, _)) = candidates.take(&self.left.rows, &self.right.rows, &self.joined)? else {
-            return Ok(HashSet::new());
+            return Ok(());
         };
         let evaluation = Evaluation {
             now_millis: now_millis(),
         };
         let mask = condition.filter_mask(&rows, &evaluation)?;
-        let passing = places.into_iter().enumerate().filter(|(i, _)| mask.value(*i));
-        Ok(passing.map(|(_, place)| place).collect())
+        let passing = places.drain(..).enumerate().filter(|(i, _)| mask.value(*i));
+        matches.extend(passing.map(|(_, place)| place));
+        Ok(())
     }
 
-    /// One row meets those that are kept, and is kept.
-    fn row(
-        &mut self,
-        is_left: bool,
-        number: usize,
-        at: &At,
-        now: i64,
-        matches: &HashSet<(usize, Vec<u8>)>,
-    ) -> Result<()> {
+    /// The next row meets those that are kept, and is kept; whether all that it gives had room.
+    fn row(&mut self, batch: &Arriving, round: &mut Round, now: i64) -> Result<bool> {
+        let (is_left, number) = (batch.is_left, batch.next);
         let (pause, is_empty, has_condition) = (self.pause(), self.is_empty, self.condition.is_some());
+        let (slot, other_slot) = round.slots[number - round.first];
+        let (time, row) = (batch.times[number], batch.rows.get(number));
         let (own, other, output) = self.sides(is_left);
-        let (from, to) = at.bounds(own, other);
+        let (from, to) = batch.bounds(number, own, other);
+        let within = match round.within.take() {
+            Some(within) => Some(within),
+            None if !is_empty && other.expired < to => {
+                other.expired = expiration(now, other.reach);
+                Some(Within {
+                    has_met: false,
+                    from: place(from, 0),
+                })
+            }
+            None => None,
+        };
         let mut has_met = false;
-        if !is_empty && other.expired < to {
-            other.expired = expiration(now, other.reach);
+        if let Some(mut within) = within {
             let mut marked = Vec::new();
-            for (entry, value) in other.between(at.other_slot, from, to) {
-                let passes = !at.never && (!has_condition || matches.contains(&(number, entry.to_vec())));
+            let mut next = None;
+            for (entry, value) in other.beginning(other_slot, &within.from, to) {
+                if output.is_full() {
+                    next = Some(entry.to_vec());
+                    break;
+                }
+                let passes = !batch.never[number]
+                    && (!has_condition || round.matches.contains(&(number, entry.to_vec())));
                 if !passes {
                     continue;
                 }
-                let (met_before, row) = split(value)?;
+                let (met_before, other_row) = split(value)?;
                 match is_left {
-                    true => output.push(RowKind::Insert, Some(at.row), Some(row)),
-                    false => output.push(RowKind::Insert, Some(row), Some(at.row)),
+                    true => output.push(RowKind::Insert, Some(row), Some(other_row)),
+                    false => output.push(RowKind::Insert, Some(other_row), Some(row)),
                 }
-                has_met = true;
+                within.has_met = true;
                 if other.is_outer && !met_before {
-                    marked.push((entry.to_vec(), [&[MET], row].concat()));
+                    marked.push((entry.to_vec(), [&[MET], other_row].concat()));
                 }
             }
             for (entry, value) in marked {
-                other.table.put(at.other_slot, &entry, &value);
+                other.table.put(other_slot, &entry, &value);
             }
-            expire(other, !is_left, at.other_slot, output)?;
+            let next = match next {
+                Some(next) => Some(next),
+                None if expire(other, !is_left, other_slot, output)? => None,
+                // It has met all of them.
+                None => Some(place(i64::MAX, u64::MAX)),
+            };
+            has_met = within.has_met;
+            if let Some(from) = next {
+                round.within = Some(Within { has_met, from });
+                return Ok(false);
+            }
         }
         if !is_empty && now < to {
-            own.keep(at.slot, at.time, at.row, has_met);
-            if own.timer(at.slot).is_none() {
-                let look = at
-                    .time
+            own.keep(slot, time, row, has_met);
+            if own.timer(slot).is_none() {
+                let look = time
                     .saturating_add(own.reach)
                     .saturating_add(pause)
                     .saturating_add(1);
-                own.table.put(at.slot, TIMER, &look.to_be_bytes());
-                self.timers.register(look, at.key, at.group)?;
+                own.table.put(slot, TIMER, &look.to_be_bytes());
+                self.timers
+                    .register(look, batch.keys.get(number), batch.groups[number])?;
             }
         } else if !has_met && own.is_outer {
-            alone(is_left, at.row, output);
-        }
-        Ok(())
-    }
-}
-
-/// Removes the expired rows of a key; of an outer side, those that have met nobody come with nulls.
-fn expire(side: &mut Side, is_left: bool, slot: u32, output: &mut Joined) -> Result<()> {
-    let mut gone = Vec::new();
-    for (entry, value) in side.between(slot, i64::MIN, side.expired) {
-        let (has_met, row) = split(value)?;
-        if side.is_outer && !has_met {
             alone(is_left, row, output);
         }
-        gone.push(entry.to_vec());
-    }
-    for entry in gone {
-        side.table.remove(slot, &entry);
-    }
-    Ok(())
-}
-
-fn alone(is_left: bool, row: &[u8], output: &mut Joined) {
-    match is_left {
-        true => output.push(RowKind::Insert, Some(row), None),
-        false => output.push(RowKind::Insert, None, Some(row)),
+        Ok(true)
     }
 }
 
-/// A row on its way in.
-struct At<'a> {
-    key: &'a [u8],
-    group: u16,
-    row: &'a [u8],
-    time: i64,
-    /// It meets nobody, for a part of its key is null.
-    never: bool,
-    slot: u32,
-    other_slot: u32,
-}
-
-impl At<'_> {
-    /// The times of the other side that are within its bounds.
-    fn bounds(&self, own: &Side, other: &Side) -> (i64, i64) {
-        (
-            self.time.saturating_sub(other.reach),
-            self.time.saturating_add(own.reach),
-        )
+impl Arriving {
+    /// The times of the other side that are within a row's bounds.
+    fn bounds(&self, row: usize, own: &Side, other: &Side) -> (i64, i64) {
+        let time = self.times[row];
+        (time.saturating_sub(other.reach), time.saturating_add(own.reach))
     }
 }
 
-impl Operator for IntervalJoin {
-    fn batch(&mut self, input: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
+impl Gradual for IntervalJoin {
+    type Arriving = Arriving;
+
+    fn due_by_clock(&self, now_millis: i64) -> Option<i64> {
+        (!self.is_rowtime).then_some(now_millis)
+    }
+
+    fn due_with(&mut self, element: &Element) -> Option<i64> {
+        match element {
+            Element::Watermark(watermark) if self.is_rowtime => {
+                self.rise(*watermark);
+                Some(self.watermark)
+            }
+            // Nothing is met any more.
+            Element::EndOfInput if !self.is_rowtime => Some(i64::MAX),
+            _ => None,
+        }
+    }
+
+    fn passing(&self, element: Element) -> Element {
+        match element {
+            Element::Watermark(watermark) if self.is_rowtime => Element::Watermark(self.held(watermark)),
+            other => other,
+        }
+    }
+
+    fn begin(&mut self, input: usize, batch: Batch) -> Result<Arriving> {
         let is_left = input == 0;
         let (is_rowtime, max) = (self.is_rowtime, self.max_parallelism);
         let clock = now_millis();
         let rows = &batch.change.rows;
-        let (own, other, _) = self.sides(is_left);
-        own.table.make_room()?;
-        other.table.make_room()?;
+        let (own, _, _) = self.sides(is_left);
         own.keys.encode(rows)?;
-        let groups = own.keys.groups(max);
-        let (mut slots, mut other_slots) = (Vec::new(), Vec::new());
-        own.table
-            .resolve(&own.keys.rows, &own.keys.hashes, &groups, &mut slots)?;
-        other
-            .table
-            .resolve(&own.keys.rows, &own.keys.hashes, &groups, &mut other_slots)?;
-        let bytes: Rows = own.rows.encode(rows)?;
         let times = match is_rowtime {
             true => millis(rows.column(own.time))?,
             false => vec![clock; rows.num_rows()],
         };
-        let strict: Vec<_> = own.strict.iter().map(|c| rows.column(*c).clone()).collect();
-        let keys = std::mem::take(&mut own.keys.rows);
-        let at: Vec<At> = (0..rows.num_rows())
-            .map(|row| At {
-                key: keys.get(row),
-                group: groups[row],
-                row: bytes.get(row),
-                time: times[row],
-                never: strict.iter().any(|column| column.is_null(row)),
-                slot: slots[row],
-                other_slot: other_slots[row],
-            })
-            .collect();
-        let matches = self.matches(is_left, &at)?;
-        for (row, at) in at.iter().enumerate() {
-            let before = self.watermark;
-            let now = match is_rowtime {
-                false => clock,
-                true => {
-                    if let Some(watermarks) = &batch.watermarks {
-                        self.watermark = self.watermark.max(watermarks[row]);
-                    }
-                    self.watermark
-                }
+        let strict: Vec<_> = own.strict.iter().map(|c| rows.column(*c)).collect();
+        let never = (0..rows.num_rows()).map(|row| strict.iter().any(|column| column.is_null(row)));
+        Ok(Arriving {
+            is_left,
+            clock,
+            never: never.collect(),
+            groups: own.keys.groups(max),
+            keys: std::mem::take(&mut own.keys.rows),
+            hashes: std::mem::take(&mut own.keys.hashes),
+            rows: own.rows.encode(rows)?,
+            times,
+            watermarks: batch.watermarks,
+            next: 0,
+            has_risen: false,
+            round: None,
+        })
+    }
+
+    fn arrive(&mut self, mut batch: Arriving, out: &mut Vec<Element>) -> Result<Rest<Arriving>> {
+        while batch.next < batch.rows.len() {
+            let now = self.time_before(&batch, batch.next);
+            if self.is_rowtime && !batch.has_risen {
+                self.rise(now);
+                batch.has_risen = true;
+            }
+            let is_due = self.looking.is_some() || self.timers.earliest()?.is_some_and(|time| time <= now);
+            if is_due && self.advance(now, out)? {
+                return Ok(Rest::Later(batch));
+            }
+            let mut round = match batch.round.take() {
+                Some(round) if self.is_good_for(&round, batch.next) => round,
+                _ => self.begin_round(&batch)?,
             };
-            self.advance(now, now)?;
-            self.came_with(before);
-            self.row(is_left, row, at, now, &matches)?;
+            let is_done = self.row(&batch, &mut round, now)?;
             self.came_with(self.watermark);
+            if !is_done {
+                batch.round = Some(round);
+                return Ok(Rest::Later(batch));
+            }
+            batch.next += 1;
+            batch.has_risen = false;
+            // What is kept takes memory too.
+            batch.round = (self.bytes() <= round.most).then_some(round);
         }
-        self.emit(out)
+        Ok(Rest::Nothing)
     }
 
-    fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
-        match element {
-            Element::Watermark(watermark) if self.is_rowtime => {
-                let before = self.watermark;
-                self.watermark = self.watermark.max(watermark);
-                self.advance(self.watermark, self.watermark)?;
-                self.came_with(before);
-                self.emit(out)?;
-                out.push(Element::Watermark(self.held(watermark)));
-                return Ok(());
+    /// Gives and removes what is expired, of all keys with a timer until then.
+    fn advance(&mut self, until: i64, _: &mut Vec<Element>) -> Result<bool> {
+        while !self.output.is_full() {
+            let (timer, is_left) = match self.looking.take() {
+                Some(looking) => looking,
+                None => match self.timers.pop(until)? {
+                    Some(timer) => (timer, false),
+                    None => return Ok(false),
+                },
+            };
+            let is_done = self.look_through(is_left, &timer, until)?;
+            self.came_with(self.before);
+            match (is_done, is_left) {
+                (false, _) => self.looking = Some((timer, is_left)),
+                (true, false) => self.looking = Some((timer, true)),
+                (true, true) => self.make_room_between()?,
             }
-            // Nothing is met any more.
-            Element::EndOfInput if !self.is_rowtime => {
-                self.advance(i64::MAX, i64::MAX)?;
-                self.emit(out)?;
-            }
-            _ => {}
         }
-        out.push(element);
-        Ok(())
+        Ok(true)
     }
 
-    fn tick(&mut self, now_millis: i64, out: &mut Vec<Element>) -> Result<()> {
-        if !self.is_rowtime {
-            self.advance(now_millis, now_millis)?;
-            self.emit(out)?;
+    fn is_full(&self) -> bool {
+        self.output.is_full()
+    }
+
+    fn settle(&mut self, out: &mut Vec<Element>) -> Result<()> {
+        let taken = self
+            .output
+            .take(&self.left.rows, &self.right.rows, &self.schema)?;
+        let watermarks = std::mem::take(&mut self.watermarks);
+        if let Some((rows, _)) = taken {
+            let is_known = watermarks.last().is_some_and(|last| *last > i64::MIN);
+            out.push(Element::Batch(Batch {
+                watermarks: is_known.then(|| watermarks.into()),
+                ..ChangeBatch::inserts(rows).into()
+            }));
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use millrace_core::{Result, RowKind};
 use millrace_expr::RowType;
 
 use crate::changes::WholeRows;
-use crate::operators::kernel;
+use crate::operators::{BATCH, BATCH_BYTES, kernel};
 
 #[derive(Default)]
 pub struct Joined {
@@ -61,6 +61,12 @@ impl Joined {
     /// How many pairs there are.
     pub fn count(&self) -> usize {
         self.kinds.len()
+    }
+
+    /// Whether they are enough for a batch.
+    pub fn is_full(&self) -> bool {
+        let bytes = self.left.rows.data.len() + self.right.rows.data.len();
+        self.count() >= BATCH || bytes >= BATCH_BYTES
     }
 
     /// What was gathered, and its kinds. A schema of the left columns alone leaves the right out.

@@ -5,7 +5,8 @@
 //! the first one takes the row with nulls back, and when the last one goes it comes again.
 //!
 //! The other side does not change while a batch comes, but for those counts: its rows are looked up,
-//! and the condition is computed, for many pairs at once.
+//! and the condition is computed, for many pairs at once. A batch goes through in rounds of so many rows as meet
+//! some thousand others, and what they give goes out a batch at a time.
 //!
 //! Layout: `side` what is kept of a side, `joined` pairs of rows as a batch.
 
@@ -14,26 +15,28 @@ pub(super) mod side;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
 use millrace_connector_api::ChangeBatch;
+use millrace_core::row::Rows;
 use millrace_core::{Result, RowKind};
 use millrace_dataflow::{Join as Plan, JoinKind};
 use millrace_expr::RowType;
 use millrace_expr::compile::{Evaluation, Program, Session};
-use millrace_state::keyed::KeyedBackend;
+use millrace_state::keyed::{KeyedBackend, MapTable};
 
 use self::joined::{Joined, joined_schema};
 use self::side::{Record, Side};
-use super::{Operator, now_millis};
+use super::now_millis;
+use super::paced::{Gradual, Paced, Rest};
 use crate::changes::{accumulates, kind_of, kinds_of};
 use crate::element::{Batch, Element};
 
-/// Pairs whose condition is computed at once, unless one row has more.
+/// Pairs of a round, and bytes of the rows that are met in it, unless one row has more.
 const PAIRS: usize = 1 << 14;
+const MET_BYTES: usize = 16 << 20;
 
 pub struct Join {
     kind: JoinKind,
@@ -43,14 +46,51 @@ pub struct Join {
     joined: SchemaRef,
     schema: SchemaRef,
     max_parallelism: u16,
+    /// Memory for both sides.
+    limit: usize,
+    /// What goes out next.
+    changes: Joined,
+}
+
+/// A batch whose rows meet those of the other side.
+pub struct Arriving {
+    is_left: bool,
+    change: ChangeBatch,
+    keys: Rows,
+    hashes: Vec<u64>,
+    groups: Vec<u16>,
+    rows: Rows,
+    /// Their keys within their join key, where there are such.
+    unique: Option<Rows>,
+    /// Rows whose key equals none, for a part of it is null.
+    never: Vec<bool>,
+    /// The first row that has met nobody yet.
+    next: usize,
+    round: Option<Round>,
 }
 
 /// Rows of a batch with those of the other side that they meet.
-struct Met {
+struct Round {
+    /// The first row's number.
+    first: usize,
+    /// Of each row the places of its key on both sides.
+    slots: Vec<(u32, u32)>,
     /// Rows of the other side, and how many partners each has by now.
     records: Vec<Record>,
     /// For each row of the batch, from the first one on, the records that it meets.
     partners: Vec<Vec<usize>>,
+    /// What the row that met its partners last still gives.
+    gives: VecDeque<Give>,
+    /// Its rows are taken in while both sides take no more memory.
+    most: usize,
+}
+
+/// Changes to be given: the row alone, a record alone, or both, so many times.
+struct Give {
+    kind: RowKind,
+    own: bool,
+    record: Option<usize>,
+    times: i64,
 }
 
 impl Join {
@@ -60,13 +100,13 @@ impl Join {
         output: &RowType,
         session: &Session,
         backend: &KeyedBackend,
-    ) -> Result<Self> {
+    ) -> Result<Paced<Self>> {
         let counts_left = plan.kind.keeps_left() || plan.kind.is_left_only();
         let columns = |side: fn(&millrace_dataflow::JoinKey) -> usize| {
             let keys = plan.keys.iter();
             keys.map(|key| (side(key), key.null_safe)).collect::<Vec<_>>()
         };
-        Ok(Join {
+        Ok(Paced::new(Join {
             kind: plan.kind,
             left: Side::new(
                 "left",
@@ -92,30 +132,58 @@ impl Join {
             joined: joined_schema(inputs),
             schema: output.to_arrow(),
             max_parallelism: backend.max_parallelism,
-        })
+            limit: backend.cache_bytes,
+            changes: Joined::default(),
+        }))
     }
 
-    /// What the rows of a batch from `from` on meet; a part of them, if there is much.
-    fn meet(&self, is_left: bool, batch: &Encoded, from: usize) -> Result<Met> {
-        let other = if is_left { &self.right } else { &self.left };
+    /// Slots as they were given before are no longer valid. In the middle of a batch maps stay that are too large
+    /// to be read again and again.
+    fn make_room(&mut self, is_between_batches: bool) -> Result<()> {
+        MapTable::share(self.limit, &mut self.left.table, &mut self.right.table);
+        for side in [&mut self.left, &mut self.right] {
+            match is_between_batches {
+                true => side.table.make_room()?,
+                false => side.table.make_room_between()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.left.table.bytes() + self.right.table.bytes()
+    }
+
+    /// What the next rows of a batch meet; a part of them, if there is much.
+    fn meet(&mut self, batch: &Arriving) -> Result<Round> {
+        self.make_room(batch.next == 0)?;
+        let (own, other) = match batch.is_left {
+            true => (&mut self.left, &mut self.right),
+            false => (&mut self.right, &mut self.left),
+        };
+        let mut slots = Vec::new();
         let mut records: Vec<Record> = Vec::new();
         let mut of_slot: HashMap<u32, Range<usize>> = HashMap::new();
         let mut partners: Vec<Vec<usize>> = Vec::new();
-        let mut pairs = 0;
-        for row in from..batch.slots.len() {
-            if pairs > PAIRS {
+        let (mut pairs, mut bytes) = (0, 0);
+        for row in batch.next..batch.rows.len() {
+            let is_much = pairs > PAIRS || bytes > MET_BYTES || own.table.is_over() || other.table.is_over();
+            if is_much && row > batch.next {
                 break;
             }
+            let (key, hash, group) = (batch.keys.get(row), batch.hashes[row], batch.groups[row]);
+            let slot = other.table.slot(key, hash, group)?;
+            slots.push((own.table.slot(key, hash, group)?, slot));
             if batch.never[row] {
                 partners.push(Vec::new());
                 continue;
             }
-            let slot = batch.other_slots[row];
             let range = match of_slot.get(&slot) {
                 Some(range) => range.clone(),
                 None => {
                     let start = records.len();
                     other.records(slot, &mut records)?;
+                    bytes += records[start..].iter().map(|r| r.row.len()).sum::<usize>();
                     of_slot.insert(slot, start..records.len());
                     start..records.len()
                 }
@@ -123,41 +191,71 @@ impl Join {
             pairs += range.len();
             partners.push(range.collect());
         }
-        let Some(condition) = &self.condition else {
-            return Ok(Met { records, partners });
-        };
-        let mut candidates = Joined::default();
-        for (row, met) in partners.iter().enumerate() {
-            let own = batch.rows.get(from + row);
-            for record in met {
-                let other = &*records[*record].row;
-                let (left, right) = if is_left { (own, other) } else { (other, own) };
-                candidates.push(RowKind::Insert, Some(left), Some(right));
-            }
+        if let Some(condition) = &self.condition {
+            self.retain(condition, batch, &records, &mut partners)?;
         }
-        let Some((candidates, _)) = candidates.take(&self.left.rows, &self.right.rows, &self.joined)? else {
-            return Ok(Met { records, partners });
-        };
+        Ok(Round {
+            first: batch.next,
+            slots,
+            records,
+            partners,
+            gives: VecDeque::new(),
+            most: self.bytes() + self.limit / 8,
+        })
+    }
+
+    /// Retains the partners for which the condition is true.
+    fn retain(
+        &self,
+        condition: &Program,
+        batch: &Arriving,
+        records: &[Record],
+        partners: &mut [Vec<usize>],
+    ) -> Result<()> {
         let evaluation = Evaluation {
             now_millis: now_millis(),
         };
-        let mask = condition.filter_mask(&candidates, &evaluation)?;
-        let mut number = 0;
-        for met in &mut partners {
-            met.retain(|_| {
-                number += 1;
-                mask.value(number - 1)
-            });
+        let mut candidates = Joined::default();
+        let mut passes = Vec::new();
+        let mut evaluate = |candidates: &mut Joined| -> Result<()> {
+            let taken = candidates.take(&self.left.rows, &self.right.rows, &self.joined)?;
+            if let Some((candidates, _)) = taken {
+                passes.extend(condition.filter_mask(&candidates, &evaluation)?.values().iter());
+            }
+            Ok(())
+        };
+        for (row, met) in partners.iter().enumerate() {
+            let own = batch.rows.get(batch.next + row);
+            for record in met {
+                let other = &*records[*record].row;
+                let (left, right) = if batch.is_left { (own, other) } else { (other, own) };
+                candidates.push(RowKind::Insert, Some(left), Some(right));
+                if candidates.is_full() {
+                    evaluate(&mut candidates)?;
+                }
+            }
         }
-        Ok(Met { records, partners })
+        evaluate(&mut candidates)?;
+        let mut passes = passes.into_iter();
+        for met in partners {
+            met.retain(|_| passes.next().unwrap_or(false));
+        }
+        Ok(())
     }
 
     /// One row meets its partners.
-    fn row(&mut self, is_left: bool, at: &At, records: &mut [Record], met: &[usize], out: &mut Joined) {
+    fn row(
+        &mut self,
+        is_left: bool,
+        at: &At,
+        records: &mut [Record],
+        met: &[usize],
+        gives: &mut VecDeque<Give>,
+    ) {
         if self.kind.is_left_only() {
             return match is_left {
-                true => self.asking(at, records, met, out),
-                false => self.asked(at, records, met, out),
+                true => self.asking(at, records, met, gives),
+                false => self.asked(at, records, met, gives),
             };
         }
         let (own_outer, other_outer) = match is_left {
@@ -168,14 +266,10 @@ impl Join {
             true => (&mut self.left, &mut self.right),
             false => (&mut self.right, &mut self.left),
         };
-        let put = |out: &mut Joined, kind: RowKind, own: Option<&[u8]>, other: Option<&[u8]>| match is_left {
-            true => out.push(kind, own, other),
-            false => out.push(kind, other, own),
-        };
         let partners: i64 = met.iter().map(|i| records[*i].times).sum();
         if accumulates(at.kind) {
             if own_outer && met.is_empty() {
-                put(out, RowKind::Insert, Some(at.row), None);
+                gives.push_back(Give::own(RowKind::Insert));
                 own.add(at.slot, at.unique, at.row, 0);
                 return;
             }
@@ -183,9 +277,7 @@ impl Join {
                 for i in met {
                     let record = &mut records[*i];
                     if record.partners == 0 {
-                        for _ in 0..record.times {
-                            put(out, RowKind::Delete, None, Some(&record.row));
-                        }
+                        gives.push_back(Give::record(RowKind::Delete, *i, record.times));
                     }
                     record.partners += 1;
                     other.set_partners(at.other_slot, record);
@@ -195,34 +287,24 @@ impl Join {
                 true => RowKind::Insert,
                 false => at.kind,
             };
-            for i in met {
-                for _ in 0..records[*i].times {
-                    put(out, kind, Some(at.row), Some(&records[*i].row));
-                }
-            }
+            gives.extend(met.iter().map(|i| Give::pair(kind, *i, records[*i].times)));
             own.add(at.slot, at.unique, at.row, partners);
             return;
         }
         own.take_back(at.slot, at.unique, at.row);
         if met.is_empty() {
             if own_outer {
-                put(out, RowKind::Delete, Some(at.row), None);
+                gives.push_back(Give::own(RowKind::Delete));
             }
             return;
         }
         let kind = if own_outer { RowKind::Delete } else { at.kind };
-        for i in met {
-            for _ in 0..records[*i].times {
-                put(out, kind, Some(at.row), Some(&records[*i].row));
-            }
-        }
+        gives.extend(met.iter().map(|i| Give::pair(kind, *i, records[*i].times)));
         if other_outer {
             for i in met {
                 let record = &mut records[*i];
                 if record.partners == 1 {
-                    for _ in 0..record.times {
-                        put(out, RowKind::Insert, None, Some(&record.row));
-                    }
+                    gives.push_back(Give::record(RowKind::Insert, *i, record.times));
                 }
                 record.partners -= 1;
                 other.set_partners(at.other_slot, record);
@@ -231,9 +313,9 @@ impl Join {
     }
 
     /// A row of the left of SEMI or ANTI.
-    fn asking(&mut self, at: &At, records: &[Record], met: &[usize], out: &mut Joined) {
+    fn asking(&mut self, at: &At, records: &[Record], met: &[usize], gives: &mut VecDeque<Give>) {
         if met.is_empty() == (self.kind == JoinKind::Anti) {
-            out.push(at.kind, Some(at.row), None);
+            gives.push_back(Give::own(at.kind));
         }
         match accumulates(at.kind) {
             true => {
@@ -245,7 +327,7 @@ impl Join {
     }
 
     /// A row of the right of SEMI or ANTI.
-    fn asked(&mut self, at: &At, records: &mut [Record], met: &[usize], out: &mut Joined) {
+    fn asked(&mut self, at: &At, records: &mut [Record], met: &[usize], gives: &mut VecDeque<Give>) {
         let adds = accumulates(at.kind);
         match adds {
             true => self.right.add(at.slot, at.unique, at.row, 0),
@@ -260,12 +342,59 @@ impl Join {
                 _ => at.kind,
             };
             if decides {
-                for _ in 0..record.times {
-                    out.push(kind, Some(&record.row), None);
-                }
+                gives.push_back(Give::record(kind, *i, record.times));
             }
             record.partners += if adds { 1 } else { -1 };
             self.left.set_partners(at.other_slot, record);
+        }
+    }
+
+    /// Puts what the last row of a round gives to what goes out; whether all of it had room.
+    fn give(&mut self, batch: &Arriving, round: &mut Round) -> bool {
+        while let Some(give) = round.gives.front_mut() {
+            let own = give.own.then(|| batch.rows.get(batch.next - 1));
+            let record = give.record.map(|record| &*round.records[record].row);
+            let (left, right) = if batch.is_left {
+                (own, record)
+            } else {
+                (record, own)
+            };
+            while give.times > 0 {
+                if self.changes.is_full() {
+                    return false;
+                }
+                self.changes.push(give.kind, left, right);
+                give.times -= 1;
+            }
+            round.gives.pop_front();
+        }
+        true
+    }
+}
+
+impl Give {
+    fn own(kind: RowKind) -> Give {
+        Give {
+            kind,
+            own: true,
+            record: None,
+            times: 1,
+        }
+    }
+
+    fn record(kind: RowKind, record: usize, times: i64) -> Give {
+        Give {
+            kind,
+            own: false,
+            record: Some(record),
+            times,
+        }
+    }
+
+    fn pair(kind: RowKind, record: usize, times: i64) -> Give {
+        Give {
+            own: true,
+            ..Give::record(kind, record, times)
         }
     }
 }
@@ -280,74 +409,77 @@ struct At<'a> {
     other_slot: u32,
 }
 
-/// A batch as bytes, with the places of its keys on both sides.
-struct Encoded {
-    rows: millrace_core::row::Rows,
-    slots: Vec<u32>,
-    other_slots: Vec<u32>,
-    /// Rows whose key equals none, for a part of it is null.
-    never: Vec<bool>,
-}
+impl Gradual for Join {
+    type Arriving = Arriving;
 
-impl Join {
-    fn encode(&mut self, is_left: bool, rows: &RecordBatch) -> Result<Encoded> {
-        let max = self.max_parallelism;
+    fn begin(&mut self, input: usize, batch: Batch) -> Result<Arriving> {
+        let is_left = input == 0;
         let (own, other) = match is_left {
             true => (&mut self.left, &mut self.right),
             false => (&mut self.right, &mut self.left),
         };
-        own.table.make_room()?;
-        other.table.make_room()?;
+        own.table.read_clock();
+        other.table.read_clock();
+        let rows = &batch.change.rows;
         own.encode(rows)?;
-        let groups = own.keys.groups(max);
-        let (mut slots, mut other_slots) = (Vec::new(), Vec::new());
-        own.table
-            .resolve(&own.keys.rows, &own.keys.hashes, &groups, &mut slots)?;
-        other
-            .table
-            .resolve(&own.keys.rows, &own.keys.hashes, &groups, &mut other_slots)?;
-        Ok(Encoded {
+        Ok(Arriving {
+            is_left,
+            groups: own.keys.groups(self.max_parallelism),
+            keys: std::mem::take(&mut own.keys.rows),
+            hashes: std::mem::take(&mut own.keys.hashes),
             rows: own.rows.encode(rows)?,
+            unique: own.take_unique(),
             never: own.never(rows),
-            slots,
-            other_slots,
+            change: batch.change,
+            next: 0,
+            round: None,
         })
     }
 
-    fn emit(&self, changes: &mut Joined, out: &mut Vec<Element>) -> Result<()> {
-        if let Some((rows, kinds)) = changes.take(&self.left.rows, &self.right.rows, &self.schema)? {
+    fn arrive(&mut self, mut batch: Arriving, _: &mut Vec<Element>) -> Result<Rest<Arriving>> {
+        loop {
+            let mut round = match batch.round.take() {
+                Some(round) => round,
+                None if batch.next == batch.rows.len() => return Ok(Rest::Nothing),
+                None => self.meet(&batch)?,
+            };
+            loop {
+                if !self.give(&batch, &mut round) {
+                    batch.round = Some(round);
+                    return Ok(Rest::Later(batch));
+                }
+                let number = batch.next - round.first;
+                // What is added takes memory too.
+                let has_room = self.bytes() <= round.most || number == 0;
+                let Some(partners) = round.partners.get(number).filter(|_| has_room) else {
+                    break;
+                };
+                let (slot, other_slot) = round.slots[number];
+                let at = At {
+                    kind: kind_of(&batch.change, batch.next),
+                    row: batch.rows.get(batch.next),
+                    unique: batch.unique.as_ref().map_or(&[], |rows| rows.get(batch.next)),
+                    slot,
+                    other_slot,
+                };
+                let (records, gives) = (&mut round.records, &mut round.gives);
+                self.row(batch.is_left, &at, records, partners, gives);
+                batch.next += 1;
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.changes.is_full()
+    }
+
+    fn settle(&mut self, out: &mut Vec<Element>) -> Result<()> {
+        let taken = self
+            .changes
+            .take(&self.left.rows, &self.right.rows, &self.schema)?;
+        if let Some((rows, kinds)) = taken {
             let kinds = kinds_of(kinds);
             out.push(Element::Batch(ChangeBatch { rows, kinds }.into()));
-        }
-        Ok(())
-    }
-}
-
-impl Operator for Join {
-    fn batch(&mut self, input: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
-        let is_left = input == 0;
-        let change = batch.change;
-        let encoded = self.encode(is_left, &change.rows)?;
-        let unique = match is_left {
-            true => self.left.take_unique(),
-            false => self.right.take_unique(),
-        };
-        let mut changes = Joined::default();
-        let mut next = 0;
-        while next < change.len() {
-            let mut met = self.meet(is_left, &encoded, next)?;
-            for partners in &met.partners {
-                let at = At {
-                    kind: kind_of(&change, next),
-                    row: encoded.rows.get(next),
-                    unique: unique.as_ref().map_or(&[], |rows| rows.get(next)),
-                    slot: encoded.slots[next],
-                    other_slot: encoded.other_slots[next],
-                };
-                self.row(is_left, &at, &mut met.records, partners, &mut changes);
-                next += 1;
-            }
-            self.emit(&mut changes, out)?;
         }
         Ok(())
     }

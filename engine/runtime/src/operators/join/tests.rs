@@ -7,7 +7,10 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::operators::harness::{Change, Row, State, Table, change, feed, insert, row_type, shown, state};
+use crate::operators::Operator;
+use crate::operators::harness::{
+    Change, Row, State, Table, assert_paced, batch, change, feed, insert, pieces, row_type, shown, state,
+};
 
 /// Left rows are (k, a), right rows are (k, b).
 fn plan(kind: JoinKind, input: &JoinInput, condition: bool) -> Plan {
@@ -26,7 +29,7 @@ fn plan(kind: JoinKind, input: &JoinInput, condition: bool) -> Plan {
     }
 }
 
-fn join(plan: &Plan, state: &State) -> Join {
+fn join(plan: &Plan, state: &State) -> Paced<Join> {
     let (left, right) = (row_type(&["k", "a"]), row_type(&["k", "b"]));
     let output = match plan.kind.is_left_only() {
         true => left.clone(),
@@ -292,4 +295,61 @@ fn a_changelog_adds_up_to_the_join_of_the_tables() {
             }
         }
     }
+}
+
+#[test]
+fn a_batch_that_meets_many_rows_goes_out_in_pieces_as_its_rows_alone_do() {
+    for kind in [
+        JoinKind::Inner,
+        JoinKind::Left,
+        JoinKind::Full,
+        JoinKind::Semi,
+        JoinKind::Anti,
+    ] {
+        for condition in [false, true] {
+            let (at_once, one_by_one) = (state(1 << 22), state(1 << 22));
+            let plan = plan(kind, &JoinInput::NoUniqueKey, condition);
+            let (mut at_once, mut one_by_one) = (join(&plan, &at_once), join(&plan, &one_by_one));
+            let of = [row_type(&["k", "a"]), row_type(&["k", "b"])];
+            // Of key 1 many rows, and of key 2 one that is there many times.
+            let mut left: Vec<Change> = (0..600).map(|a| insert(&[1, a])).collect();
+            left.extend((0..9_000).map(|_| insert(&[2, 5])));
+            for operator in [&mut at_once, &mut one_by_one] {
+                feed(operator, 0, &of[0], &left);
+            }
+            let mut right: Vec<Change> = (0..10).map(|b| insert(&[1 + b % 2, 20 * b])).collect();
+            right.extend((0..10).map(|b| change(Delete, &[1 + b % 2, 20 * b])));
+            let given = Element::Batch(batch(&of[1], &right));
+            let found = pieces(&mut at_once, 1, given, |_| {});
+            assert_paced(&found);
+            let each = right.iter().map(std::slice::from_ref);
+            let expected: Vec<Change> = each
+                .flat_map(|change| feed(&mut one_by_one, 1, &of[1], change))
+                .collect();
+            assert!(kind.is_left_only() || found.len() > 9);
+            assert!(found.concat() == expected, "{kind:?} {condition}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_many_keys_needs_no_more_memory_than_there_is() {
+    const LIMIT: usize = 60_000;
+    let state = state(LIMIT);
+    let mut join = join(&plan(JoinKind::Inner, &JoinInput::NoUniqueKey, false), &state);
+    let of = [row_type(&["k", "a"]), row_type(&["k", "b"])];
+    for key in 0..1_500 {
+        let rows: Vec<Change> = (0..20).map(|a| insert(&[key, a])).collect();
+        feed(&mut join, 0, &of[0], &rows);
+    }
+    let rows: Vec<Change> = (0..1_500).map(|key| insert(&[key, 1])).collect();
+    let given = Element::Batch(batch(&of[1], &rows));
+    let found = pieces(&mut join, 1, given, |join| {
+        for side in [&join.work.left, &join.work.right] {
+            let bytes = side.table.bytes();
+            assert!(bytes < 2 * LIMIT, "{bytes} bytes are in memory");
+        }
+    });
+    assert_paced(&found);
+    assert_eq!(found.concat().len(), 1_500 * 20);
 }

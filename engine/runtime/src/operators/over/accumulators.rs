@@ -5,7 +5,7 @@ use millrace_core::row::Rows;
 use millrace_core::{Error, Result};
 use millrace_dataflow::{OverCall, OverFunction};
 use millrace_expr::aggregate::{AggregateCall, Grouped};
-use millrace_state::keyed::{KeyedBackend, Table};
+use millrace_state::keyed::{Columns, KeyedBackend, Table};
 
 use super::lag::Lag;
 use crate::operators::groups::{State, with_maps};
@@ -32,8 +32,8 @@ pub(super) struct Along<'a> {
 }
 
 impl Accumulators {
-    /// `leaves`: rows leave windows.
-    pub fn new(calls: &[OverCall], leaves: bool, backend: &KeyedBackend) -> Result<Self> {
+    /// `leaves`: rows leave windows; `cache_bytes`: what may be in memory.
+    pub fn new(calls: &[OverCall], leaves: bool, backend: &KeyedBackend, cache_bytes: usize) -> Result<Self> {
         let aggregates: Vec<AggregateCall> = calls.iter().filter_map(OverCall::aggregate).collect();
         let mut lags = Vec::new();
         for call in calls {
@@ -43,7 +43,7 @@ impl Accumulators {
         }
         let state = State::new(&aggregates, leaves)?;
         let bytes = state.slot_bytes() + lags.iter().map(Lag::slot_bytes).sum::<usize>();
-        let table = Table::open(&backend.store, "accumulators", bytes, backend.cache_bytes)?;
+        let table = Table::open(&backend.store, "accumulators", bytes, cache_bytes)?;
         Ok(Accumulators {
             table: match state.calls.uses_maps() {
                 false => table,
@@ -52,6 +52,11 @@ impl Accumulators {
             state: Kept { state, lags },
             order: calls.iter().map(|call| call.aggregate().is_none()).collect(),
         })
+    }
+
+    /// Whether a result may be put together of much.
+    pub fn may_be_long(&self) -> bool {
+        self.state.state.calls.uses_maps()
     }
 
     /// See `Operator::look_ahead`.
@@ -69,13 +74,16 @@ impl Accumulators {
 
     /// Slots as they were given before are no longer valid.
     pub fn make_room(&mut self, rows: usize) -> Result<()> {
-        let state = &self.state;
-        self.table.make_room(rows, |slots, out| state.encode(slots, out))
+        self.table.make_room(rows, &mut self.state)
+    }
+
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.table.bytes()
     }
 
     pub fn flush(&mut self) -> Result<()> {
-        let state = &self.state;
-        self.table.flush(|slots, out| state.encode(slots, out))
+        self.table.flush(&mut self.state)
     }
 
     /// The slots of keys, whose accumulators are brought into memory.
@@ -133,24 +141,6 @@ impl Kept {
         self.lags.iter_mut().for_each(|lag| lag.reset(slots));
     }
 
-    /// The accumulators' row, behind its length in four bytes, and then the values of each LAG;
-    /// without one the row alone.
-    fn encode(&self, slots: &[u32], out: &mut Rows) -> Result<()> {
-        if self.lags.is_empty() {
-            return self.state.encode(slots, out);
-        }
-        let mut rows = Rows::default();
-        self.state.encode(slots, &mut rows)?;
-        for (row, slot) in slots.iter().enumerate() {
-            let row = rows.get(row);
-            out.data.extend_from_slice(&(row.len() as u32).to_be_bytes());
-            out.data.extend_from_slice(row);
-            self.lags.iter().for_each(|lag| lag.store(*slot, &mut out.data));
-            out.ends.push(out.data.len());
-        }
-        Ok(())
-    }
-
     fn load(&mut self, slots: &[u32], values: &Rows) -> Result<()> {
         if self.lags.is_empty() {
             return self.state.load(slots, values);
@@ -167,5 +157,34 @@ impl Kept {
             }
         }
         self.state.load(slots, &rows)
+    }
+}
+
+impl Columns for Kept {
+    fn held_bytes(&self) -> usize {
+        self.state.held_bytes() + self.lags.iter().map(Lag::held_bytes).sum::<usize>()
+    }
+
+    fn release(&mut self, slots: &[u32]) {
+        self.state.release(slots);
+        self.lags.iter_mut().for_each(|lag| lag.reset(slots));
+    }
+
+    /// The accumulators' row, behind its length in four bytes, and then the values of each LAG;
+    /// without one the row alone.
+    fn encode(&self, slots: &[u32], out: &mut Rows) -> Result<()> {
+        if self.lags.is_empty() {
+            return self.state.encode(slots, out);
+        }
+        let mut rows = Rows::default();
+        self.state.encode(slots, &mut rows)?;
+        for (row, slot) in slots.iter().enumerate() {
+            let row = rows.get(row);
+            out.data.extend_from_slice(&(row.len() as u32).to_be_bytes());
+            out.data.extend_from_slice(row);
+            self.lags.iter().for_each(|lag| lag.store(*slot, &mut out.data));
+            out.ends.push(out.data.len());
+        }
+        Ok(())
     }
 }

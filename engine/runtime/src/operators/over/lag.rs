@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use arrow::array::{ArrayRef, new_null_array};
+use millrace_core::memory::{allocated, widen_with};
 use millrace_core::row::{RowCodec, Rows};
 use millrace_core::{Error, Result};
 use millrace_dataflow::OverCall;
@@ -17,6 +18,13 @@ pub(super) struct Lag {
     null: Box<[u8]>,
     /// Of each slot, the oldest first.
     values: Vec<VecDeque<Box<[u8]>>>,
+    /// What they take on the heap.
+    held_bytes: usize,
+}
+
+/// Of a value in its queue.
+fn bytes_of(value: &[u8]) -> usize {
+    2 * size_of::<Box<[u8]>>() + allocated(value.len())
 }
 
 impl Lag {
@@ -32,19 +40,28 @@ impl Lag {
             codec,
             null: null.get(0).into(),
             values: Vec::new(),
+            held_bytes: 0,
         })
     }
 
     pub fn slot_bytes(&self) -> usize {
-        size_of::<VecDeque<Box<[u8]>>>() + self.kept.min(64) * (size_of::<Box<[u8]>>() + 16)
+        size_of::<VecDeque<Box<[u8]>>>()
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     pub fn resize(&mut self, width: usize) {
-        self.values.resize_with(width, VecDeque::new);
+        // Those above are nobody's, and were reset.
+        widen_with(&mut self.values, width, VecDeque::new);
     }
 
     pub fn reset(&mut self, slots: &[u32]) {
-        slots.iter().for_each(|slot| self.values[*slot as usize].clear());
+        for slot in slots {
+            let gone = std::mem::take(&mut self.values[*slot as usize]);
+            self.held_bytes -= gone.iter().map(|value| bytes_of(value)).sum::<usize>();
+        }
     }
 
     /// Appends the values of a slot: their number, and each with its length before it.
@@ -59,13 +76,14 @@ impl Lag {
 
     /// Sets the values of a slot from the beginning of stored bytes; the rest of them.
     pub fn load<'a>(&mut self, slot: u32, stored: &'a [u8]) -> Option<&'a [u8]> {
+        self.reset(&[slot]);
         let values = &mut self.values[slot as usize];
-        values.clear();
         let (count, mut rest) = stored.split_first_chunk()?;
         for _ in 0..u32::from_be_bytes(*count) {
             let (length, behind) = rest.split_first_chunk()?;
             let (value, behind) = behind.split_at_checked(u32::from_be_bytes(*length) as usize)?;
             values.push_back(value.into());
+            self.held_bytes += bytes_of(value);
             rest = behind;
         }
         Some(rest)
@@ -87,8 +105,11 @@ impl Lag {
         for (row, (value, slot)) in given.iter().zip(slots).enumerate() {
             let values = &mut self.values[*slot as usize];
             values.push_back(value.into());
-            if values.len() > self.kept {
-                values.pop_front();
+            self.held_bytes += bytes_of(value);
+            if values.len() > self.kept
+                && let Some(gone) = values.pop_front()
+            {
+                self.held_bytes -= bytes_of(&gone);
             }
             let result = match values.front() {
                 Some(oldest) if values.len() == self.kept => oldest,

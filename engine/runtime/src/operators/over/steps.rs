@@ -14,7 +14,7 @@ use millrace_core::row::Rows;
 use super::accumulators::{Accumulators, Along};
 use crate::changes::WholeRows;
 use crate::element::{Batch, Element};
-use crate::operators::kernel;
+use crate::operators::{BATCH, BATCH_BYTES, kernel};
 
 pub(super) struct Steps {
     rows: Rows,
@@ -59,6 +59,11 @@ impl Steps {
     pub fn give(&mut self, row: u32, results: u32) {
         self.given.push((row, results));
         self.watermarks.push(self.watermark);
+    }
+
+    /// Whether they are enough for a batch.
+    pub fn is_full(&self) -> bool {
+        self.slots.len() >= BATCH || self.rows.data.len() >= BATCH_BYTES
     }
 
     /// Takes all steps; what is given goes out.

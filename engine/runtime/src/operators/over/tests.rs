@@ -9,7 +9,10 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::operators::harness::{Change, Row, State, feed, insert, row_type, shown, state, watermark};
+use crate::element::Element;
+use crate::operators::harness::{
+    Change, Row, State, assert_paced, batch, feed, insert, pieces, row_type, shown, state, watermark,
+};
 
 const COLUMNS: [&str; 3] = ["k", "t", "v"];
 
@@ -247,4 +250,66 @@ fn values_before_a_row_outlive_the_operator() {
         shown(&feed(operator.as_mut(), 0, &input, &then)),
         ["+I 1 0 8 - 20 7", "+I 1 0 2 7 22 8", "+I 2 0 1 - 10 9"]
     );
+}
+
+#[test]
+fn a_watermark_that_jumps_gives_rows_in_pieces() {
+    const LIMIT: usize = 2_000_000;
+    const KEYS: i64 = 30_000;
+    let frames = [
+        Frame::Rows(None),
+        Frame::Range(None),
+        Frame::Rows(Some(1)),
+        Frame::Range(Some(7)),
+    ];
+    for frame in frames {
+        let state = state(LIMIT);
+        let plan = OverAggregate {
+            partition: vec![0],
+            time: 1,
+            kind: TimeKind::Event,
+            frame,
+            calls: vec![call(AggregateFunction::Sum)],
+        };
+        let metrics = TaskMetrics::new(["over".to_owned()]);
+        let (input, output) = (row_type(&COLUMNS), row_type(&["k", "t", "v", "x"]));
+        let mut over = Windowed::new(&plan, &input, &output, &state.backend, 0, metrics).unwrap();
+        // Of each key one row at two times each.
+        let rows: Vec<Change> = (0..2 * KEYS)
+            .map(|n| insert(&[n % KEYS, 100 + n / KEYS, n / KEYS + 1]))
+            .collect();
+        for some in rows.chunks(4_000) {
+            assert!(feed(&mut over, 0, &input, some).is_empty());
+        }
+        let found = pieces(&mut over, 0, Element::Watermark(i64::MAX), |over| {
+            for bytes in over.work.bytes() {
+                assert!(bytes < LIMIT * 3 / 2, "{bytes} bytes are in memory");
+            }
+        });
+        assert_paced(&found);
+        let mut found = found.concat();
+        assert_eq!(found.len(), rows.len());
+        // In the order of time, with the sums of both rows.
+        assert!(found.is_sorted_by_key(|(_, row)| row[1]));
+        found.sort_by(|(_, a), (_, b)| (a[1], a[0]).cmp(&(b[1], b[0])));
+        for ((_, row), (_, given)) in found.iter().zip(&rows) {
+            let sum = if given[2] == Some(1) { 1 } else { 3 };
+            assert_eq!((&row[..3], row[3]), (given.as_slice(), Some(sum)));
+        }
+    }
+}
+
+#[test]
+fn a_row_behind_the_watermark_that_its_key_waits_for_goes_out_with_the_next_watermark() {
+    let state = state(1 << 20);
+    let frame = Frame::Rows(Some(1));
+    let mut operator = over(TimeKind::Event, frame, &[AggregateFunction::Sum], &state);
+    assert!(watermark(operator.as_mut(), 10).is_empty());
+    let mut given = batch(&row_type(&COLUMNS), &[insert(&[1, 5, 1]), insert(&[1, 4, 2])]);
+    given.watermarks = Some([10, 10].into());
+    let mut out = Vec::new();
+    operator.batch(0, given, &mut out).unwrap();
+    assert!(out.is_empty() && !operator.has_more());
+    let found = watermark(operator.as_mut(), 11);
+    assert_eq!(shown(&found), ["+I 1 4 2 2", "+I 1 5 1 3"]);
 }

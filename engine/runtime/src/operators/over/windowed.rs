@@ -4,7 +4,8 @@
 //! its key's rows that went out is dropped (from the first row on: later than the watermark). RANGE
 //! gives rows of the same time together. By arrival, RANGE waits until the millisecond is over.
 //!
-//! A key has its rows in a map by time and arrival: those that wait, and those in the window.
+//! A key has its rows in a map by time and arrival: those that wait, and those in the window. What a watermark
+//! sets free goes out a batch at a time, but that the rows of a key and time go together.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -23,9 +24,10 @@ use crate::changes::WholeRows;
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
 use crate::metrics::TaskMetrics;
-use crate::operators::{Operator, now_millis};
+use crate::operators::paced::{Gradual, Paced, Rest};
+use crate::operators::{BATCH, now_millis, rows_of};
 use crate::time::millis;
-use crate::timers::{Timers, sorted};
+use crate::timers::{Timer, Timers, sorted};
 
 pub(super) struct Windowed {
     keys: Keys,
@@ -43,6 +45,21 @@ pub(super) struct Windowed {
     max_parallelism: u16,
     schema: SchemaRef,
     metrics: Arc<TaskMetrics>,
+}
+
+/// A batch whose rows are taken in one after the other.
+pub(super) struct Arriving {
+    keys: Rows,
+    hashes: Vec<u64>,
+    groups: Vec<u16>,
+    rows: Rows,
+    times: Vec<i64>,
+    watermarks: Option<Arc<[i64]>>,
+    /// What the clock shows, where that counts.
+    now: Option<i64>,
+    next: usize,
+    /// The watermark rises before that row.
+    advances: bool,
 }
 
 /// What is known of a key beside its rows.
@@ -100,25 +117,32 @@ impl Windowed {
         backend: &KeyedBackend,
         ttl_millis: i64,
         metrics: Arc<TaskMetrics>,
-    ) -> Result<Self> {
+    ) -> Result<Paced<Self>> {
         let schema = input.to_arrow();
         let is_bounded = !matches!(plan.frame, Frame::Rows(None) | Frame::Range(None));
-        Ok(Windowed {
+        // Rows and accumulators beside timers, and those that forget.
+        let cache_bytes = backend.row_bytes(2) / 2;
+        Ok(Paced::new(Windowed {
             keys: Keys::new(&plan.partition, &schema)?,
             time: plan.time,
             kind: plan.kind,
             frame: plan.frame,
             rows: WholeRows::new(&schema)?,
-            table: MapTable::open(&backend.store, "rows", backend.cache_bytes)?,
+            table: MapTable::open(&backend.store, "rows", cache_bytes)?,
             timers: Timers::open(backend, "timers")?,
             cleanup: Cleanup::open(backend, ttl_millis)?,
-            accumulators: Accumulators::new(&plan.calls, is_bounded, backend)?,
+            accumulators: Accumulators::new(&plan.calls, is_bounded, backend, cache_bytes)?,
             steps: Steps::new(),
             watermark: i64::MIN,
             max_parallelism: backend.max_parallelism,
             schema: output.to_arrow(),
             metrics,
-        })
+        }))
+    }
+
+    #[cfg(test)]
+    pub fn bytes(&self) -> [usize; 2] {
+        [self.table.bytes(), self.accumulators.bytes()]
     }
 
     fn notes(&self, slot: u32) -> Result<Notes> {
@@ -204,6 +228,7 @@ impl Windowed {
     /// Forgets keys that were not used for long, unless rows of theirs wait.
     fn forget(&mut self, now: i64, out: &mut Vec<Element>) -> Result<()> {
         while let Some(cleanup) = &mut self.cleanup {
+            self.table.make_room_between()?;
             let Some((timer, slot)) = cleanup.due(&mut self.table, now)? else {
                 break;
             };
@@ -236,30 +261,26 @@ impl Windowed {
     }
 
     /// What becomes known with a watermark comes before it.
-    fn rise(&mut self, watermark: i64, out: &mut Vec<Element>) -> Result<()> {
+    fn rise(&mut self, watermark: i64) {
         self.steps.watermark = self.watermark;
         self.watermark = self.watermark.max(watermark);
-        self.advance(self.watermark, out)
     }
 
-    fn advance(&mut self, until: i64, out: &mut Vec<Element>) -> Result<()> {
-        let now = self.now();
-        while let Some(timer) = self.timers.pop(until)? {
-            let slot = self.table.resolve_one(&timer.key, timer.group)?;
-            let at = At {
-                key: &timer.key,
-                group: timer.group,
-                slot,
-            };
-            match self.frame {
-                Frame::Rows(None) => self.since_the_first(at, timer.time, false)?,
-                Frame::Range(None) => self.since_the_first(at, timer.time, true)?,
-                Frame::Rows(Some(before)) => self.so_many_rows(at, timer.time, before)?,
-                Frame::Range(Some(length)) => self.so_long(at, timer.time, length, out)?,
-            }
-            self.touched(at, now)?;
+    /// The rows of a key and time, whose time has come.
+    fn go_off(&mut self, timer: &Timer, out: &mut Vec<Element>) -> Result<()> {
+        self.table.make_room_between()?;
+        let at = At {
+            key: &timer.key,
+            group: timer.group,
+            slot: self.table.resolve_one(&timer.key, timer.group)?,
+        };
+        match self.frame {
+            Frame::Rows(None) => self.since_the_first(at, timer.time, false)?,
+            Frame::Range(None) => self.since_the_first(at, timer.time, true)?,
+            Frame::Rows(Some(before)) => self.so_many_rows(at, timer.time, before)?,
+            Frame::Range(Some(length)) => self.so_long(at, timer.time, length, out)?,
         }
-        Ok(())
+        self.touched(at, self.now())
     }
 
     /// The rows of a time, over all before them; none has to stay.
@@ -369,11 +390,6 @@ impl Windowed {
         self.accumulators.remove(slot);
         Ok(())
     }
-
-    fn settle(&mut self, out: &mut Vec<Element>) -> Result<()> {
-        self.steps
-            .settle(&mut self.accumulators, &self.rows, &self.schema, out)
-    }
 }
 
 /// Where the rows of a time begin.
@@ -383,76 +399,117 @@ fn place(time: i64) -> [u8; 9] {
     place
 }
 
-impl Operator for Windowed {
-    fn batch(&mut self, _: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
+impl Gradual for Windowed {
+    type Arriving = Arriving;
+
+    fn due_by_clock(&self, now_millis: i64) -> Option<i64> {
+        (self.kind == TimeKind::Processing).then_some(now_millis - 1)
+    }
+
+    fn due_with(&mut self, element: &Element) -> Option<i64> {
+        match (self.kind, element) {
+            (TimeKind::Event, Element::Watermark(watermark)) => {
+                self.rise(*watermark);
+                Some(self.watermark)
+            }
+            // No row joins the last millisecond any more.
+            (TimeKind::Processing, Element::EndOfInput) => Some(i64::MAX),
+            _ => None,
+        }
+    }
+
+    fn begin(&mut self, _: usize, batch: Batch) -> Result<Arriving> {
         let rows = &batch.change.rows;
         let count = rows.num_rows();
-        self.table.make_room()?;
-        self.accumulators.make_room(count)?;
         self.keys.encode(rows)?;
-        let groups = self.keys.groups(self.max_parallelism);
-        let mut slots = Vec::with_capacity(count);
-        self.table
-            .resolve(&self.keys.rows, &self.keys.hashes, &groups, &mut slots)?;
-        let bytes = self.rows.encode(rows)?;
-        let times = match self.kind {
-            TimeKind::Event => millis(rows.column(self.time))?,
-            TimeKind::Processing => vec![now_millis(); count],
-        };
-        let keys = std::mem::take(&mut self.keys.rows);
-        let now = self.now();
-        if let Some(now) = now {
-            self.forget(now, out)?;
+        Ok(Arriving {
+            groups: self.keys.groups(self.max_parallelism),
+            keys: std::mem::take(&mut self.keys.rows),
+            hashes: std::mem::take(&mut self.keys.hashes),
+            rows: self.rows.encode(rows)?,
+            times: match self.kind {
+                TimeKind::Event => millis(rows.column(self.time))?,
+                TimeKind::Processing => vec![now_millis(); count],
+            },
+            watermarks: batch.watermarks,
+            now: self.now(),
+            next: 0,
+            advances: false,
+        })
+    }
+
+    fn arrive(&mut self, mut batch: Arriving, out: &mut Vec<Element>) -> Result<Rest<Arriving>> {
+        if batch.next == 0 {
+            self.settle(out)?;
+            self.table.make_room()?;
+            self.accumulators.make_room(BATCH.min(batch.rows.len()))?;
+            if let Some(now) = batch.now {
+                self.forget(now, out)?;
+            }
         }
-        for (row, slot) in slots.into_iter().enumerate() {
+        while batch.next < batch.rows.len() {
+            let row = batch.next;
             if let (TimeKind::Event, Some(watermarks)) = (self.kind, &batch.watermarks)
                 && watermarks[row] > self.watermark
             {
-                self.rise(watermarks[row], out)?;
+                self.rise(watermarks[row]);
+                batch.advances = true;
             }
-            let at = At {
-                key: keys.get(row),
-                group: groups[row],
-                slot,
-            };
-            self.touched(at, now)?;
+            // Only then: a row that comes late, and not too late, waits for the next watermark.
+            if batch.advances && self.advance(self.watermark, out)? {
+                return Ok(Rest::Later(batch));
+            }
+            batch.advances = false;
+            if self.steps.is_full() {
+                return Ok(Rest::Later(batch));
+            }
+            self.table.make_room_between()?;
+            let (key, group) = (batch.keys.get(row), batch.groups[row]);
+            let slot = self.table.slot(key, batch.hashes[row], group)?;
+            let at = At { key, group, slot };
+            self.touched(at, batch.now)?;
+            let encoded = batch.rows.get(row);
             match (self.kind, self.frame) {
                 (TimeKind::Processing, Frame::Rows(Some(before))) => {
                     // Arrival alone counts.
-                    self.keep(slot, 0, bytes.get(row));
+                    self.keep(slot, 0, encoded);
                     let of_key = self.accumulators_of(at)?;
-                    self.next_row(slot, of_key, bytes.get(row), before)?;
+                    self.next_row(slot, of_key, encoded, before)?;
                 }
-                _ => self.wait(at, times[row], bytes.get(row))?,
+                _ => self.wait(at, batch.times[row], encoded)?,
             }
+            batch.next += 1;
         }
-        self.keys.rows = keys;
-        self.settle(out)
+        Ok(Rest::Nothing)
     }
 
-    fn other(&mut self, element: Element, out: &mut Vec<Element>) -> Result<()> {
-        match (self.kind, &element) {
-            (TimeKind::Event, Element::Watermark(watermark)) => {
-                self.rise(*watermark, out)?;
-                self.settle(out)?;
+    fn advance(&mut self, until: i64, out: &mut Vec<Element>) -> Result<bool> {
+        let (mut elements, mut rows) = (out.len(), rows_of(out));
+        while !self.steps.is_full() && rows < BATCH {
+            match self.timers.pop(until)? {
+                Some(timer) => self.go_off(&timer, out)?,
+                None => return Ok(false),
             }
-            // No row joins the last millisecond any more.
-            (TimeKind::Processing, Element::EndOfInput) => {
-                self.advance(i64::MAX, out)?;
-                self.settle(out)?;
-            }
-            _ => {}
+            rows += rows_of(&out[elements..]);
+            elements = out.len();
         }
-        out.push(element);
-        Ok(())
+        Ok(true)
     }
 
-    fn tick(&mut self, now_millis: i64, out: &mut Vec<Element>) -> Result<()> {
-        if self.kind == TimeKind::Processing {
-            self.advance(now_millis - 1, out)?;
-            self.settle(out)?;
-        }
+    fn look_at_clock(&mut self, now_millis: i64, out: &mut Vec<Element>) -> Result<()> {
         self.forget(now_millis, out)
+    }
+
+    fn is_full(&self) -> bool {
+        self.steps.is_full()
+    }
+
+    fn settle(&mut self, out: &mut Vec<Element>) -> Result<()> {
+        // As many may come again; no step holds a slot then.
+        let more = if self.steps.is_full() { BATCH } else { 1 };
+        self.steps
+            .settle(&mut self.accumulators, &self.rows, &self.schema, out)?;
+        self.accumulators.make_room(more)
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {

@@ -19,7 +19,11 @@ mod tests;
 mod ttl_tests;
 mod update;
 
+use std::sync::Arc;
+
 use arrow::datatypes::SchemaRef;
+use millrace_connector_api::ChangeBatch;
+use millrace_core::row::Rows;
 use millrace_core::{Error, Result, RowKind};
 use millrace_dataflow::{Changelog, Rank as Plan, RankStrategy, SortKey};
 use millrace_expr::RowType;
@@ -28,7 +32,7 @@ use millrace_state::keyed::{KeyedBackend, MapTable};
 use self::forgetful::Counts;
 use self::order::Order;
 use self::partition::Partition;
-use super::Operator;
+use super::{BATCH, Operator};
 use crate::changes::{Changes, WholeRows, accumulates, kind_of};
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
@@ -40,8 +44,23 @@ pub struct Rank {
     candidates: MapTable,
     algorithm: Algorithm,
     output: Output,
+    arriving: Option<Arriving>,
     max_parallelism: u16,
     schema: SchemaRef,
+}
+
+/// A batch whose rows are taken in as there is room for what they need and give. Keys are those of the batch.
+struct Arriving {
+    change: ChangeBatch,
+    watermarks: Option<Arc<[i64]>>,
+    groups: Vec<u16>,
+    order: Rows,
+    rows: Rows,
+    slots: Vec<u32>,
+    count_slots: Vec<u32>,
+    next: usize,
+    /// Rows before it have their slots.
+    placed: usize,
 }
 
 enum Algorithm {
@@ -79,7 +98,11 @@ impl Rank {
         backend: &KeyedBackend,
     ) -> Result<Self> {
         let schema = input.to_arrow();
-        let mut candidates = MapTable::open(&backend.store, CANDIDATES, backend.cache_bytes)?;
+        let mut candidates = MapTable::open(
+            &backend.store,
+            CANDIDATES,
+            backend.cache_bytes - backend.cache_bytes / 8,
+        )?;
         let first_n = matches!(plan.order.as_slice(), [key] if key.is_clock() && !key.descending);
         let algorithm = match &plan.strategy {
             RankStrategy::AppendFast if first_n => Algorithm::FirstN,
@@ -120,6 +143,7 @@ impl Rank {
                 with_number: plan.with_number,
                 update_before: changelog.before,
             },
+            arriving: None,
             max_parallelism: backend.max_parallelism,
             schema: output.to_arrow(),
         })
@@ -165,24 +189,89 @@ impl Operator for Rank {
         let Batch {
             change, watermarks, ..
         } = batch;
-        self.candidates.make_room()?;
         self.keys.encode(&change.rows)?;
-        let groups = self.keys.groups(self.max_parallelism);
-        let mut slots = Vec::with_capacity(change.len());
-        self.candidates
-            .resolve(&self.keys.rows, &self.keys.hashes, &groups, &mut slots)?;
-        let mut count_slots = Vec::new();
-        if let Algorithm::Forgetful(counts) = &mut self.algorithm {
-            counts.make_room()?;
-            counts.resolve(&self.keys.rows, &self.keys.hashes, &groups, &mut count_slots)?;
-        }
-        let order = self.order.encode(&change.rows)?;
-        let rows = self.rows.encode(&change.rows)?;
         if let Algorithm::Update(keys) = &mut self.algorithm {
             keys.encode(&change.rows)?;
         }
-        for (row, slot) in slots.into_iter().enumerate() {
-            let kind = kind_of(&change, row);
+        self.arriving = Some(Arriving {
+            groups: self.keys.groups(self.max_parallelism),
+            order: self.order.encode(&change.rows)?,
+            rows: self.rows.encode(&change.rows)?,
+            slots: Vec::with_capacity(change.len()),
+            count_slots: Vec::new(),
+            next: 0,
+            placed: 0,
+            change,
+            watermarks,
+        });
+        self.resume(out)
+    }
+
+    fn has_more(&self) -> bool {
+        self.arriving.is_some()
+    }
+
+    fn resume(&mut self, out: &mut Vec<Element>) -> Result<()> {
+        let Some(mut arriving) = self.arriving.take() else {
+            return Ok(());
+        };
+        while arriving.next < arriving.change.len() && self.output.changes.count() < 2 * BATCH {
+            if arriving.next == arriving.placed {
+                self.place(&mut arriving)?;
+            }
+            self.take_in(&mut arriving)?;
+        }
+        if arriving.next < arriving.change.len() {
+            self.arriving = Some(arriving);
+        }
+        self.output.changes.take(&self.rows, &self.schema, out)
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
+        self.candidates.flush()?;
+        if let Algorithm::Forgetful(counts) = &mut self.algorithm {
+            counts.flush()?;
+        }
+        Ok(Vec::new())
+    }
+}
+
+impl Rank {
+    /// Brings the partitions of the next rows into memory.
+    fn place(&mut self, arriving: &mut Arriving) -> Result<()> {
+        let (keys, hashes, from) = (&self.keys.rows, &self.keys.hashes, arriving.next);
+        let make_room = match from {
+            0 => MapTable::make_room,
+            _ => MapTable::make_room_between,
+        };
+        make_room(&mut self.candidates)?;
+        let (groups, slots) = (&arriving.groups, &mut arriving.slots);
+        arriving.placed = self.candidates.resolve_some(from, keys, hashes, groups, slots)?;
+        if let Algorithm::Forgetful(counts) = &mut self.algorithm {
+            make_room(counts)?;
+            let slots = &mut arriving.count_slots;
+            let end = counts.resolve_some(from, keys, hashes, groups, slots)?;
+            arriving.placed = end.min(arriving.placed);
+        }
+        Ok(())
+    }
+
+    /// Takes in the rows that have their slots, until they give much.
+    fn take_in(&mut self, arriving: &mut Arriving) -> Result<()> {
+        let Arriving {
+            change,
+            watermarks,
+            order,
+            rows,
+            slots,
+            count_slots,
+            ..
+        } = arriving;
+        while arriving.next < arriving.placed && self.output.changes.count() < 2 * BATCH {
+            let row = arriving.next;
+            arriving.next += 1;
+            let slot = slots[row];
+            let kind = kind_of(change, row);
             self.output.changes.caused_by(watermarks.as_deref(), row);
             let mut partition = Partition {
                 table: &mut self.candidates,
@@ -218,14 +307,6 @@ impl Operator for Rank {
                 }
             }
         }
-        self.output.changes.take(&self.rows, &self.schema, out)
-    }
-
-    fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
-        self.candidates.flush()?;
-        if let Algorithm::Forgetful(counts) = &mut self.algorithm {
-            counts.flush()?;
-        }
-        Ok(Vec::new())
+        Ok(())
     }
 }

@@ -36,7 +36,7 @@ impl States {
             &backend.store,
             "states",
             state.slot_bytes(),
-            backend.cache_bytes / 2,
+            backend.row_bytes(1) / 2,
         )?;
         let types = schema.fields()[..plan.keys.len()]
             .iter()
@@ -56,9 +56,7 @@ impl States {
     /// The slots of sessions' states: each row's key, with the session's `state`.
     fn resolve<'a>(&mut self, rows: impl Iterator<Item = (&'a [u8], i64)>) -> Result<Vec<u32>> {
         let (full, hashes, groups) = places(rows, self.max_parallelism);
-        let state = &self.state;
-        self.table
-            .make_room(full.len(), |slots, out| state.encode(slots, out))?;
+        self.table.make_room(full.len(), &mut self.state)?;
         let mut slots = Vec::with_capacity(full.len());
         let resolved = self.table.resolve(&full, &hashes, &groups, &mut slots)?;
         self.state.resize(self.table.width());
@@ -115,10 +113,10 @@ impl Content for States {
             state.absorb(&vec![*first; others.len()], &columns, &entries, maps)
         })?;
         self.table.changed([*first]);
-        self.table.release(others)
+        self.table.release(others, &mut self.state)
     }
 
-    fn give(&mut self, over: &[(&[u8], Session)], windows: &Windows, out: &mut Vec<Element>) -> Result<()> {
+    fn give(&mut self, over: &[(&[u8], Session)], windows: &Windows, out: &mut Vec<Element>) -> Result<bool> {
         let states = over.iter().map(|(key, session)| (*key, session.state));
         let slots = self.resolve(states)?;
         // Of some all rows were taken back.
@@ -143,11 +141,11 @@ impl Content for States {
             let rows = RecordBatch::try_new(self.schema.clone(), columns).map_err(kernel)?;
             out.push(Element::Batch(ChangeBatch::inserts(rows).into()));
         }
-        self.table.release(&slots)
+        self.table.release(&slots, &mut self.state)?;
+        Ok(false)
     }
 
     fn flush(&mut self) -> Result<()> {
-        let state = &self.state;
-        self.table.flush(|slots, out| state.encode(slots, out))
+        self.table.flush(&mut self.state)
     }
 }

@@ -43,8 +43,13 @@ trait Content: Send {
     /// Adds sessions of a key to the first, which is the only one that stays.
     fn merge(&mut self, key: &[u8], sessions: &[Session]) -> Result<()>;
 
-    /// Gives what sessions have become, and forgets them.
-    fn give(&mut self, over: &[(&[u8], Session)], windows: &Windows, out: &mut Vec<Element>) -> Result<()>;
+    /// Gives what sessions have become, and forgets them; whether there is more than it gives at once.
+    fn give(&mut self, over: &[(&[u8], Session)], windows: &Windows, out: &mut Vec<Element>) -> Result<bool>;
+
+    /// Gives some more of them; whether there is more.
+    fn give_more(&mut self, _windows: &Windows, _out: &mut Vec<Element>) -> Result<bool> {
+        Ok(false)
+    }
 
     fn flush(&mut self) -> Result<()>;
 
@@ -64,6 +69,8 @@ pub struct SessionWindows {
     max_parallelism: u16,
     /// The watermark, or the time by the clock, up to which sessions are over.
     progress: i64,
+    /// Sessions are being given, and there is more of them.
+    giving: bool,
     /// How often slots have been given away.
     evictions: u64,
     metrics: Arc<TaskMetrics>,
@@ -154,6 +161,7 @@ impl SessionWindows {
             timers: Timers::open(backend, "ends")?,
             max_parallelism: backend.max_parallelism,
             progress,
+            giving: false,
             evictions: 0,
             metrics,
         }))
@@ -225,6 +233,10 @@ impl SessionWindows {
     }
 
     fn give_some(&mut self, to: i64, out: &mut Vec<Element>) -> Result<bool> {
+        if self.giving {
+            self.giving = self.content.give_more(&self.windows, out)?;
+            return Ok(true);
+        }
         self.progress = self.progress.max(to);
         let mut due: Vec<Timer> = Vec::new();
         let most = self.content.at_once();
@@ -254,8 +266,8 @@ impl SessionWindows {
             let ended = self.sessions.take(slot, ends_then);
             over.extend(ended.into_iter().map(|session| (&*timer.key, session)));
         }
-        self.content.give(&over, &self.windows, out)?;
-        Ok(is_more)
+        self.giving = self.content.give(&over, &self.windows, out)?;
+        Ok(is_more || self.giving)
     }
 }
 

@@ -1,8 +1,9 @@
 //! The sessions of each key that are not over, none of which touches another.
 
+use millrace_core::memory::{allocated, widen};
 use millrace_core::row::Rows;
 use millrace_core::{Error, Result};
-use millrace_state::keyed::{KeyedBackend, Table};
+use millrace_state::keyed::{Columns, KeyedBackend, Table};
 
 use crate::windows::Slice;
 
@@ -18,7 +19,51 @@ pub(super) struct Session {
 
 pub(super) struct Sessions {
     table: Table,
-    of_slot: Vec<Vec<Session>>,
+    of_slot: OfSlots,
+}
+
+/// The sessions of each slot's key.
+#[derive(Default)]
+struct OfSlots {
+    sessions: Vec<Vec<Session>>,
+    /// What they take on the heap.
+    held_bytes: usize,
+}
+
+impl OfSlots {
+    /// Changes those of a slot.
+    fn change<T>(&mut self, slot: u32, change: impl FnOnce(&mut Vec<Session>) -> T) -> T {
+        let bytes = |sessions: &Vec<Session>| allocated(sessions.capacity() * size_of::<Session>());
+        let sessions = &mut self.sessions[slot as usize];
+        self.held_bytes -= bytes(sessions);
+        let result = change(sessions);
+        self.held_bytes += bytes(sessions);
+        result
+    }
+}
+
+impl Columns for OfSlots {
+    fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    fn encode(&self, slots: &[u32], out: &mut Rows) -> Result<()> {
+        for slot in slots {
+            for session in &self.sessions[*slot as usize] {
+                for time in [session.start, session.end, session.state] {
+                    out.data.extend_from_slice(&time.to_be_bytes());
+                }
+            }
+            out.ends.push(out.data.len());
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, slots: &[u32]) {
+        slots
+            .iter()
+            .for_each(|slot| self.change(*slot, |sessions| *sessions = Vec::new()));
+    }
 }
 
 /// Bytes of a stored session.
@@ -26,11 +71,10 @@ const STORED: usize = 24;
 
 impl Sessions {
     pub fn open(backend: &KeyedBackend) -> Result<Self> {
-        // Most keys have one.
-        let bytes = size_of::<Vec<Session>>() + size_of::<Session>();
+        let bytes = size_of::<Vec<Session>>();
         Ok(Sessions {
-            table: Table::open(&backend.store, "sessions", bytes, backend.cache_bytes / 2)?,
-            of_slot: Vec::new(),
+            table: Table::open(&backend.store, "sessions", bytes, backend.row_bytes(1) / 2)?,
+            of_slot: OfSlots::default(),
         })
     }
 
@@ -38,35 +82,37 @@ impl Sessions {
     pub fn resolve(&mut self, keys: &Rows, hashes: &[u64], groups: &[u16]) -> Result<Vec<u32>> {
         let mut slots = Vec::with_capacity(keys.len());
         let resolved = self.table.resolve(keys, hashes, groups, &mut slots)?;
-        self.of_slot.resize(self.table.width(), Vec::new());
+        widen(&mut self.of_slot.sessions, self.table.width(), Vec::new());
         for slot in resolved.fresh {
-            self.of_slot[slot as usize].clear();
+            self.of_slot.change(slot, Vec::clear);
         }
         for (slot, stored) in resolved.loaded.iter().zip(resolved.values.iter()) {
-            self.of_slot[*slot as usize] = decode(stored)?;
+            let stored = decode(stored)?;
+            self.of_slot.change(*slot, |sessions| *sessions = stored);
         }
         Ok(slots)
     }
 
     pub fn of(&self, slot: u32) -> &[Session] {
-        &self.of_slot[slot as usize]
+        &self.of_slot.sessions[slot as usize]
     }
 
     /// One session takes the place of those that it was made of.
     pub fn replace(&mut self, slot: u32, touched: &[Session], session: Session) {
-        let sessions = &mut self.of_slot[slot as usize];
-        sessions.retain(|s| !touched.contains(s));
-        sessions.push(session);
-        sessions.sort_unstable_by_key(|s| s.start);
+        self.of_slot.change(slot, |sessions| {
+            sessions.retain(|s| !touched.contains(s));
+            sessions.push(session);
+            sessions.sort_unstable_by_key(|s| s.start);
+        });
         self.table.changed([slot]);
     }
 
     /// Takes sessions out of those of a key.
     pub fn take(&mut self, slot: u32, is_taken: impl Fn(&Session) -> bool) -> Vec<Session> {
-        let sessions = &mut self.of_slot[slot as usize];
-        let taken = sessions.iter().copied().filter(|s| is_taken(s)).collect();
-        sessions.retain(|session| !is_taken(session));
-        match sessions.is_empty() {
+        let taken = self.of(slot).iter().copied().filter(|s| is_taken(s)).collect();
+        self.of_slot
+            .change(slot, |sessions| sessions.retain(|session| !is_taken(session)));
+        match self.of(slot).is_empty() {
             true => self.table.remove(slot),
             false => self.table.changed([slot]),
         }
@@ -74,14 +120,11 @@ impl Sessions {
     }
 
     pub fn make_room(&mut self, rows: usize) -> Result<()> {
-        let of_slot = &self.of_slot;
-        self.table
-            .make_room(rows, |slots, out| encode(of_slot, slots, out))
+        self.table.make_room(rows, &mut self.of_slot)
     }
 
     pub fn flush(&mut self) -> Result<()> {
-        let of_slot = &self.of_slot;
-        self.table.flush(|slots, out| encode(of_slot, slots, out))
+        self.table.flush(&mut self.of_slot)
     }
 }
 
@@ -111,18 +154,6 @@ fn place_in_set(session: &Session) -> u32 {
     });
     let hash = session.start.wrapping_add(i64::from(inverse)) as u32;
     (hash ^ (hash >> 16)) & 15
-}
-
-fn encode(of_slot: &[Vec<Session>], slots: &[u32], out: &mut Rows) -> Result<()> {
-    for slot in slots {
-        for session in &of_slot[*slot as usize] {
-            for time in [session.start, session.end, session.state] {
-                out.data.extend_from_slice(&time.to_be_bytes());
-            }
-        }
-        out.ends.push(out.data.len());
-    }
-    Ok(())
 }
 
 fn decode(stored: &[u8]) -> Result<Vec<Session>> {

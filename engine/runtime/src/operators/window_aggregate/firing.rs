@@ -139,11 +139,11 @@ impl WindowAggregate {
                     };
                     return Ok(done);
                 }
-                self.slices.table.release(slots)?;
+                self.slices.release(slots)?;
                 *slots = self.slices.load_some(slice, self.max_parallelism)?;
                 *next = 0;
                 if slots.is_empty() {
-                    self.slices.held.remove(&slice);
+                    self.slices.forget(slice);
                 }
                 Ok(slots.is_empty())
             }
@@ -210,13 +210,13 @@ impl WindowAggregate {
     fn forget(&mut self, slice: Slice) -> Result<()> {
         let mut slots = self.slices.live(slice);
         loop {
-            self.slices.table.release(&slots)?;
+            self.slices.release(&slots)?;
             slots = self.slices.load_some(slice, self.max_parallelism)?;
             if slots.is_empty() {
                 break;
             }
         }
-        self.slices.held.remove(&slice);
+        self.slices.forget(slice);
         Ok(())
     }
 
@@ -233,10 +233,10 @@ impl WindowAggregate {
                 break;
             }
             let part = self.slices.part(&slots)?;
-            self.slices.table.release(&slots)?;
+            self.slices.release(&slots)?;
             self.add(target, &part)?;
         }
-        self.slices.held.remove(&slice);
+        self.slices.forget(slice);
         Ok(())
     }
 

@@ -268,8 +268,8 @@ impl Timely for WindowAggregate {
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
-        let state = &self.slices.state;
-        self.slices.table.flush(|slots, out| state.encode(slots, out))?;
+        let Slices { table, state, .. } = &mut self.slices;
+        table.flush(state)?;
         let mut entry = self.progress.to_be_bytes().to_vec();
         if let Some(parts) = &self.parts {
             parts.write(&mut entry);

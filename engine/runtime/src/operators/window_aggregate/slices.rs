@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow::array::ArrayRef;
+use millrace_core::memory::widen;
 use millrace_core::row::Rows;
 use millrace_core::{Error, Result, key_group};
 use millrace_dataflow::WindowAggregate as Plan;
@@ -18,6 +19,8 @@ pub(super) struct Slices {
     pub state: State,
     /// The slices that hold rows. Slots of theirs that are in memory, and some that no longer are.
     pub held: BTreeMap<Slice, Vec<u32>>,
+    /// How many slots that is, about.
+    listed: usize,
     of_slot: Vec<Slice>,
     /// A subtask's key groups, to look for what is not in memory.
     pub groups: std::ops::Range<u16>,
@@ -31,6 +34,9 @@ pub(super) struct Part {
     pub entries: Vec<Entries>,
 }
 
+/// Lists shorter than that together are not gone through.
+const LISTED: usize = 4096;
+
 /// A key's hash within the table: each slice has its own entry of it.
 fn hash_in(slice: Slice, hash: u64) -> u64 {
     hash ^ (slice.end as u64)
@@ -42,7 +48,8 @@ fn hash_in(slice: Slice, hash: u64) -> u64 {
 impl Slices {
     pub fn open(plan: &Plan, backend: &KeyedBackend) -> Result<Self> {
         let state = State::new(&plan.calls, plan.retracts)?;
-        let bytes = state.slot_bytes() + size_of::<Slice>() + size_of::<u32>();
+        // Each slot may be listed twice, in a list that is half full.
+        let bytes = state.slot_bytes() + size_of::<Slice>() + 4 * size_of::<u32>();
         let table = Table::open(&backend.store, "slices", bytes, backend.cache_bytes)?;
         let mut slices = Slices {
             table: match state.calls.uses_maps() {
@@ -51,6 +58,7 @@ impl Slices {
             },
             state,
             held: BTreeMap::new(),
+            listed: 0,
             of_slot: Vec::new(),
             groups: backend.groups(),
         };
@@ -78,8 +86,7 @@ impl Slices {
 
     /// Brings keys of slices into memory: the slot of each row. `hashes` are the keys' own.
     pub fn resolve(&mut self, slices: &[Slice], keys: &Rows, hashes: &[u64], most: u16) -> Result<Vec<u32>> {
-        self.table
-            .make_room(keys.len(), |slots, out| self.state.encode(slots, out))?;
+        self.table.make_room(keys.len(), &mut self.state)?;
         let mut full = Rows::default();
         full.data.reserve(keys.data.len() + PREFIX * keys.len());
         full.ends.reserve(keys.len());
@@ -95,7 +102,7 @@ impl Slices {
         let resolved = self.table.resolve(&full, &hashes_in, &groups, &mut slots)?;
         let width = self.table.width();
         self.state.resize(width);
-        self.of_slot.resize(width, Slice::default());
+        widen(&mut self.of_slot, width, Slice::default());
         self.state.reset(&resolved.fresh);
         self.state.load(&resolved.loaded, &resolved.values)?;
         if !resolved.fresh.is_empty() || !resolved.loaded.is_empty() {
@@ -107,10 +114,42 @@ impl Slices {
                 if *of_slot == Slice::NONE {
                     *of_slot = *slice;
                     self.held.entry(*slice).or_default().push(*slot);
+                    self.listed += 1;
                 }
             }
+            self.prune();
         }
         Ok(slots)
+    }
+
+    /// Nothing is held of a slice any more.
+    pub fn forget(&mut self, slice: Slice) {
+        let listed = self.held.remove(&slice).map_or(0, |slots| slots.len());
+        self.listed = self.listed.saturating_sub(listed);
+    }
+
+    /// Slots of a slice are over.
+    pub fn release(&mut self, slots: &[u32]) -> Result<()> {
+        self.table.release(slots, &mut self.state)
+    }
+
+    /// Takes slots off the lists that are no longer theirs, where most may be so: with more keys than fit into
+    /// memory each that comes in is listed, over and over until the window is over.
+    fn prune(&mut self) {
+        if self.listed <= LISTED.max(2 * self.table.width()) {
+            return;
+        }
+        self.listed = 0;
+        let Slices {
+            held, table, of_slot, ..
+        } = self;
+        for (slice, slots) in held {
+            slots.retain(|slot| table.is_live(*slot) && of_slot[*slot as usize] == *slice);
+            slots.sort_unstable();
+            slots.dedup();
+            slots.shrink_to_fit();
+            self.listed += slots.len();
+        }
     }
 
     /// Slots in memory of a slice.
@@ -217,4 +256,85 @@ impl Slices {
 
 pub(super) fn damaged() -> Error {
     Error::data_loss("the stored state of a window has another form")
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_dataflow::{Window, Windowing};
+    use millrace_expr::DataType;
+    use millrace_expr::TypeKind;
+    use millrace_expr::aggregate::{AggregateCall, AggregateFunction, Parameters};
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+    use crate::operators::harness::state;
+
+    fn plan() -> Plan {
+        let count = AggregateCall {
+            function: AggregateFunction::Count,
+            arg: None,
+            arg_type: None,
+            distinct: false,
+            ignores_retractions: false,
+            parameters: Parameters::default(),
+            filter: None,
+            data_type: DataType::not_null(TypeKind::BigInt),
+        };
+        Plan {
+            windowing: Windowing::Laid {
+                window: Window::Tumble { size: 100, offset: 0 },
+                time: Some(1),
+            },
+            keys: vec![0],
+            calls: vec![count],
+            retracts: false,
+            in_parts: false,
+        }
+    }
+
+    #[test]
+    fn slots_are_listed_as_often_as_there_are_some_however_often_keys_come_back() {
+        let mut random = StdRng::seed_from_u64(5);
+        // Memory for some hundreds of the keys.
+        let state = state(40_000);
+        let mut slices = Slices::open(&plan(), &state.backend).unwrap();
+        let mut listed = 0;
+        for round in 0..400 {
+            let (mut of_rows, mut keys, mut hashes) = (Vec::new(), Rows::default(), Vec::new());
+            for _ in 0..random.random_range(1..300) {
+                let start = 100 * random.random_range(0..3);
+                of_rows.push(Slice {
+                    start,
+                    end: start + 100,
+                });
+                keys.push(&random.random_range(0..5_000u64).to_be_bytes());
+                hashes.push(key_group::hash(keys.get(keys.len() - 1)));
+            }
+            let slots = slices.resolve(&of_rows, &keys, &hashes, 16).unwrap();
+            // Those that are there are listed where they belong.
+            for slice in &of_rows {
+                let live = slices.live(*slice);
+                let mut wanted: Vec<u32> = (of_rows.iter().zip(&slots))
+                    .filter(|(of, _)| *of == slice)
+                    .map(|(_, slot)| *slot)
+                    .collect();
+                wanted.retain(|slot| live.binary_search(slot).is_err());
+                assert_eq!(wanted, Vec::<u32>::new(), "round {round}");
+            }
+            slices.table.changed(slots);
+            listed = slices.held.values().map(Vec::len).sum();
+            assert!(
+                listed <= LISTED.max(2 * slices.table.width()),
+                "{listed} are listed"
+            );
+            // Those of a slice that is over go.
+            if random.random_bool(0.02) {
+                let slice = of_rows[0];
+                let live = slices.live(slice);
+                slices.release(&live).unwrap();
+            }
+        }
+        assert!(listed > 0);
+    }
 }

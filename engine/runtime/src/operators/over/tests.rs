@@ -303,7 +303,7 @@ fn a_watermark_that_jumps_gives_rows_in_pieces() {
 fn a_row_behind_the_watermark_that_its_key_waits_for_goes_out_with_the_next_watermark() {
     let state = state(1 << 20);
     let frame = Frame::Rows(Some(1));
-    let mut operator = over(TimeKind::Event, frame, &[AggregateFunction::Sum], &state);
+    let mut operator = over(TimeKind::Event, frame, &[call(AggregateFunction::Sum)], &state);
     assert!(watermark(operator.as_mut(), 10).is_empty());
     let mut given = batch(&row_type(&COLUMNS), &[insert(&[1, 5, 1]), insert(&[1, 4, 2])]);
     given.watermarks = Some([10, 10].into());

@@ -60,9 +60,9 @@ pub struct Options {
     pub keys: Vec<u64>,
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Distribution::Uniform, Distribution::Zipf])]
     pub distributions: Vec<Distribution>,
-    /// Rows after each key has been there once, at most
-    #[arg(long, default_value_t = 24_000_000)]
-    pub rows: u64,
+    /// Rows after each key has been there once, at most [default: 96,000,000 for up to a million keys, else 24,000,000]
+    #[arg(long)]
+    pub rows: Option<u64>,
     /// Seconds that are measured, at most
     #[arg(long, default_value_t = 20.0)]
     pub seconds: f64,
@@ -118,7 +118,11 @@ pub fn run(options: &Options, folder: &Folder) -> Result<()> {
     for keys in &options.keys {
         for distribution in &options.distributions {
             let input = lab.folder("keys")?;
-            write_input(&input.folder, *keys, *distribution, options.rows)?;
+            let rows = options.rows.unwrap_or(match keys {
+                0..=1_000_000 => 96_000_000,
+                _ => 24_000_000,
+            });
+            write_input(&input.folder, *keys, *distribution, rows)?;
             for engine in &options.engines {
                 let point = match engine {
                     Engine::Copy => continue,

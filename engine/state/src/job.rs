@@ -333,8 +333,7 @@ impl Leadership {
         failpoint::pass("checkpoint.after-head");
         self.newest = Some(metadata.clone());
         self.delete_dropped(&before);
-        self.sweep(id);
-        self.swept = self.swept.max(id.next());
+        self.sweep(id.next());
         Ok(completed)
     }
 

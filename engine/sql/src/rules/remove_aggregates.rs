@@ -9,16 +9,10 @@ use millrace_expr::aggregate::{AggregateCall, AggregateFunction};
 use crate::plan::{Op, Rel};
 use crate::upsert_keys;
 
-pub(super) fn apply(rel: Rel) -> Result<Rel> {
-    let mut failed = None;
-    let rel = remove(rel, &mut failed);
-    failed.map_or(Ok(rel), Err)
-}
-
-fn remove(rel: Rel, failed: &mut Option<millrace_core::Error>) -> Rel {
-    let mut rel = rel.map_inputs(&mut |input| remove(input, failed));
+pub(super) fn apply(mut rel: Rel) -> Result<Rel> {
+    rel.inputs = rel.inputs.into_iter().map(apply).collect::<Result<_>>()?;
     let Op::Aggregate { keys, calls, .. } = &rel.op else {
-        return rel;
+        return Ok(rel);
     };
     let input = &rel.inputs[0];
     let one_row_each = !keys.is_empty()
@@ -26,7 +20,7 @@ fn remove(rel: Rel, failed: &mut Option<millrace_core::Error>) -> Rel {
             .iter()
             .any(|key| key.iter().all(|column| keys.contains(column)));
     if !one_row_each || !calls.iter().all(is_value_of_one) {
-        return rel;
+        return Ok(rel);
     }
     let column = |index: usize| Expr::column(index, input.output.fields[index].data_type.clone());
     let values = calls.iter().filter_map(|call| {
@@ -34,16 +28,8 @@ fn remove(rel: Rel, failed: &mut Option<millrace_core::Error>) -> Rel {
         Some(millrace_expr::cast::cast(value, call.data_type.clone()))
     });
     let projection: Result<Vec<Expr>> = keys.iter().map(|key| Ok(column(*key))).chain(values).collect();
-    match projection {
-        Ok(projection) => {
-            let names = rel.output.names();
-            Rel::calc(rel.inputs.remove(0), None, projection, names)
-        }
-        Err(error) => {
-            *failed = Some(error);
-            rel
-        }
-    }
+    let (projection, names) = (projection?, rel.output.names());
+    Ok(Rel::calc(rel.inputs.remove(0), None, projection, names))
 }
 
 fn is_value_of_one(call: &AggregateCall) -> bool {

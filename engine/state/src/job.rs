@@ -561,11 +561,12 @@ impl StateWriter {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use millrace_core::ErrorKind;
 
     use super::*;
     use crate::head::AttemptRecord;
+    use crate::keyed::KeyedFiles;
     use crate::local::LocalStore;
     use crate::metadata::{OperatorState, SubtaskState};
 
@@ -578,6 +579,16 @@ mod tests {
     fn metadata(leader: &mut Leadership, state: Vec<u8>) -> Metadata {
         let id = leader.next_id();
         let blob = StateWriter::new(leader.job().clone()).put(id, state).unwrap();
+        metadata_of(leader, id, vec![blob], None)
+    }
+
+    /// A checkpoint with the state of one subtask.
+    pub(crate) fn metadata_of(
+        leader: &Leadership,
+        id: CheckpointId,
+        entries: Vec<StateBlob>,
+        keyed: Option<KeyedFiles>,
+    ) -> Metadata {
         Metadata {
             checkpoint: id.0,
             epoch: leader.epoch(),
@@ -588,8 +599,8 @@ mod tests {
                 name: "n".into(),
                 subtasks: vec![SubtaskState {
                     subtask: 0,
-                    entries: vec![blob],
-                    keyed: None,
+                    entries,
+                    keyed,
                 }],
                 schema: None,
             }],

@@ -12,9 +12,9 @@ use rand::{Rng, SeedableRng};
 
 use super::files::Uploads;
 use super::{Clock, KeyedFiles, KeyedResources, KeyedStore, Lifetimes, Limits, Table};
+use crate::job::tests::metadata_of;
 use crate::job::{JobStore, StateWriter};
 use crate::local::LocalStore;
-use crate::{Metadata, OperatorState, SubtaskState};
 
 pub(super) const MAX_PARALLELISM: u16 = 16;
 
@@ -272,23 +272,7 @@ fn what_a_checkpoint_names_is_there_though_it_hears_late_of_the_one_before() {
         }
         let own = format!("/chk-{id}/");
         named_again += keyed.file_refs().filter(|f| !f.path.contains(&own)).count();
-        let metadata = Metadata {
-            checkpoint: id.0,
-            epoch: leader.epoch(),
-            timestamp: 1,
-            job_name: "job".into(),
-            operators: vec![OperatorState {
-                uid: "u".into(),
-                name: "n".into(),
-                subtasks: vec![SubtaskState {
-                    subtask: 0,
-                    entries: Vec::new(),
-                    keyed: Some(keyed.clone()),
-                }],
-                schema: None,
-            }],
-            is_final: false,
-        };
+        let metadata = metadata_of(&leader, id, Vec::new(), Some(keyed.clone()));
         leader.complete(&metadata, 1).unwrap();
         complete = Some(id);
         let restored = tempfile::tempdir().unwrap();

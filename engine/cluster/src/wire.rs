@@ -339,7 +339,10 @@ mod tests {
                     files: files
                         .into_iter()
                         .map(|(name, bytes)| millrace_state::keyed::files::NamedFile {
-                            blob: Some(StateBlob::file(name.clone(), &bytes)),
+                            blob: Some(StateBlob::file(millrace_state::metadata::FileRef::of(
+                                name.clone(),
+                                &bytes,
+                            ))),
                             name,
                         })
                         .collect(),

@@ -22,6 +22,8 @@ const MOST_ROWS: usize = 1 << 16;
 struct Queue {
     elements: VecDeque<(Size, Element)>,
     waiting: Size,
+    /// The writer has asked for room and there was none.
+    refused: bool,
     closed: bool,
 }
 
@@ -51,6 +53,10 @@ impl Size {
         }
     }
 
+    fn is_half_empty(self, capacity: usize) -> bool {
+        self.bytes <= capacity / 2 && self.rows <= MOST_ROWS / 2
+    }
+
     fn has_room(self, capacity: usize) -> bool {
         self.bytes < capacity && self.rows < MOST_ROWS
     }
@@ -78,8 +84,9 @@ pub struct Sender(Arc<Shared>);
 
 impl Sender {
     pub fn has_room(&self) -> bool {
-        let queue = self.0.queue();
-        queue.waiting.has_room(self.0.capacity) || queue.closed
+        let mut queue = self.0.queue();
+        queue.refused = !queue.waiting.has_room(self.0.capacity) && !queue.closed;
+        !queue.refused
     }
 
     /// Appends an element; the caller has asked for room before. Without a reader it is dropped:
@@ -108,12 +115,13 @@ impl Receiver {
     pub fn try_receive(&mut self) -> Option<Element> {
         let mut queue = self.0.queue();
         let (size, element) = queue.elements.pop_front()?;
-        let was_full = !queue.waiting.has_room(self.0.capacity);
         queue.waiting.bytes -= size.bytes;
         queue.waiting.rows -= size.rows;
-        let has_room = queue.waiting.has_room(self.0.capacity);
+        // For room of one batch the two threads would wake each other batch by batch.
+        let wakes = queue.refused && queue.waiting.is_half_empty(self.0.capacity);
+        queue.refused &= !wakes;
         drop(queue);
-        if was_full && has_room {
+        if wakes {
             self.0.writer.wake();
         }
         Some(element)

@@ -41,14 +41,10 @@ impl Copies {
         self.folder.join(format!("{:032x}", xxh3_128(path.as_bytes())))
     }
 
-    /// Keeps a copy of a file that was written to the checkpoint folder. `from` is a file on this machine
-    /// with the same bytes, which never change.
-    pub fn keep(&self, file: &FileRef, bytes: &[u8], from: Option<&Path>) {
+    /// Keeps a copy of a file that was written to the checkpoint folder.
+    pub fn keep(&self, file: &FileRef, bytes: &[u8]) {
         let place = self.place(&file.path);
         if place.exists() {
-            return;
-        }
-        if from.is_some_and(|from| fs::hard_link(from, &place).is_ok()) {
             return;
         }
         // Under another name until it is whole.
@@ -60,12 +56,12 @@ impl Copies {
         }
     }
 
-    /// As `keep`, for a file that an earlier checkpoint has written.
+    /// As `keep`; `from` is a file on this machine with the same bytes, which never change.
     pub fn keep_link(&self, file: &FileRef, from: &Path) {
         let place = self.place(&file.path);
         if !place.exists() && fs::hard_link(from, &place).is_err() {
             match fs::read(from) {
-                Ok(bytes) => self.keep(file, &bytes, None),
+                Ok(bytes) => self.keep(file, &bytes),
                 Err(error) => tracing::warn!(%error, "a state file has no local copy"),
             }
         }
@@ -120,6 +116,10 @@ impl Store for WithCopies {
         self.store.create(path, bytes)
     }
 
+    fn create_from(&self, path: &str, file: &Path) -> store::Result<FileRef> {
+        self.store.create_from(path, file)
+    }
+
     fn get(&self, path: &str) -> store::Result<Option<Vec<u8>>> {
         self.store.get(path)
     }
@@ -172,8 +172,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(LocalStore::new(directory.path().join("checkpoints")));
         let copies = Copies::open(&directory.path().join("local"), JobId::from_name("job")).unwrap();
-        let blob = StateBlob::file("job/chk-1/a".to_owned(), b"the state");
-        copies.keep(file(&blob), b"the state", None);
+        let blob = StateBlob::file(FileRef::of("job/chk-1/a", b"the state"));
+        copies.keep(file(&blob), b"the state");
         let restored = WithCopies::new(store.clone(), copies.clone());
         assert_eq!(blob.load(&restored).unwrap(), b"the state", "the folder is empty");
 
@@ -193,7 +193,8 @@ mod tests {
         let copies = Copies::open(directory.path(), JobId::from_name("job")).unwrap();
         let from = directory.path().join("table.sst");
         fs::write(&from, b"rows").unwrap();
-        let blobs = ["a", "b", "c"].map(|name| StateBlob::file(format!("job/chk-1/{name}"), b"rows"));
+        let blobs =
+            ["a", "b", "c"].map(|name| StateBlob::file(FileRef::of(format!("job/chk-1/{name}"), b"rows")));
         for blob in &blobs {
             copies.keep_link(file(blob), &from);
         }

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use crate::copies::Copies;
 use crate::head::{AttemptRecord, CompletedCheckpoint, Head, Resume, Status};
 use crate::location;
-use crate::metadata::{Blob, FileRef, Metadata, StateBlob};
+use crate::metadata::{FileRef, Metadata, StateBlob};
 use crate::store::{HeadVersion, Store, StoreError};
 
 /// State bytes up to this size stand in `_metadata`; Flink's
@@ -526,7 +526,20 @@ impl StateWriter {
         if bytes.len() <= INLINE_BYTES {
             return Ok(StateBlob::inline(bytes));
         }
-        self.put_file(checkpoint, &bytes, None)
+        let path = self.new_file(checkpoint);
+        let created = self.job.store.create(&path, &bytes);
+        created.map_err(|e| e.into_error(WRITING))?;
+        let file = FileRef::of(path, &bytes);
+        if let Some(copies) = &self.copies {
+            copies.keep(&file, &bytes);
+        }
+        Ok(StateBlob::file(file))
+    }
+
+    /// Puts a file of this machine away, whose bytes never change: later checkpoints can name it too.
+    pub fn put_file(&self, checkpoint: CheckpointId, from: &Path) -> Result<StateBlob> {
+        let created = self.job.store.create_from(&self.new_file(checkpoint), from);
+        Ok(self.name_again(&created.map_err(|e| e.into_error(WRITING))?, from))
     }
 
     /// A file of an earlier checkpoint is named again; `from` is a file on this machine with its bytes,
@@ -535,30 +548,16 @@ impl StateWriter {
         if let Some(copies) = &self.copies {
             copies.keep_link(file, from);
         }
-        StateBlob {
-            blob: Some(Blob::File(file.clone())),
-        }
+        StateBlob::file(file.clone())
     }
 
-    /// Puts bytes away as a file, which later checkpoints can name too. `from` is where they are on this
-    /// machine, if they never change there.
-    pub fn put_file(&self, checkpoint: CheckpointId, bytes: &[u8], from: Option<&Path>) -> Result<StateBlob> {
-        let path = format!(
-            "{}/{}",
-            self.job.checkpoint_folder(checkpoint),
-            uuid::Uuid::new_v4().simple()
-        );
-        self.job
-            .store
-            .create(&path, bytes)
-            .map_err(|e| e.into_error("writing a state file"))?;
-        let blob = StateBlob::file(path, bytes);
-        if let (Some(copies), Some(Blob::File(file))) = (&self.copies, &blob.blob) {
-            copies.keep(file, bytes, from);
-        }
-        Ok(blob)
+    fn new_file(&self, checkpoint: CheckpointId) -> String {
+        let folder = self.job.checkpoint_folder(checkpoint);
+        format!("{folder}/{}", uuid::Uuid::new_v4().simple())
     }
 }
+
+const WRITING: &str = "writing a state file";
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -7,15 +7,20 @@
 //! `OLD_HEADS` above it, so one that is closer to the newest was free because it never was there.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use millrace_core::Error;
+use xxhash_rust::xxh3::Xxh3;
 
+use crate::metadata::FileRef;
 use crate::store::{HeadVersion, Result, Store, StoreError};
 
 /// Heads that are kept behind the newest one, to be looked at when something went wrong.
 const OLD_HEADS: u64 = 16;
+
+/// Bytes of a file that are copied at once.
+const PIECE: usize = 1 << 18;
 
 pub struct LocalStore {
     root: PathBuf,
@@ -88,13 +93,13 @@ fn create_directories(directory: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn create_file(path: &Path, bytes: &[u8]) -> Result<()> {
+fn create_file(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     create_directories(directory).map_err(|e| failed("creating a checkpoint folder", directory, e))?;
     let temporary = directory.join(format!(".{}.tmp", uuid::Uuid::new_v4().simple()));
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-        file.write_all(bytes)?;
+        write(&mut file)?;
         file.sync_all()
     })();
     let linked = written.and_then(|()| fs::hard_link(&temporary, path));
@@ -121,7 +126,30 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
 
 impl Store for LocalStore {
     fn create(&self, path: &str, bytes: &[u8]) -> Result<()> {
-        create_file(&self.root.join(path), bytes)
+        create_file(&self.root.join(path), |file| file.write_all(bytes))
+    }
+
+    fn create_from(&self, path: &str, file: &Path) -> Result<FileRef> {
+        let mut written = FileRef::of(path, &[]);
+        create_file(&self.root.join(path), |to| {
+            let unread = |e: io::Error| io::Error::other(format!("{} cannot be read: {e}", file.display()));
+            let mut from = File::open(file).map_err(unread)?;
+            let mut hasher = Xxh3::new();
+            let mut piece = vec![0; PIECE];
+            loop {
+                match from.read(&mut piece).map_err(unread)? {
+                    0 => break,
+                    n => {
+                        hasher.update(&piece[..n]);
+                        to.write_all(&piece[..n])?;
+                        written.bytes += n as u64;
+                    }
+                }
+            }
+            written.xxh3 = hasher.digest();
+            Ok(())
+        })?;
+        Ok(written)
     }
 
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>> {
@@ -196,7 +224,7 @@ impl Store for LocalStore {
             return Err(StoreError::Conflict);
         }
         let directory = self.root.join(folder).join("head");
-        match create_file(&directory.join(number.to_string()), body) {
+        match create_file(&directory.join(number.to_string()), |file| file.write_all(body)) {
             Err(StoreError::Exists) => return Err(StoreError::Conflict),
             other => other?,
         }

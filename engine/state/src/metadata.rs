@@ -86,6 +86,17 @@ pub struct FileRef {
     pub xxh3: u64,
 }
 
+impl FileRef {
+    /// A file with these bytes.
+    pub fn of(path: impl Into<String>, bytes: &[u8]) -> Self {
+        FileRef {
+            path: path.into(),
+            bytes: bytes.len() as u64,
+            xxh3: xxh3_64(bytes),
+        }
+    }
+}
+
 impl StateBlob {
     pub fn inline(bytes: Vec<u8>) -> Self {
         StateBlob {
@@ -93,12 +104,7 @@ impl StateBlob {
         }
     }
 
-    pub fn file(path: String, bytes: &[u8]) -> Self {
-        let file = FileRef {
-            path,
-            bytes: bytes.len() as u64,
-            xxh3: xxh3_64(bytes),
-        };
+    pub fn file(file: FileRef) -> Self {
         StateBlob {
             blob: Some(Blob::File(file)),
         }

@@ -3,15 +3,17 @@
 //! The head is one object that is swapped by a conditional put: If-None-Match for the first,
 //! If-Match with the ETag that was read for every later one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::TryStreamExt;
 use millrace_core::Error;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 use tokio::runtime::Handle;
 
+use crate::metadata::FileRef;
 use crate::store::{HeadVersion, Result, Store, StoreError};
 
 /// No call may hang: what takes longer counts as failed, with its effect unknown.
@@ -22,6 +24,40 @@ pub struct ObjectFolder {
     prefix: Path,
     description: String,
     runtime: Handle,
+    uploads: Uploads,
+}
+
+/// Bytes of files that are read to be uploaded: their memory is nobody's budget, so it is kept small.
+#[derive(Default)]
+struct Uploads {
+    bytes: Mutex<u64>,
+    fewer: Condvar,
+}
+
+/// What all uploads at once hold in memory, if no single file is larger.
+const MOST_UPLOADING: u64 = 64 << 20;
+
+impl Uploads {
+    /// Waits until there is room for so many bytes, and holds them.
+    fn hold(&self, bytes: u64) -> Held<'_> {
+        let held = self.bytes.lock().unwrap_or_else(|e| e.into_inner());
+        let is_full = |held: &mut u64| *held > 0 && *held + bytes > MOST_UPLOADING;
+        let held = self.fewer.wait_while(held, is_full);
+        *held.unwrap_or_else(|e| e.into_inner()) += bytes;
+        Held { all: self, bytes }
+    }
+}
+
+struct Held<'a> {
+    all: &'a Uploads,
+    bytes: u64,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        *self.all.bytes.lock().unwrap_or_else(|e| e.into_inner()) -= self.bytes;
+        self.all.fewer.notify_all();
+    }
 }
 
 impl ObjectFolder {
@@ -31,6 +67,21 @@ impl ObjectFolder {
             prefix,
             description,
             runtime,
+            uploads: Uploads::default(),
+        }
+    }
+
+    fn put_new(&self, path: &str, bytes: &Bytes) -> Result<()> {
+        let path = self.path(path);
+        let options = PutOptions::from(PutMode::Create);
+        let put = self.store.put_opts(&path, bytes.clone().into(), options);
+        match self.call("writing to the object store", &path, put) {
+            Ok(_) => Ok(()),
+            Err(StoreError::Exists | StoreError::Conflict) => match self.is_there(&path, bytes)? {
+                true => Ok(()),
+                false => Err(StoreError::Exists),
+            },
+            Err(e) => Err(e),
         }
     }
 
@@ -86,17 +137,19 @@ impl ObjectFolder {
 
 impl Store for ObjectFolder {
     fn create(&self, path: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.path(path);
-        let options = PutOptions::from(PutMode::Create);
-        let put = self.store.put_opts(&path, bytes.to_vec().into(), options);
-        match self.call("writing to the object store", &path, put) {
-            Ok(_) => Ok(()),
-            Err(StoreError::Exists | StoreError::Conflict) => match self.is_there(&path, bytes)? {
-                true => Ok(()),
-                false => Err(StoreError::Exists),
-            },
-            Err(e) => Err(e),
-        }
+        self.put_new(path, &Bytes::copy_from_slice(bytes))
+    }
+
+    fn create_from(&self, path: &str, file: &std::path::Path) -> Result<FileRef> {
+        let unread = |e: std::io::Error| {
+            let error = Error::external("a state file to be uploaded cannot be read");
+            StoreError::Failed(error.with_detail(file.display().to_string()).with_source(e))
+        };
+        let length = file.metadata().map_err(unread)?.len();
+        let _held = self.uploads.hold(length);
+        let bytes = Bytes::from(std::fs::read(file).map_err(unread)?);
+        self.put_new(path, &bytes)?;
+        Ok(FileRef::of(path, &bytes))
     }
 
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>> {

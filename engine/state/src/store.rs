@@ -1,6 +1,6 @@
 //! What a checkpoint folder must be able to do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use millrace_core::Error;
 
@@ -39,6 +39,9 @@ pub struct HeadVersion(pub String);
 pub trait Store: Send + Sync {
     /// Creates an object; never replaces one.
     fn create(&self, path: &str, bytes: &[u8]) -> Result<()>;
+
+    /// Creates an object of a file's bytes. Where it has to read them whole, it does so for few files at once.
+    fn create_from(&self, path: &str, file: &Path) -> Result<FileRef>;
 
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>>;
 

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use millrace_core::{CheckpointId, Error, Result};
 use prost::Message;
@@ -11,6 +13,10 @@ use prost::Message;
 use crate::job::StateWriter;
 use crate::metadata::{Blob, FileRef, StateBlob};
 use crate::store::Store;
+
+/// Files that are put into a checkpoint at once: each waits for the disk or the object store, not for the
+/// processor.
+const UPLOADS: usize = 4;
 
 /// The keyed state of one subtask in a checkpoint.
 #[derive(Clone, PartialEq, Message)]
@@ -107,36 +113,32 @@ impl KeyedFiles {
             .and_then(|entries| entries.map(|e| Ok(e?.path())).collect())
             .map_err(|e| unreadable(folder, e))?;
         names.sort();
-        let mut files = Vec::with_capacity(names.len());
-        for path in names {
-            let Some(name) = path.file_name().and_then(|n| n.to_str()).map(str::to_owned) else {
-                continue;
-            };
-            // What the store keeps for people, and the empty log that there has to be none of.
-            if name.starts_with("OPTIONS-") || name.starts_with("LOG") || name.ends_with(".log") {
-                continue;
+        let put = |path: &PathBuf, name: &str| match known.get(name) {
+            Some(file) => Ok(writer.name_again(file, path)),
+            // A table file is a file in the checkpoint too, however small: it is named again.
+            None if name.ends_with(".sst") => writer.put_file(checkpoint, path),
+            None => {
+                let bytes = fs::read(path).map_err(|e| unreadable(path, e))?;
+                writer.put(checkpoint, bytes)
             }
-            let blob = match known.get(&name) {
-                Some(file) => writer.name_again(file, &path),
-                None => {
-                    let bytes = fs::read(&path).map_err(|e| unreadable(&path, e))?;
-                    // A table file is a file in the checkpoint too, however small: it is named again.
-                    match name.ends_with(".sst") {
-                        true => writer.put_file(checkpoint, &bytes, Some(&path))?,
-                        false => writer.put(checkpoint, bytes)?,
-                    }
-                }
+        };
+        let files = side_by_side(&names, |path| {
+            let name = path.file_name().and_then(|n| n.to_str());
+            // What the store keeps for people, and the empty log that there has to be none of.
+            let is_state =
+                |n: &&str| !(n.starts_with("OPTIONS-") || n.starts_with("LOG") || n.ends_with(".log"));
+            let Some(name) = name.filter(is_state) else {
+                return Ok(None);
             };
-            files.push(NamedFile {
-                name,
-                blob: Some(blob),
-            });
-        }
+            let blob = Some(put(path, name)?);
+            let name = name.to_owned();
+            Ok(Some(NamedFile { name, blob }))
+        })?;
         Ok(KeyedFiles {
             first_group: groups.start.into(),
             end_group: groups.end.into(),
             max_parallelism: max_parallelism.into(),
-            files,
+            files: files.into_iter().flatten().collect(),
             timed: BTreeMap::new(),
         })
     }
@@ -183,6 +185,42 @@ impl KeyedFiles {
     }
 }
 
+/// What `work` makes of each item, in their order; or the error of one.
+fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut made = Vec::new();
+        while let Some((at, item)) = {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            items.get(at).map(|item| (at, item))
+        } {
+            let result = work(item);
+            // The others need not begin anything more.
+            if result.is_err() {
+                next.store(items.len(), Ordering::Relaxed);
+            }
+            made.push((at, result));
+        }
+        made
+    };
+    let mut made = thread::scope(|scope| {
+        let others: Vec<_> = (1..UPLOADS.min(items.len()))
+            .map(|_| scope.spawn(worker))
+            .collect();
+        let mut made = worker();
+        for other in others {
+            made.extend(
+                other
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            );
+        }
+        made
+    });
+    made.sort_by_key(|(at, _)| *at);
+    made.into_iter().map(|(_, result)| result).collect()
+}
+
 fn unreadable(path: &Path, e: std::io::Error) -> Error {
     Error::external("a snapshot of keyed state cannot be read")
         .with_detail(path.display().to_string())
@@ -194,4 +232,24 @@ fn unwritable(path: &Path, e: std::io::Error) -> Error {
         .with_detail(path.display().to_string())
         .with_source(e)
         .with_hint("see whether the disk of io.tmp.dirs has room and can be written")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_side_by_side_keeps_its_order_or_fails_as_one() {
+        let items: Vec<usize> = (0..100).collect();
+        for count in [0, 1, 3, 100] {
+            let made = side_by_side(&items[..count], |i| Ok(i * 2)).unwrap();
+            assert_eq!(made, items[..count].iter().map(|i| i * 2).collect::<Vec<_>>());
+        }
+        let fails = |i: &usize| match i {
+            40 => Err(Error::external("the fortieth")),
+            _ => Ok(*i),
+        };
+        let error = side_by_side(&items, fails).unwrap_err();
+        assert!(error.to_string().contains("the fortieth"), "{error}");
+    }
 }

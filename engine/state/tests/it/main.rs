@@ -5,8 +5,10 @@ use std::sync::Arc;
 use millrace_core::{CheckpointId, Configuration, ErrorKind};
 use millrace_state::head::{Resume, Status};
 use millrace_state::job::{INLINE_BYTES, StateWriter};
+use millrace_state::metadata::FileRef;
 use millrace_state::{
-    HeadVersion, JobStore, Leadership, Metadata, OperatorState, Store, StoreError, SubtaskState, location,
+    HeadVersion, JobStore, Leadership, Metadata, OperatorState, StateBlob, Store, StoreError, SubtaskState,
+    location,
 };
 use millrace_testkit::s3::S3;
 use tokio::runtime::Runtime;
@@ -78,6 +80,40 @@ fn objects_are_created_once(store: &dyn Store) {
     store.delete("a/b").unwrap();
     store.delete("a/b").unwrap();
     assert_eq!(store.get("a/b").unwrap(), None);
+}
+
+fn files_are_put_there_whole(store: &dyn Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let piece = 1 << 18;
+    // Large ones wait for each other where they are uploaded from memory.
+    let lengths = [0, 1, piece - 1, piece, piece + 1, 40 << 20, 40 << 20, 70 << 20];
+    std::thread::scope(|scope| {
+        for (n, length) in lengths.into_iter().enumerate() {
+            let file = folder.path().join(n.to_string());
+            scope.spawn(move || {
+                let bytes: Vec<u8> = (0..length).map(|i| (i * (n + 1) >> 7) as u8).collect();
+                std::fs::write(&file, &bytes).unwrap();
+                let path = format!("files/{n}");
+                let written = store.create_from(&path, &file).unwrap();
+                assert_eq!(written, FileRef::of(path, &bytes));
+                assert!(StateBlob::file(written).load(store).unwrap() == bytes, "{length}");
+            });
+        }
+    });
+    let first = folder.path().join("1");
+    assert!(matches!(
+        store.create_from("files/2", &first),
+        Err(StoreError::Exists)
+    ));
+    let missing = store
+        .create_from("files/new", &folder.path().join("missing"))
+        .unwrap_err();
+    let message = format!("{:?}", missing.into_error(""));
+    assert!(
+        message.contains("missing") && message.contains("cannot be read"),
+        "{message}"
+    );
+    assert_eq!(store.get("files/new").unwrap(), None);
 }
 
 fn of_two_swaps_one_wins(store: &dyn Store) {
@@ -164,6 +200,7 @@ fn a_deposed_leader_completes_nothing(store: &Arc<dyn Store>) {
 
 fn all(place: &Place) {
     objects_are_created_once(place.store.as_ref());
+    files_are_put_there_whole(place.store.as_ref());
     of_two_swaps_one_wins(place.store.as_ref());
     a_deposed_leader_completes_nothing(&place.store);
 }

@@ -1,6 +1,8 @@
 //! Incremental checkpoints of a large state: what is uploaded, and how long it takes.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,7 @@ const JOB: &str = include_str!("../jobs/state/checkpoints.sql");
 const MANAGED: &str = "SET 'taskmanager.memory.managed.size' = '512mb';";
 const EACH: Duration = Duration::from_millis(100);
 const LIMIT: Duration = Duration::from_secs(900);
+const FILES: u64 = 2;
 /// Checkpoints after the state is complete, before any counts.
 const SETTLE: u64 = 3;
 
@@ -30,7 +33,7 @@ pub struct Options {
     #[arg(long, default_value_t = 3_000_000)]
     pub keys: u64,
     /// Characters of each key's value, hexadecimal digits at random
-    #[arg(long, default_value_t = 360)]
+    #[arg(long, default_value_t = 360, value_parser = clap::value_parser!(u64).range(1..=384))]
     pub length: u64,
     /// Checkpoints that count
     #[arg(long, default_value_t = 50)]
@@ -121,11 +124,15 @@ pub fn run(options: &Options, folder: &Folder) -> Result<()> {
 
 fn write_sql(run: &Run, options: &Options, settings: &str) -> Result<PathBuf> {
     let checkpoints = format!("file://{}", run.folder.join("checkpoints").display());
+    let input = run.folder.join("input");
+    write_input(&input, options.keys)?;
+    let input = format!("file://{}", input.display());
     let (last, changes) = (options.keys - 1, options.keys / 100);
     let (last, changes, length) = (last.to_string(), changes.to_string(), options.length.to_string());
     let values = [
         ("${name}", run.name.as_str()),
         ("${checkpoints}", &checkpoints),
+        ("${input}", &input),
         ("${last}", &last),
         ("${changes}", &changes),
         ("${length}", &length),
@@ -134,6 +141,19 @@ fn write_sql(run: &Run, options: &Options, settings: &str) -> Result<PathBuf> {
     let path = run.folder.join("job.sql");
     std::fs::write(&path, job::fill(JOB, &values)?)?;
     Ok(path)
+}
+
+/// Each key once, in as many files as the sources have subtasks.
+fn write_input(folder: &Path, keys: u64) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for first in 0..FILES {
+        let mut file = BufWriter::new(File::create(folder.join(format!("part-{first}.csv")))?);
+        for key in (first..keys).step_by(FILES as usize) {
+            writeln!(file, "{key}")?;
+        }
+        file.flush()?;
+    }
+    Ok(())
 }
 
 /// From when on all keys are there: the rows that have come are those of all keys, and what was changed

@@ -9,13 +9,15 @@ SET 'execution.checkpointing.incremental' = 'true';
 SET 'execution.checkpointing.dir' = '${checkpoints}';
 ${settings}
 
-CREATE TABLE filled (k BIGINT, text STRING) WITH (
-  'connector' = 'datagen',
-  'rows-per-second' = '1000000000',
-  'fields.k.kind' = 'sequence',
-  'fields.k.start' = '0',
-  'fields.k.end' = '${last}',
-  'fields.text.length' = '${length}'
+-- Of files: a sequence of Apache Flink's generator has all numbers to come in each checkpoint.
+CREATE TABLE filled (
+  k    BIGINT,
+  text AS SUBSTRING(
+    SHA512(CAST(k AS STRING)) || SHA512(CAST(k + ${last} AS STRING)) || SHA512(CAST(-k AS STRING)), 1, ${length})
+) WITH (
+  'connector' = 'filesystem',
+  'path' = '${input}',
+  'format' = 'csv'
 );
 
 CREATE TABLE changed (k BIGINT, text STRING) WITH (

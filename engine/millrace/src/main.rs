@@ -17,7 +17,6 @@ use millrace_core::Result;
 use crate::arguments::{Arguments, Command, State};
 
 fn main() -> ExitCode {
-    memory::give_back();
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Run(run) => run::run(&run),

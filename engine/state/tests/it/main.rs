@@ -91,7 +91,7 @@ fn files_are_put_there_whole(store: &dyn Store) {
         for (n, length) in lengths.into_iter().enumerate() {
             let file = folder.path().join(n.to_string());
             scope.spawn(move || {
-                let bytes: Vec<u8> = (0..length).map(|i| (i * (n + 1) >> 7) as u8).collect();
+                let bytes: Vec<u8> = (0..length).map(|i| ((i * (n + 1)) >> 7) as u8).collect();
                 std::fs::write(&file, &bytes).unwrap();
                 let path = format!("files/{n}");
                 let written = store.create_from(&path, &file).unwrap();

@@ -32,13 +32,14 @@ pub fn format(bytes: u64) -> String {
     format!("{bytes} bytes")
 }
 
-/// What an allocation of so many bytes takes of the heap: with the allocator's own eight, in steps of 16, and
-/// 32 at least.
+/// What an allocation of so many bytes takes of the heap: jemalloc's size classes, in steps of 16 bytes up to 128, and
+/// four of them from each power of two to the next.
 pub const fn allocated(bytes: usize) -> usize {
     match bytes {
         0 => 0,
-        1..=24 => 32,
-        more => (more + 8).next_multiple_of(16),
+        1..=8 => 8,
+        9..=128 => bytes.next_multiple_of(16),
+        more => more.next_multiple_of(1 << ((more - 1).ilog2() - 2)),
     }
 }
 
@@ -76,6 +77,27 @@ mod tests {
         assert_eq!(parse("512"), Some(512));
         assert_eq!(parse("1 pb"), None);
         assert_eq!(format(64 << 20), "64 mb");
+    }
+
+    #[test]
+    fn allocations_are_rounded_up_as_the_allocator_does() {
+        for (bytes, takes) in [
+            (0, 0),
+            (1, 8),
+            (9, 16),
+            (17, 32),
+            (128, 128),
+            (129, 160),
+            (256, 256),
+            (257, 320),
+            (1000, 1024),
+            (1025, 1280),
+            (3002, 3072),
+            (1 << 20, 1 << 20),
+            ((1 << 20) + 1, 5 << 18),
+        ] {
+            assert_eq!(allocated(bytes), takes, "{bytes}");
+        }
     }
 
     #[test]

@@ -6,7 +6,9 @@
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Free pages go back to the machine within a second, by a thread of the allocator's own: the default of ten
-/// holds what one peak took through the next.
+/// holds what one peak took through the next. Batches and the blocks of large columns, from a mebibyte on, go back
+/// at once.
 #[cfg(not(target_env = "msvc"))]
 #[unsafe(export_name = "malloc_conf")]
-pub static OPTIONS: &[u8] = b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0\0";
+pub static OPTIONS: &[u8] =
+    b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,oversize_threshold:1048576\0";

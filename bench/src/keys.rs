@@ -105,6 +105,18 @@ impl Keys {
         let point = points.find(|p| p.engine == engine && p.keys == keys && p.distribution == distribution);
         point.map(|p| p.rate)
     }
+
+    /// The memory, in MiB, that an engine needed for no more keys than these: less is too little for them too, as
+    /// each key comes once before any distribution shows.
+    fn limit_of_fewer(&self, engine: &str, keys: u64) -> u64 {
+        let fewer = |p: &&Point| p.engine == engine && p.keys <= keys;
+        self.points
+            .iter()
+            .filter(fewer)
+            .map(|p| p.limit_mib)
+            .max()
+            .unwrap_or(0)
+    }
 }
 
 pub fn run(options: &Options, folder: &Folder) -> Result<()> {
@@ -127,7 +139,10 @@ pub fn run(options: &Options, folder: &Folder) -> Result<()> {
                 let point = match engine {
                     Engine::Copy => continue,
                     Engine::Millrace => millrace(&mut lab, &input.folder, *keys, *distribution, options)?,
-                    Engine::Flink => flink(&mut lab, &input.folder, *keys, *distribution, options)?,
+                    Engine::Flink => {
+                        let at_least = result.limit_of_fewer("flink", *keys);
+                        flink(&mut lab, &input.folder, *keys, *distribution, options, at_least)?
+                    }
                 };
                 println!(
                     "{:>10} keys, {:<9} {:<9} {:>10.0} rows/s over {:>4.1} s ({:.0} rows/s before), {} of {} MiB",
@@ -356,9 +371,10 @@ fn flink(
     keys: u64,
     distribution: Distribution,
     options: &Options,
+    at_least: u64,
 ) -> Result<Point> {
     let mut failure = None;
-    for mib in FLINK_LIMITS {
+    for mib in FLINK_LIMITS.into_iter().filter(|mib| *mib >= at_least) {
         match flink_within(lab, input, keys, distribution, options, mib) {
             Ok(point) => return Ok(point),
             Err(error) => {

@@ -28,7 +28,7 @@ impl fmt::Debug for JobId {
 }
 
 /// The number of a checkpoint of a job; counted on over restarts, never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CheckpointId(pub u64);
 
 impl CheckpointId {

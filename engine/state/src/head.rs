@@ -24,6 +24,10 @@ pub struct Head {
     pub completed: Vec<CompletedCheckpoint>,
     /// All that the checkpoint of this number and earlier ones hold is known to be committed.
     pub committed_through: Option<CheckpointId>,
+    /// Numbers below it may have been given to checkpoints: who leads next begins at it or above, so that what is
+    /// deleted of them is nobody else's.
+    #[serde(default)]
+    pub next_checkpoint: CheckpointId,
     /// What attempts left behind that a later one may have to fence.
     pub attempts: Vec<AttemptRecord>,
 }
@@ -85,6 +89,7 @@ impl Head {
             resume: Resume::Fresh,
             completed: Vec::new(),
             committed_through: None,
+            next_checkpoint: CheckpointId(0),
             attempts: Vec::new(),
         }
     }

@@ -98,6 +98,7 @@ impl JobStore {
                         uncertain: Vec::new(),
                         newest: None,
                         swept: next,
+                        given_up: Vec::new(),
                         has_recovered: false,
                     };
                     return Ok(leadership);
@@ -111,7 +112,8 @@ impl JobStore {
             .with_hint("stop the other processes that run a job of this pipeline.name with this checkpoint folder"))
     }
 
-    /// A number above all that a folder exists for, complete or not.
+    /// A number above all that were given, as far as the head says, and above all that a folder exists for,
+    /// complete or not: a head may have been lost.
     fn first_free_id(&self, head: &Head) -> Result<CheckpointId> {
         let listed = self
             .store
@@ -125,7 +127,8 @@ impl JobStore {
             Resume::Checkpoint(id) => Some(id),
             _ => None,
         };
-        Ok(newest.max(resumed).unwrap_or(CheckpointId(0)).next())
+        let above = newest.max(resumed).unwrap_or(CheckpointId(0)).next();
+        Ok(above.max(head.next_checkpoint))
     }
 
     /// Reads a checkpoint of this job that its head refers to.
@@ -191,8 +194,10 @@ pub struct Leadership {
     uncertain: Vec<String>,
     /// What it completed last.
     newest: Option<Metadata>,
-    /// Of checkpoints below this number nothing is left that is not referenced.
+    /// Of checkpoints below this number nothing is left that is not referenced, but for those of `given_up`.
     swept: CheckpointId,
+    /// The last ones that were given up: who took them may be slow, and still writing.
+    given_up: Vec<CheckpointId>,
     /// An attempt of this leader has restored what the head says.
     has_recovered: bool,
 }
@@ -228,11 +233,14 @@ impl Leadership {
     /// Begins a further attempt of the same leader, whose checkpoints have numbers from `next` on: the
     /// epoch grows. May be tried again after an error that is not `Fenced`.
     pub fn next_attempt(&mut self, next: CheckpointId) -> Result<()> {
+        let before = self.head.completed.clone();
         self.swap(|head| {
             head.epoch += 1;
             head.status = Status::Running;
             Ok(())
         })?;
+        // Where the answer to a swap of the attempt before was lost.
+        self.delete_dropped(&before);
         self.sweep(next);
         Ok(())
     }
@@ -373,6 +381,7 @@ impl Leadership {
         loop {
             let mut head = self.head.clone();
             change(&mut head)?;
+            head.next_checkpoint = head.next_checkpoint.max(self.next);
             head.nonce = uuid::Uuid::new_v4().simple().to_string();
             match self
                 .job
@@ -443,12 +452,15 @@ impl Leadership {
         }
     }
 
-    /// Deletes what checkpoints below `end` left that were given up, after a swap that says who leads. Numbers
-    /// are not taken twice, and who leads next begins above all that there are files of.
+    /// Deletes what checkpoints below `end` left that were given up, after a swap that says who leads. No other
+    /// leader takes their numbers, for that swap has written down which were given.
     fn sweep(&mut self, end: CheckpointId) {
-        let given_up = (self.swept.0..end.0).map(CheckpointId);
-        for id in given_up.filter(|id| self.head.completed.iter().all(|c| c.id != *id)) {
-            let listed = self.job.store.list(&self.job.checkpoint_folder(id));
+        let end = end.min(self.head.next_checkpoint);
+        let ended = (self.swept.0..end.0).map(CheckpointId);
+        self.given_up
+            .extend(ended.filter(|id| self.head.completed.iter().all(|c| c.id != *id)));
+        for id in &self.given_up {
+            let listed = self.job.store.list(&self.job.checkpoint_folder(*id));
             for path in listed
                 .unwrap_or_default()
                 .iter()
@@ -457,35 +469,57 @@ impl Leadership {
                 self.delete(path);
             }
         }
+        let surplus = self.given_up.len().saturating_sub(LOOKED_AT_AGAIN);
+        self.given_up.drain(..surplus);
         self.swept = self.swept.max(end);
     }
 
-    /// Deletes what attempts of earlier epochs left unfinished. Only numbers below `next`, which
-    /// no later checkpoint takes, and only after the swap that made this epoch the newest.
+    /// Deletes what attempts of earlier epochs left unfinished, after a swap that says who leads.
     fn delete_unreferenced(&self) {
         let folder = self.job.folder();
-        // Of this job too, where the head does not know it any more.
-        let restored = match &self.head.resume {
-            Resume::Checkpoint(id) => Some(*id),
-            Resume::Elsewhere { path, .. } => path
-                .rfind(&folder)
-                .and_then(|at| checkpoint_of(&path[at..], &folder)),
-            Resume::Fresh => None,
-        };
-        let Ok(listed) = self.job.store.list(&folder) else {
+        let (Ok(needed), Ok(listed)) = (self.needed_by_restored(), self.job.store.list(&folder)) else {
             return;
         };
         for path in listed {
             let Some(id) = checkpoint_of(&path, &folder) else {
                 continue;
             };
-            let referenced = self.is_kept(&path) || self.head.completed.iter().any(|c| c.id == id);
-            if id < self.next && !referenced && restored != Some(id) {
+            let is_kept = self.is_kept(&path) || self.head.completed.iter().any(|c| c.id == id);
+            if id < self.head.next_checkpoint && !is_kept && !needed.contains(&path) {
                 let _ = self.job.store.delete(&path);
             }
         }
     }
+
+    /// Files of a checkpoint of this job that was restored though the head does not know it any more. It may be
+    /// restored again: nothing newer is complete.
+    fn needed_by_restored(&self) -> Result<HashSet<String>> {
+        let folder = self.job.folder();
+        let restored = match &self.head.resume {
+            Resume::Fresh => None,
+            Resume::Checkpoint(id) => Some(self.job.checkpoint_folder(*id)),
+            Resume::Elsewhere { path, .. } => path.rfind(&folder).map(|at| {
+                let given = path[at..].trim_end_matches('/');
+                given.trim_end_matches("/_metadata").to_owned()
+            }),
+        };
+        let Some(restored) = restored else {
+            return Ok(HashSet::new());
+        };
+        let path = format!("{restored}/_metadata");
+        let read = self.job.store.get(&path);
+        // What was restored may be of another checkpoint folder, in which this job has the same name.
+        let Some(bytes) = read.map_err(|e| e.into_error("reading a checkpoint"))? else {
+            return Ok(HashSet::new());
+        };
+        let metadata = Metadata::decode_file(&bytes, &path)?;
+        let files = metadata.state_files().map(|file| file.path.clone());
+        Ok(files.chain([path]).collect())
+    }
 }
+
+/// Checkpoints that were given up whose folders are looked at again.
+const LOOKED_AT_AGAIN: usize = 16;
 
 /// Bytes of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -709,30 +743,105 @@ pub(crate) mod tests {
         );
     }
 
+    fn record(leader: &Leadership) -> AttemptRecord {
+        AttemptRecord {
+            epoch: leader.epoch(),
+            sinks: Default::default(),
+        }
+    }
+
+    fn shared(metadata: &Metadata) -> StateBlob {
+        metadata.operators[0].subtasks[0].entries[0].clone()
+    }
+
     #[test]
     fn what_the_head_does_not_know_goes_after_a_recovery_only() {
+        let (directory, job) = job();
+        let mut leader = job.take_over(|_| Ok(())).unwrap();
+        let first = metadata(&mut leader, vec![3; INLINE_BYTES + 1]);
+        leader.complete(&first, 9).unwrap();
+        metadata(&mut leader, vec![3; INLINE_BYTES + 1]);
+        let mut third = metadata(&mut leader, vec![3; INLINE_BYTES + 1]);
+        third.operators[0].subtasks[0].entries.push(shared(&first));
+        leader.complete(&third, 9).unwrap();
+        // The head is lost, and the newest checkpoint is given by its path: one of its files is the first's.
+        std::fs::remove_dir_all(directory.path().join(job.folder()).join("head")).unwrap();
+        for given in ["chk-3", "chk-3/", "chk-3/_metadata"] {
+            let path = format!("/elsewhere/{}/{given}", job.folder());
+            let resume = Resume::Elsewhere {
+                path,
+                committed: false,
+            };
+            let mut next = job
+                .take_over(|head| {
+                    head.resume = resume.clone();
+                    Ok(())
+                })
+                .unwrap();
+            next.recovered(&record(&next)).unwrap();
+            assert_eq!([1, 2, 3].map(|id| chk_files(&job, id)), [1, 0, 2], "{given}");
+        }
+        // Nor does who comes before a newer checkpoint is complete take it away.
+        let mut again = job.take_over(|_| Ok(())).unwrap();
+        again.recovered(&record(&again)).unwrap();
+        assert_eq!([1, 2, 3].map(|id| chk_files(&job, id)), [1, 0, 2]);
+    }
+
+    #[test]
+    fn who_was_deposed_deletes_nothing_of_the_next() {
+        let large = || vec![3; INLINE_BYTES + 1];
+        let (_directory, job) = job();
+        let mut old = job.take_over(|_| Ok(())).unwrap();
+        // Numbers that were given, and of which nothing was written.
+        let next = [(); 3].map(|()| old.next_id())[2].next();
+        old.next_attempt(next).unwrap();
+        let mut new = job.take_over(|_| Ok(())).unwrap();
+        let complete = metadata(&mut new, large());
+        new.complete(&complete, 1).unwrap();
+        // What the old leader was about to do once its swap was through.
+        old.swept = CheckpointId(0);
+        old.sweep(CheckpointId(100));
+        old.delete_unreferenced();
+        assert_eq!(chk_files(&job, complete.checkpoint), 2);
+        assert!(complete.checkpoint >= next.0);
+    }
+
+    #[test]
+    fn what_is_written_for_a_checkpoint_that_was_given_up_goes_too() {
         let (_directory, job) = job();
         let mut leader = job.take_over(|_| Ok(())).unwrap();
-        for _ in 0..2 {
-            metadata(&mut leader, vec![3; INLINE_BYTES + 1]);
+        let slow = leader.next_id();
+        for _ in 0..3 {
+            let late = StateWriter::new(job.clone()).put(slow, vec![1; INLINE_BYTES + 1]);
+            late.unwrap();
+            let complete = metadata(&mut leader, vec![2]);
+            leader.complete(&complete, 1).unwrap();
+            assert_eq!(chk_files(&job, slow.0), 0);
         }
-        let place = format!("/elsewhere/{}/chk-2", job.folder());
-        let mut next = job
-            .take_over(|head| {
-                head.resume = Resume::Elsewhere {
-                    path: place.clone(),
-                    committed: false,
-                };
-                Ok(())
-            })
-            .unwrap();
-        assert_eq!([chk_files(&job, 1), chk_files(&job, 2)], [1, 1]);
-        let record = AttemptRecord {
-            epoch: next.epoch(),
-            sinks: Default::default(),
+    }
+
+    #[test]
+    fn what_a_swap_dropped_whose_answer_was_lost_goes() {
+        let (_directory, job) = job();
+        let mut leader = job.take_over(|_| Ok(())).unwrap();
+        let first = metadata(&mut leader, vec![1; INLINE_BYTES + 1]);
+        leader.complete(&first, 1).unwrap();
+        let second = metadata(&mut leader, vec![2]);
+        let (before, version) = (leader.head.clone(), leader.version.clone());
+        leader.complete(&second, 1).unwrap();
+        // As if the swap had failed, with its effect unknown.
+        let file = StateWriter::new(job.clone()).put(CheckpointId(1), vec![1; INLINE_BYTES + 1]);
+        let Some(crate::metadata::Blob::File(file)) = file.unwrap().blob else {
+            panic!("a file was written");
         };
-        next.recovered(&record).unwrap();
-        assert_eq!([chk_files(&job, 1), chk_files(&job, 2)], [0, 1]);
+        leader.uncertain.push(leader.head.nonce.clone());
+        (leader.head, leader.version) = (before, version);
+        leader.head.completed[0].files.push(file.path);
+        assert_eq!(chk_files(&job, 1), 1);
+        let next = leader.next_id();
+        leader.next_attempt(next).unwrap();
+        assert_eq!(chk_files(&job, 1), 0);
+        assert_eq!(chk_files(&job, 2), 1);
     }
 
     #[test]

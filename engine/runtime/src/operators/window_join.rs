@@ -17,7 +17,7 @@ use millrace_state::keyed::{KeyedBackend, MapTable};
 use super::join::joined::{Joined, joined_schema};
 use super::paced::{Paced, Timely};
 use super::window_rows::{Placed, WindowRows};
-use super::{BATCH, now_millis, rows_of};
+use super::{BATCH, BATCH_BYTES, now_millis, rows_of};
 use crate::changes::WholeRows;
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
@@ -98,6 +98,7 @@ impl Side {
 
     /// Takes all rows of a window and key out, and says whether they equal nothing.
     fn take(&mut self, timer: &Timer) -> Result<(Vec<Box<[u8]>>, bool)> {
+        self.table.make_room_between()?;
         let slot = self.table.resolve_one(&timer.key, timer.group)?;
         let (mut rows, mut numbers, mut never) = (Vec::new(), Vec::new(), false);
         for (number, stored) in self.table.iter(slot) {
@@ -164,7 +165,11 @@ impl WindowJoin {
             true => 0,
             false => right.len(),
         };
-        let count = (BATCH / each.max(1)).max(1).min(left.len() - meeting.next);
+        // Each left row stands beside each right one, so that their bytes are as many times in the pairs.
+        let bytes_of = |rows: &[Box<[u8]>]| rows.iter().map(|row| row.len()).sum::<usize>();
+        let row_bytes = bytes_of(right) + each * bytes_of(left) / left.len().max(1);
+        let fitting = (BATCH / each.max(1)).min(BATCH_BYTES / row_bytes.max(1));
+        let count = fitting.max(1).min(left.len() - meeting.next);
         let part = meeting.next..meeting.next + count;
         meeting.next = part.end;
         let mask = match (&self.condition, each) {
@@ -277,7 +282,7 @@ impl Timely for WindowJoin {
     fn advance(&mut self, to: i64, out: &mut Vec<Element>) -> Result<bool> {
         let mut joined = Joined::default();
         let mut looked_at = 0;
-        while rows_of(out) + joined.count() < BATCH && looked_at < BATCH {
+        while rows_of(out) + joined.count() < BATCH && !joined.is_full() && looked_at < BATCH {
             let mut meeting = match self.meeting.take() {
                 Some(meeting) => meeting,
                 None => {

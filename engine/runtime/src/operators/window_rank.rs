@@ -118,12 +118,13 @@ impl Timely for WindowRank {
     fn advance(&mut self, to: i64, out: &mut Vec<Element>) -> Result<bool> {
         let mut changes = Changes::default();
         let mut looked_at = 0;
-        while rows_of(out) + changes.count() < BATCH && looked_at < BATCH {
+        while rows_of(out) + changes.count() < BATCH && !changes.is_full() && looked_at < BATCH {
             let Some(timer) = self.arrivals.due(to)? else {
                 changes.take(&self.rows, &self.schema, out)?;
                 return Ok(false);
             };
             looked_at += 1;
+            self.candidates.make_room_between()?;
             let slot = self.candidates.resolve_one(&timer.key, timer.group)?;
             self.give(slot, &mut changes);
         }

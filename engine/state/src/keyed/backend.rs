@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use millrace_core::{CheckpointId, Error, Result, key_group};
 
@@ -280,6 +281,8 @@ impl RunFolder {
 }
 
 const LOCK: &str = "lock";
+/// It takes a moment to make a folder.
+const LONG_MADE: Duration = Duration::from_secs(3600);
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
@@ -291,7 +294,17 @@ impl Drop for RunFolder {
 fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
-        if !entry.file_name().to_string_lossy().starts_with("run-") {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("new-") {
+            // Its process ended while it made it, unless it is about to rename it.
+            let age = entry.metadata().and_then(|m| m.modified()).map(|at| at.elapsed());
+            if age.is_ok_and(|age| age.is_ok_and(|age| age > LONG_MADE)) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+            continue;
+        }
+        if !name.starts_with("run-") {
             continue;
         }
         let Ok(lock) = fs::File::open(entry.path().join(LOCK)) else {
@@ -332,8 +345,12 @@ mod tests {
         let gone = parent.path().join("run-gone");
         fs::create_dir(&gone).unwrap();
         fs::write(gone.join(LOCK), []).unwrap();
+        let unborn = parent.path().join("new-gone");
+        fs::create_dir(&unborn).unwrap();
+        let long_ago = std::time::SystemTime::now() - 2 * LONG_MADE;
+        fs::File::open(&unborn).unwrap().set_modified(long_ago).unwrap();
         let first = RunFolder::create(parent.path()).unwrap();
         let second = RunFolder::create(parent.path()).unwrap();
-        assert!(!gone.exists() && first.path().is_dir() && second.path().is_dir());
+        assert!(!gone.exists() && !unborn.exists() && first.path().is_dir() && second.path().is_dir());
     }
 }

@@ -120,13 +120,16 @@ impl Table {
 
     /// The maps beside the rows; none where the table was opened without.
     pub fn maps(&mut self) -> Option<MapsOf<'_>> {
+        // The maps have what the columns leave, and a quarter of all in any case: with less they would come and go.
+        let columns = self.slots.width() * self.fixed_bytes() + self.slots.key_bytes() + self.held_bytes;
+        let limit = self.limit.saturating_sub(columns).max(self.limit / 4);
         let maps = self.maps.as_mut()?;
         Some(MapsOf {
             maps,
             store: &self.store,
             slots: &self.slots,
             life: self.expiry.as_ref().map(|expiry| expiry.life),
-            limit: self.limit,
+            limit,
         })
     }
 

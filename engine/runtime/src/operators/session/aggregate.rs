@@ -11,8 +11,9 @@ use millrace_expr::RowType;
 use millrace_state::keyed::{KeyedBackend, Table};
 
 use super::super::groups::{State, with_maps};
-use super::super::kernel;
+use super::super::parts::Parts;
 use super::super::window_table::bounds_columns;
+use super::super::{BATCH, kernel};
 use super::Content;
 use super::sessions::Session;
 use crate::element::{Batch, Element};
@@ -26,6 +27,8 @@ pub(super) struct States {
     codec: RowCodec,
     schema: SchemaRef,
     max_parallelism: u16,
+    /// How many sessions are given at once.
+    parts: Parts,
 }
 
 impl States {
@@ -46,6 +49,7 @@ impl States {
                 false => table,
                 true => table.with_maps("states-maps", Vec::new())?,
             },
+            parts: Parts::new(state.calls.uses_maps()),
             state,
             codec: RowCodec::new(types)?,
             schema,
@@ -116,6 +120,10 @@ impl Content for States {
         self.table.release(others, &mut self.state)
     }
 
+    fn at_once(&self) -> usize {
+        self.parts.end(0, BATCH)
+    }
+
     fn give(&mut self, over: &[(&[u8], Session)], windows: &Windows, out: &mut Vec<Element>) -> Result<bool> {
         let states = over.iter().map(|(key, session)| (*key, session.state));
         let slots = self.resolve(states)?;
@@ -127,9 +135,9 @@ impl Content for States {
             let kept: Vec<u32> = there.iter().map(|i| slots[*i]).collect();
             let mut columns = self.codec.decode(there.iter().map(|i| over[*i].0))?;
             let States { table, state, .. } = self;
-            columns.extend(with_maps(table, state, |state, maps| {
-                state.calls.values(&kept, maps)
-            })?);
+            let values = with_maps(table, state, |state, maps| state.calls.values(&kept, maps))?;
+            self.parts.gave(kept.len(), &values);
+            columns.extend(values);
             let sessions = || there.iter().map(|i| over[*i].1);
             let fields = &self.schema.fields()[columns.len()..];
             columns.extend(bounds_columns(

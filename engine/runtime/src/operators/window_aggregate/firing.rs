@@ -123,7 +123,7 @@ impl WindowAggregate {
                 goes,
             } => {
                 if *next < slots.len() {
-                    let end = slots.len().min(*next + BATCH);
+                    let end = self.output.end(*next, slots.len().min(*next + BATCH));
                     self.give(&slots[*next..end], window, out)?;
                     *next = end;
                     return Ok(false);
@@ -265,6 +265,7 @@ impl WindowAggregate {
         let keys = self.codec.decode(keys)?;
         let Slices { table, state, .. } = &mut self.slices;
         let values = with_maps(table, state, |state, maps| state.calls.values(&slots, maps))?;
+        self.output.gave(slots.len(), &values);
         out.push(self.results(keys, values, slots.len(), window)?);
         Ok(())
     }
@@ -272,6 +273,7 @@ impl WindowAggregate {
     /// Results out of `merged`, one for each key.
     fn give_ready(&mut self, ready: &mut Ready, window: Bounds, out: &mut Vec<Element>) -> Result<()> {
         let end = ready.keys.len().min(ready.given + BATCH);
+        let end = self.output.end(ready.given, end);
         let there = |slot: &u32| self.merged.is_there(*slot);
         let slots: Vec<u32> = (ready.given as u32..end as u32).filter(there).collect();
         ready.given = end;
@@ -281,6 +283,7 @@ impl WindowAggregate {
         let of_keys = slots.iter().map(|slot| ready.keys.get(*slot as usize));
         let columns = self.codec.decode(of_keys)?;
         let values = self.merged.calls.values(&slots, &mut ready.maps)?;
+        self.output.gave(slots.len(), &values);
         out.push(self.results(columns, values, slots.len(), window)?);
         Ok(())
     }

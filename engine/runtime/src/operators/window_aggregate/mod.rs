@@ -26,6 +26,7 @@ use self::slices::Slices;
 use super::groups::{State, with_maps};
 use super::kernel;
 use super::paced::{Paced, Timely};
+use super::parts::Parts as OutputParts;
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
 use crate::metrics::TaskMetrics;
@@ -41,6 +42,8 @@ pub struct WindowAggregate {
     merged: State,
     /// Where it shows in what parts rows come.
     parts: Option<Parts>,
+    /// How many results are given at once.
+    output: OutputParts,
     max_parallelism: u16,
     /// The watermark, or the time by the clock, up to which windows are over.
     progress: i64,
@@ -83,6 +86,7 @@ impl WindowAggregate {
         if let Some(parts) = &parts {
             slices.state.calls.begin(parts.number);
         }
+        let output = OutputParts::new(slices.state.calls.uses_maps());
         Ok(Paced::new(WindowAggregate {
             keys: Keys::new(&plan.keys, &input.to_arrow())?,
             codec: RowCodec::new(types)?,
@@ -90,6 +94,7 @@ impl WindowAggregate {
             slices,
             merged: State::new(&plan.calls, plan.retracts)?,
             parts,
+            output,
             max_parallelism: backend.max_parallelism,
             progress,
             over: VecDeque::new(),

@@ -22,18 +22,21 @@ fn source(keys: u64) -> String {
     format!(
         "SET 'taskmanager.memory.managed.size' = '{MANAGED} b';
         SET 'table.exec.mini-batch.enabled' = 'false';
-        CREATE TABLE numbers (n BIGINT, short STRING, at AS PROCTIME()) WITH ('connector' = 'datagen',
+        CREATE TABLE numbers (n BIGINT, short STRING, at AS PROCTIME(), ts AS TO_TIMESTAMP_LTZ(n, 3),
+          WATERMARK FOR ts AS ts) WITH ('connector' = 'datagen',
           'rows-per-second' = '1000000000', 'fields.short.length' = '50',
           'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '{ROWS}');
         CREATE TEMPORARY VIEW texts AS
-          SELECT n, MOD(n, {keys}) AS k, REPEAT(short, 20) AS text, at FROM numbers;"
+          SELECT n, MOD(n, {keys}) AS k, REPEAT(short, 20) AS text, at, ts FROM numbers;"
     )
 }
 
 /// The most memory that a job took, in bytes.
 fn peak(query: &str, keys: u64) -> u64 {
     let folder = Folder::new();
-    let sql = format!("{} {query}", source(keys)).replace("${three}", &(3 * keys).to_string());
+    let sql = format!("{} {query}", source(keys))
+        .replace("${three}", &(3 * keys).to_string())
+        .replace("${keys}", &keys.to_string());
     let file = folder.write("job.sql", &sql);
     let scratch = format!("io.tmp.dirs={}", folder.path("scratch").display());
     let mut job = millrace(&["run", &file, "-D", &scratch])
@@ -112,6 +115,32 @@ fn long_values_over_windows_of_rows_stay_within_their_memory() {
         "CREATE TABLE hole (k BIGINT, a STRING, b STRING) WITH ('connector' = 'blackhole');
         INSERT INTO hole SELECT k, LAST_VALUE(text) OVER w, MAX(text) OVER w FROM texts
         WINDOW w AS (PARTITION BY k ORDER BY at);",
+    );
+}
+
+#[test]
+fn first_rows_of_100_kilobytes_by_window_stay_within_their_memory() {
+    // All of them come at the end.
+    compared(
+        "CREATE TABLE hole (k BIGINT, text STRING) WITH ('connector' = 'blackhole');
+        -- Few at a time: a batch of such rows is a lot by itself.
+        CREATE TABLE slow WITH ('rows-per-second' = '2000', 'fields.n.end' = '${keys}') LIKE numbers (OVERWRITING OPTIONS);
+        CREATE TEMPORARY VIEW longer AS SELECT n AS k, REPEAT(short, 2000) AS text, ts FROM slow;
+        INSERT INTO hole SELECT k, text FROM
+          (SELECT k, text, ROW_NUMBER() OVER (PARTITION BY window_start, window_end, k ORDER BY ts) AS r
+           FROM TABLE(TUMBLE(TABLE longer, DESCRIPTOR(ts), INTERVAL '1' DAY))) WHERE r = 1;",
+        4_000,
+    );
+}
+
+#[test]
+fn lists_of_100_kilobytes_by_window_stay_within_their_memory() {
+    compared(
+        "CREATE TABLE hole (k BIGINT, text STRING) WITH ('connector' = 'blackhole');
+        INSERT INTO hole SELECT MOD(k, 2500), LISTAGG(text)
+        FROM TABLE(TUMBLE(TABLE texts, DESCRIPTOR(ts), INTERVAL '1' DAY))
+        GROUP BY window_start, window_end, MOD(k, 2500);",
+        2_500,
     );
 }
 

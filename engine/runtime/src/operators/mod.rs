@@ -114,6 +114,15 @@ pub(crate) fn rows_of(elements: &[Element]) -> usize {
     elements.iter().map(rows).sum()
 }
 
+/// Whether the elements are as much as goes out at once.
+pub(crate) fn are_enough(elements: &[Element]) -> bool {
+    let bytes = |element: &Element| match element {
+        Element::Batch(batch) => batch.change.bytes(),
+        _ => 0,
+    };
+    rows_of(elements) >= BATCH || elements.iter().map(bytes).sum::<usize>() >= BATCH_BYTES
+}
+
 /// An Arrow kernel that refuses what the planner has made is a bug.
 pub(crate) fn kernel(e: arrow::error::ArrowError) -> Error {
     Error::internal("an operator could not build its output").with_source(e)

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use millrace_core::Result;
 
-use super::{BATCH, Operator, now_millis, rows_of};
+use super::{Operator, are_enough, now_millis};
 use crate::element::{Batch, Element};
 use crate::windows::Windows;
 
@@ -156,7 +156,7 @@ impl<T: Gradual> Paced<T> {
 
     /// Goes on until all is done or there is a batch to be sent.
     fn run(&mut self, out: &mut Vec<Element>) -> Result<()> {
-        while rows_of(out) < BATCH
+        while !are_enough(out)
             && !self.work.is_full()
             && let Some(step) = self.steps.pop_front()
         {

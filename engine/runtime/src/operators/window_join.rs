@@ -17,7 +17,7 @@ use millrace_state::keyed::{KeyedBackend, MapTable};
 use super::join::joined::{Joined, joined_schema};
 use super::paced::{Paced, Timely};
 use super::window_rows::{Placed, WindowRows};
-use super::{BATCH, BATCH_BYTES, now_millis, rows_of};
+use super::{BATCH, BATCH_BYTES, now_millis};
 use crate::changes::WholeRows;
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
@@ -98,7 +98,6 @@ impl Side {
 
     /// Takes all rows of a window and key out, and says whether they equal nothing.
     fn take(&mut self, timer: &Timer) -> Result<(Vec<Box<[u8]>>, bool)> {
-        self.table.make_room_between()?;
         let slot = self.table.resolve_one(&timer.key, timer.group)?;
         let (mut rows, mut numbers, mut never) = (Vec::new(), Vec::new(), false);
         for (number, stored) in self.table.iter(slot) {
@@ -282,11 +281,12 @@ impl Timely for WindowJoin {
     fn advance(&mut self, to: i64, out: &mut Vec<Element>) -> Result<bool> {
         let mut joined = Joined::default();
         let mut looked_at = 0;
-        while rows_of(out) + joined.count() < BATCH && !joined.is_full() && looked_at < BATCH {
+        while !joined.is_full() && looked_at < BATCH {
             let mut meeting = match self.meeting.take() {
                 Some(meeting) => meeting,
                 None => {
-                    let Some(timer) = self.arrivals.due(to)? else {
+                    let tables = [&mut self.left.table, &mut self.right.table];
+                    let Some(timer) = self.arrivals.due(to, tables)? else {
                         self.emit(&mut joined, out)?;
                         return Ok(false);
                     };

@@ -12,11 +12,11 @@ use millrace_expr::RowType;
 use millrace_expr::text::zone::Zone;
 use millrace_state::keyed::{KeyedBackend, MapTable};
 
+use super::BATCH;
 use super::paced::{Paced, Timely};
 use super::rank::order::Order;
 use super::rank::partition::Partition;
 use super::window_rows::{Placed, WindowRows};
-use super::{BATCH, rows_of};
 use crate::changes::{Changes, WholeRows};
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
@@ -118,13 +118,12 @@ impl Timely for WindowRank {
     fn advance(&mut self, to: i64, out: &mut Vec<Element>) -> Result<bool> {
         let mut changes = Changes::default();
         let mut looked_at = 0;
-        while rows_of(out) + changes.count() < BATCH && !changes.is_full() && looked_at < BATCH {
-            let Some(timer) = self.arrivals.due(to)? else {
+        while !changes.is_full() && looked_at < BATCH {
+            let Some(timer) = self.arrivals.due(to, [&mut self.candidates])? else {
                 changes.take(&self.rows, &self.schema, out)?;
                 return Ok(false);
             };
             looked_at += 1;
-            self.candidates.make_room_between()?;
             let slot = self.candidates.resolve_one(&timer.key, timer.group)?;
             self.give(slot, &mut changes);
         }

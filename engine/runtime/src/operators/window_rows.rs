@@ -140,8 +140,17 @@ impl WindowRows {
         Ok(waits)
     }
 
-    /// The next window and key whose rows are due with this watermark.
-    pub fn due(&mut self, to: i64) -> Result<Option<Timer>> {
+    /// The next window and key whose rows are due with this watermark. The tables have room for them then: rows
+    /// that wait look their slots up again where others had to go.
+    pub fn due<'a>(
+        &mut self,
+        to: i64,
+        tables: impl IntoIterator<Item = &'a mut MapTable>,
+    ) -> Result<Option<Timer>> {
+        for table in tables.into_iter().filter(|table| table.is_over()) {
+            self.evictions += 1;
+            table.make_room_between()?;
+        }
         self.progress = self.progress.max(to);
         self.timers.pop(self.progress)
     }

@@ -50,6 +50,7 @@ fn operator(
     window: Window,
     of: Of,
     retracts: bool,
+    in_parts: bool,
     state: &State,
     restored: Option<&[Vec<u8>]>,
 ) -> Box<dyn Operator> {
@@ -71,7 +72,7 @@ fn operator(
             },
         ],
         retracts,
-        in_parts: false,
+        in_parts,
     };
     let metrics = TaskMetrics::new(["window".to_owned()]);
     let zone = zone::session("UTC").unwrap();
@@ -191,7 +192,8 @@ impl Model {
 fn run(window: Window, of: Of, retracts: bool, cache_bytes: usize, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let state = state(cache_bytes);
-    let mut subject = operator(window, of, retracts, &state, None);
+    let mut in_parts = false;
+    let mut subject = operator(window, of, retracts, in_parts, &state, None);
     let mut model = Model {
         window,
         watermark: i64::MIN,
@@ -233,7 +235,9 @@ fn run(window: Window, of: Of, retracts: bool, cache_bytes: usize, seed: u64) {
         }
         if step % 40 == 39 {
             let entries = subject.snapshot().unwrap();
-            subject = operator(window, of, retracts, &state, Some(&entries));
+            // As after another table.optimizer.agg-phase-strategy.
+            in_parts = !in_parts;
+            subject = operator(window, of, retracts, in_parts, &state, Some(&entries));
         }
     }
     out.extend(watermark(subject.as_mut(), i64::MAX));

@@ -41,11 +41,11 @@ fn unique(rel: &Rel, columns: &KeySet, filtered: &Constants) -> bool {
         }
         Op::Aggregate { keys, .. } => {
             let below = constant_keys(rel, keys);
-            let is_exact = |of: &Constants, c: usize| of.get(&c) == Some(&true);
-            let is_grouped = |c: &usize| {
-                !is_exact(&below, *c) && !(is_exact(filtered, *c) && is_read(&rel.inputs[0], keys[*c]))
+            let is_constant = |c: &usize| {
+                below.get(c) == Some(&true)
+                    || filtered.get(c) == Some(&true) && is_read(&rel.inputs[0], keys[*c])
             };
-            let mut grouped: KeySet = (0..keys.len()).filter(is_grouped).collect();
+            let mut grouped: KeySet = (0..keys.len()).filter(|c| !is_constant(c)).collect();
             // Where all are constant, the first one stays.
             if grouped.is_empty() && !keys.is_empty() {
                 grouped.insert(0);
@@ -81,6 +81,15 @@ fn is_read(rel: &Rel, column: usize) -> bool {
     }
 }
 
+/// All columns of a table, of which nothing was projected away.
+fn is_whole_table(rel: &Rel) -> bool {
+    match &rel.op {
+        Op::Scan { table, columns } => columns.len() == table.columns.len(),
+        Op::ChangelogNormalize { .. } => is_whole_table(&rel.inputs[0]),
+        _ => false,
+    }
+}
+
 fn of_calc(
     input: &Rel,
     condition: Option<&Expr>,
@@ -93,10 +102,7 @@ fn of_calc(
         _ => None,
     };
     // A filter alone puts no value in a column's place.
-    let is_filter = match &input.op {
-        Op::Scan { table, columns } => columns.len() == table.columns.len(),
-        _ => condition.is_none(),
-    };
+    let is_filter = condition.is_none() || is_whole_table(input);
     let of_input = input.output.fields.len();
     if is_filter && projection.len() == of_input && (0..of_input).all(|c| source(&c) == Some(c)) {
         return unique(input, columns, filtered);

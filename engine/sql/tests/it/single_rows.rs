@@ -9,6 +9,8 @@ const TABLES: &str = "
       WITH ('connector' = 'test', 'topic' = 'x', 'mode' = 'cdc');
     CREATE TABLE named (id INT, name STRING, PRIMARY KEY (name) NOT ENFORCED)
       WITH ('connector' = 'test', 'topic' = 'x', 'mode' = 'cdc');
+    CREATE TABLE newest (id INT, name STRING, PRIMARY KEY (id) NOT ENFORCED)
+      WITH ('connector' = 'test', 'topic' = 'x', 'mode' = 'upsert');
     CREATE TABLE two (id INT, n INT, note STRING, amount INT, PRIMARY KEY (id, n) NOT ENFORCED)
       WITH ('connector' = 'test', 'topic' = 'x', 'mode' = 'cdc');
     CREATE TABLE timed (id INT, amount INT, ts TIMESTAMP(3), PRIMARY KEY (id) NOT ENFORCED, WATERMARK FOR ts AS ts)
@@ -43,6 +45,7 @@ fn a_row_of_a_key_is_its_own_group() {
             "SELECT id, MAX(amount) FROM o GROUP BY id",
             // A filter over all columns puts no value in their place.
             "SELECT id, MAX(name) FROM d WHERE id = 3 GROUP BY id",
+            "SELECT id, MAX(name) FROM newest WHERE id = 3 GROUP BY id",
             "SELECT id, customer, SUM(amount) FROM o WHERE customer = 'ann' GROUP BY id, customer",
             "SELECT i, MAX(amount) FROM (SELECT id AS i, amount FROM o WHERE amount > 3) GROUP BY i",
             "SELECT id, n, MAX(amount) FROM two GROUP BY id, n",

@@ -348,7 +348,14 @@ fn frame(frame: &WindowFrame, at: Span) -> Result<Frame> {
             "ROWS takes how many rows come before",
             other.span(),
         )),
-        (WindowFrameUnits::Range, Some(start)) => Ok(Frame::Range(Some(interval(start)?))),
+        (WindowFrameUnits::Range, Some(start)) => match interval(start)? {
+            before if before < 0 => Err(SqlError::new(
+                "RANGE takes how far back a window goes",
+                start.span(),
+            )
+            .with_hint("write it without the minus sign, as in INTERVAL '5' SECOND PRECEDING")),
+            before => Ok(Frame::Range(Some(before))),
+        },
         (WindowFrameUnits::Groups, _) => Err(SqlError::new("Flink SQL has no GROUPS", at)),
     }
 }

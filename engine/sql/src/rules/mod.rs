@@ -22,6 +22,7 @@ mod rank;
 mod remove_aggregates;
 mod remove_identities;
 pub(crate) mod state_ttl;
+mod unique;
 mod window_join;
 
 pub(crate) use changelog::rank_strategy;

@@ -1,13 +1,13 @@
-//! Of groups that have one row each, SUM, MIN and MAX are the value of the row: an aggregation whose keys hold
-//! a key of its input is a Calc. Flink's `FlinkAggregateRemoveRule`, without which a changelog would delete
-//! and insert where Flink updates.
+//! Of groups that have one row each, SUM, MIN and MAX are the value of the row: an aggregation over rows that are
+//! unique in its keys is a Calc. Flink's `FlinkAggregateRemoveRule`, without which a changelog would delete and
+//! insert where Flink updates; and where Flink does not know that they are unique, it is the other way round.
 
 use millrace_core::Result;
 use millrace_expr::Expr;
 use millrace_expr::aggregate::{AggregateCall, AggregateFunction};
 
+use super::unique::is_unique;
 use crate::plan::{Op, Rel};
-use crate::upsert_keys;
 
 pub(super) fn apply(mut rel: Rel) -> Result<Rel> {
     rel.inputs = rel.inputs.into_iter().map(apply).collect::<Result<_>>()?;
@@ -15,11 +15,8 @@ pub(super) fn apply(mut rel: Rel) -> Result<Rel> {
         return Ok(rel);
     };
     let input = &rel.inputs[0];
-    let one_row_each = !keys.is_empty()
-        && upsert_keys::of(input)
-            .iter()
-            .any(|key| key.iter().all(|column| keys.contains(column)));
-    if !one_row_each || !calls.iter().all(is_value_of_one) {
+    let one_row_each = || !keys.is_empty() && is_unique(input, &keys.iter().copied().collect());
+    if !calls.iter().all(is_value_of_one) || !one_row_each() {
         return Ok(rel);
     }
     let column = |index: usize| Expr::column(index, input.output.fields[index].data_type.clone());

@@ -15,4 +15,5 @@ mod plans;
 mod refused;
 mod robust;
 mod session;
+mod single_rows;
 mod state_ttl;

@@ -107,6 +107,22 @@ fn ranks_go_by_time_and_have_no_frame() {
 }
 
 #[test]
+fn windows_go_back() {
+    let of = |frame: &str| {
+        format!("{TABLE} EXPLAIN SELECT SUM(v) OVER (PARTITION BY k ORDER BY ts {frame}) FROM E")
+    };
+    for bound in ["INTERVAL '-5' SECOND", "INTERVAL -'5' SECOND"] {
+        let error = error(&of(&format!("RANGE BETWEEN {bound} PRECEDING AND CURRENT ROW")));
+        assert!(
+            error.contains("RANGE takes how far back a window goes"),
+            "{error}"
+        );
+        assert!(error.contains("without the minus sign"), "{error}");
+    }
+    error(&of("ROWS BETWEEN -5 PRECEDING AND CURRENT ROW"));
+}
+
+#[test]
 fn distinct_by_the_clock_has_no_time_to_live() {
     let query =
         "INSERT INTO late SELECT k, CAST(COUNT(DISTINCT v) OVER (PARTITION BY k ORDER BY p) AS INT) FROM E";

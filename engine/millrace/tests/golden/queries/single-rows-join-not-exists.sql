@@ -1,0 +1,9 @@
+-- compare: table
+CREATE TABLE changes (
+  id INT, customer STRING, amount DECIMAL(10, 2), note STRING, PRIMARY KEY (id) NOT ENFORCED
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/changes.debezium', 'format' = 'debezium-json');
+CREATE TABLE names (
+  id INT, customer STRING, PRIMARY KEY (id) NOT ENFORCED
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/changes.debezium', 'format' = 'debezium-json');
+SELECT id, SUM(amount) AS s FROM changes c WHERE NOT EXISTS (SELECT 1 FROM names n WHERE n.customer = c.customer AND n.id > 9)
+GROUP BY id;

@@ -190,16 +190,31 @@ impl Cluster {
         self.in_order(partitions, &answer)
     }
 
-    /// Commits offsets to the group; `Err` only if they could not be sent.
+    /// Commits offsets to the group. librdkafka's own call that waits for the answer waits for ever where the
+    /// coordinator went away under it.
     pub fn commit(&self, offsets: &[(TopicPartition, i64)]) -> Result<()> {
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for ((topic, partition), offset) in offsets {
             list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
                 .map_err(|e| client::error("cannot list offsets to commit", &e))?;
         }
-        self.consumer
-            .commit(&list, CommitMode::Sync)
-            .map_err(|e| client::error("cannot commit offsets to the group", &e))
+        let failed = |e| client::error("cannot commit offsets to the group", &e);
+        let context = self.consumer.context().clone();
+        // One that came late tells of an earlier commit.
+        let _ = context.take_commit_answer();
+        let until = Instant::now() + self.limit;
+        self.consumer.commit(&list, CommitMode::Async).map_err(failed)?;
+        loop {
+            self.serve(PAUSE);
+            if let Some(answer) = context.take_commit_answer() {
+                return answer.map_err(failed);
+            }
+            if Instant::now() >= until {
+                return Err(Error::external(
+                    "a commit of offsets to the group was not answered in time",
+                ));
+            }
+        }
     }
 
     pub fn group(&self) -> Option<&str> {

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use millrace_core::{Error, Result};
 use millrace_kafka_wire::{Token, TokenSource};
+use rdkafka::TopicPartitionList;
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafka, RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka_sys as rd;
 
@@ -17,6 +18,7 @@ pub struct Context {
     pub table: String,
     pub tokens: Option<Arc<dyn TokenSource>>,
     pub last_error: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    commit_answer: Mutex<Option<KafkaResult<()>>>,
 }
 
 impl Context {
@@ -25,7 +27,16 @@ impl Context {
             table: table.to_owned(),
             tokens,
             last_error: Mutex::new(None),
+            commit_answer: Mutex::new(None),
         }
+    }
+
+    /// The answer to a commit of offsets, once.
+    pub fn take_commit_answer(&self) -> Option<KafkaResult<()>> {
+        self.commit_answer
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .take()
     }
 
     /// The newest error that librdkafka told of, and forgets it.
@@ -68,7 +79,11 @@ impl ClientContext for Context {
     }
 }
 
-impl ConsumerContext for Context {}
+impl ConsumerContext for Context {
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        *self.commit_answer.lock().unwrap_or_else(|e| e.into_inner()) = Some(result);
+    }
+}
 
 /// A log line of librdkafka; levels are syslog's. Lost connections are its everyday life.
 pub fn log(table: &str, level: i32, facility: &str, message: &str) {

@@ -1,8 +1,6 @@
 //! Incremental checkpoints of a large state: what is uploaded, and how long it takes.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::flink::{Checkpoint, Settings};
 use crate::job;
+use crate::keys::{self, Distribution};
 use crate::lab::{self, Engine, Lab, Run};
 use crate::machine::Machine;
 use crate::progress::Log;
@@ -22,7 +21,6 @@ const JOB: &str = include_str!("../jobs/state/checkpoints.sql");
 const MANAGED: &str = "SET 'taskmanager.memory.managed.size' = '512mb';";
 const EACH: Duration = Duration::from_millis(100);
 const LIMIT: Duration = Duration::from_secs(900);
-const FILES: u64 = 2;
 /// Checkpoints after the state is complete, before any counts.
 const SETTLE: u64 = 3;
 
@@ -125,7 +123,9 @@ pub fn run(options: &Options, folder: &Folder) -> Result<()> {
 fn write_sql(run: &Run, options: &Options, settings: &str) -> Result<PathBuf> {
     let checkpoints = format!("file://{}", run.folder.join("checkpoints").display());
     let input = run.folder.join("input");
-    write_input(&input, options.keys)?;
+    std::fs::create_dir_all(&input)?;
+    // Each key once.
+    keys::write_input(&input, options.keys, Distribution::Uniform, 0)?;
     let input = format!("file://{}", input.display());
     let (last, changes) = (options.keys - 1, options.keys / 100);
     let (last, changes, length) = (last.to_string(), changes.to_string(), options.length.to_string());
@@ -141,19 +141,6 @@ fn write_sql(run: &Run, options: &Options, settings: &str) -> Result<PathBuf> {
     let path = run.folder.join("job.sql");
     std::fs::write(&path, job::fill(JOB, &values)?)?;
     Ok(path)
-}
-
-/// Each key once, in as many files as the sources have subtasks.
-fn write_input(folder: &Path, keys: u64) -> Result<()> {
-    std::fs::create_dir_all(folder)?;
-    for first in 0..FILES {
-        let mut file = BufWriter::new(File::create(folder.join(format!("part-{first}.csv")))?);
-        for key in (first..keys).step_by(FILES as usize) {
-            writeln!(file, "{key}")?;
-        }
-        file.flush()?;
-    }
-    Ok(())
 }
 
 /// From when on all keys are there: the rows that have come are those of all keys, and what was changed

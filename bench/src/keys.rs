@@ -165,7 +165,7 @@ pub fn run(options: &Options, folder: &Folder) -> Result<()> {
 
 /// Files with each key once, in an order that has nothing to do with the keys', and then rows by the
 /// distribution.
-fn write_input(folder: &Path, keys: u64, distribution: Distribution, rows: u64) -> Result<()> {
+pub fn write_input(folder: &Path, keys: u64, distribution: Distribution, rows: u64) -> Result<()> {
     let mut files = (0..FILES)
         .map(|number| {
             let file = File::create(folder.join(format!("part-{number}.csv")))?;

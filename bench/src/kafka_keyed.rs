@@ -126,12 +126,15 @@ pub fn run(options: &Options, folder: &Folder) -> Result<()> {
     if options.engines.contains(&Engine::Flink) {
         session = Some(lab.flink(settings)?);
     }
+    // The jobs may be measured one after the other, of as many messages.
+    let before = folder.load::<KafkaKeyed>(results::KAFKA_KEYED)?;
+    let before = before.filter(|before| before.messages == options.messages);
     let mut result = KafkaKeyed {
         date: results::today(),
         machine: lab.machine.clone(),
         messages: options.messages,
         flink_settings: session.is_some().then(|| record(settings)),
-        jobs: Vec::new(),
+        jobs: before.map(|before| before.jobs).unwrap_or_default(),
     };
     let wanted = |job: &&Text| options.jobs.is_empty() || options.jobs.iter().any(|name| name == job.name);
     for text in JOBS.iter().filter(wanted) {
@@ -159,6 +162,7 @@ pub fn run(options: &Options, folder: &Folder) -> Result<()> {
                 }
             }
         }
+        result.jobs.retain(|job| job.name != text.name);
         result.jobs.push(Job {
             name: text.name.to_owned(),
             title: text.title.to_owned(),
@@ -166,8 +170,12 @@ pub fn run(options: &Options, folder: &Folder) -> Result<()> {
             written,
             passes,
         });
+        result
+            .jobs
+            .sort_by_key(|job| JOBS.iter().position(|of| of.name == job.name));
+        folder.save(results::KAFKA_KEYED, &result)?;
     }
-    folder.save(results::KAFKA_KEYED, &result)
+    Ok(())
 }
 
 /// Windows of keys that so many messages fall into: the arithmetic of `k` in the job's source.

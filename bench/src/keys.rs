@@ -30,11 +30,15 @@ const SETTLE: f64 = 3.0;
 /// Managed memory of Millrace, in its container of 512 MiB.
 const MANAGED: &str = "SET 'taskmanager.memory.managed.size' = '160mb';";
 const LIMIT: u64 = 512;
-/// Seconds after which a run is given up that would need longer than so many to see each key once.
+/// Seconds after which a run is given up that, as fast as it was in the last of them, would need longer than so many
+/// to see each key once.
 const GIVEN_UP: f64 = 120.0;
+const LAST: f64 = 60.0;
 const LONGEST: f64 = 900.0;
-/// What Apache Flink is given, one after the other, until it finishes.
+/// What Apache Flink is given, MiB, one after the other, until it finishes: until it would go through the whole input
+/// within so many seconds.
 const FLINK_LIMITS: [u64; 4] = [768, 1024, 1536, 2048];
+const FINISHED: f64 = 3600.0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -60,7 +64,8 @@ pub struct Options {
     pub keys: Vec<u64>,
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Distribution::Uniform, Distribution::Zipf])]
     pub distributions: Vec<Distribution>,
-    /// Rows after each key has been there once, at most [default: 96,000,000 for up to a million keys, else 24,000,000]
+    /// Rows after each key has been there once, at most [default: 384,000,000 for up to 100,000 keys, 192,000,000 for
+    /// up to a million, else 24,000,000]
     #[arg(long)]
     pub rows: Option<u64>,
     /// Seconds that are measured, at most
@@ -74,6 +79,9 @@ pub struct Options {
     /// Memory of Millrace's container, MiB
     #[arg(long, default_value_t = LIMIT)]
     pub limit: u64,
+    /// Memory that Apache Flink's container has at least, of 768, 1024, 1536 and 2048 MiB
+    #[arg(long, default_value_t = FLINK_LIMITS[0])]
+    pub flink_limit: u64,
 }
 
 /// One engine with one number of keys.
@@ -106,6 +114,13 @@ impl Keys {
         point.map(|p| p.rate)
     }
 
+    /// Instead of the point of the same engine, keys and distribution, if there is one.
+    fn replace(&mut self, point: Point) {
+        let place = |p: &Point| (p.engine.clone(), p.keys, p.distribution);
+        self.points.retain(|p| place(p) != place(&point));
+        self.points.push(point);
+    }
+
     /// The memory, in MiB, that an engine needed for no more keys than these: less is too little for them too, as
     /// each key comes once before any distribution shows.
     fn limit_of_fewer(&self, engine: &str, keys: u64) -> u64 {
@@ -122,16 +137,19 @@ impl Keys {
 pub fn run(options: &Options, folder: &Folder) -> Result<()> {
     cgroup::check()?;
     let mut lab = Lab::without_broker(options.millrace.as_deref())?;
+    // The numbers of keys may be measured one after the other.
+    let before = folder.load::<Keys>(results::KEYS)?;
     let mut result = Keys {
         date: results::today(),
         machine: lab.machine.clone(),
-        points: Vec::new(),
+        points: before.map(|keys| keys.points).unwrap_or_default(),
     };
     for keys in &options.keys {
         for distribution in &options.distributions {
             let input = lab.folder("keys")?;
             let rows = options.rows.unwrap_or(match keys {
-                0..=1_000_000 => 96_000_000,
+                0..=100_000 => 384_000_000,
+                0..=1_000_000 => 192_000_000,
                 _ => 24_000_000,
             });
             write_input(&input.folder, *keys, *distribution, rows)?;
@@ -140,8 +158,16 @@ pub fn run(options: &Options, folder: &Folder) -> Result<()> {
                     Engine::Copy => continue,
                     Engine::Millrace => millrace(&mut lab, &input.folder, *keys, *distribution, options)?,
                     Engine::Flink => {
-                        let at_least = result.limit_of_fewer("flink", *keys);
-                        flink(&mut lab, &input.folder, *keys, *distribution, options, at_least)?
+                        let at_least = result.limit_of_fewer("flink", *keys).max(options.flink_limit);
+                        flink(
+                            &mut lab,
+                            &input.folder,
+                            *keys,
+                            *distribution,
+                            options,
+                            at_least,
+                            *keys + rows,
+                        )?
                     }
                 };
                 println!(
@@ -155,12 +181,13 @@ pub fn run(options: &Options, folder: &Folder) -> Result<()> {
                     point.peak_bytes >> 20,
                     point.limit_mib
                 );
-                result.points.push(point);
+                result.replace(point);
             }
             std::fs::remove_dir_all(&input.folder)?;
+            folder.save(results::KEYS, &result)?;
         }
     }
-    folder.save(results::KEYS, &result)
+    Ok(())
 }
 
 /// Files with each key once, in an order that has nothing to do with the keys', and then rows by the
@@ -293,6 +320,18 @@ impl Curve {
         })
     }
 
+    /// When all keys will have been seen, if it goes on as it did last. None once they have been seen, and as long as
+    /// it is too early to tell.
+    fn seconds_to(&self, keys: u64) -> Option<f64> {
+        let (now, rows) = *self.0.last()?;
+        if now <= GIVEN_UP || rows >= keys {
+            return None;
+        }
+        let before = self.0.iter().rfind(|(at, _)| *at <= now - LAST)?;
+        let rate = (rows - before.1) as f64 / (now - before.0);
+        Some(now + (keys - rows) as f64 / rate)
+    }
+
     fn is_long_enough(&self, keys: u64, seconds: f64) -> bool {
         let end = self.0.last().map_or(0.0, |last| last.0);
         let filled = self.0.iter().find(|(_, rows)| *rows >= keys);
@@ -372,11 +411,22 @@ fn flink(
     distribution: Distribution,
     options: &Options,
     at_least: u64,
+    rows: u64,
 ) -> Result<Point> {
     let mut failure = None;
+    let last = FLINK_LIMITS[FLINK_LIMITS.len() - 1];
     for mib in FLINK_LIMITS.into_iter().filter(|mib| *mib >= at_least) {
         match flink_within(lab, input, keys, distribution, options, mib) {
-            Ok(point) => return Ok(point),
+            Ok(point) => {
+                let seconds = rows as f64 / point.rate;
+                if seconds <= FINISHED || mib == last {
+                    return Ok(point);
+                }
+                println!(
+                    "Apache Flink does not finish in {mib} MiB: at {:.0} rows/s it would take {seconds:.0} s",
+                    point.rate
+                );
+            }
             Err(error) => {
                 println!("Apache Flink does not finish in {mib} MiB: {error:#}");
                 failure = Some(error);
@@ -409,10 +459,10 @@ fn flink_within(
         let Some(id) = client.job()? else { continue };
         let start = start.get_or_insert_with(Instant::now);
         let rows = session.source_rows(id)?;
-        curve.0.push((start.elapsed().as_secs_f64(), rows));
         let seconds = start.elapsed().as_secs_f64();
+        curve.0.push((seconds, rows));
         // It is not waited for what would take a quarter of an hour.
-        if seconds > GIVEN_UP && (rows as f64) < keys as f64 * seconds / LONGEST {
+        if curve.seconds_to(keys).is_some_and(|end| end > LONGEST) {
             bail!("{rows} rows within {seconds:.0} s");
         }
     }
@@ -482,5 +532,16 @@ mod tests {
         assert_eq!(steady.fill_rate, 50.0);
         assert!(curve.steady(1000, 2.5).is_none());
         assert!(curve.is_long_enough(100, 4.0) && !curve.is_long_enough(100, 4.5));
+    }
+
+    #[test]
+    fn the_end_is_told_from_the_last_minute() {
+        let early = Curve(vec![(1.0, 50), (100.0, 100)]);
+        assert_eq!(early.seconds_to(1000), None);
+        let slower = Curve(vec![(1.0, 500), (100.0, 600), (160.0, 660)]);
+        assert_eq!(slower.seconds_to(1000), Some(500.0));
+        assert_eq!(slower.seconds_to(660), None);
+        let stuck = Curve(vec![(100.0, 600), (160.0, 600)]);
+        assert_eq!(stuck.seconds_to(1000), Some(f64::INFINITY));
     }
 }

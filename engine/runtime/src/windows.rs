@@ -11,7 +11,6 @@ use millrace_dataflow::{Window, WindowColumns, Windowing};
 use millrace_expr::text::zone::Zone;
 
 use crate::element::Element;
-use crate::operators::now_millis;
 use crate::time::{instant_millis, last_instant_millis, local_millis, millis};
 
 /// A part of time that is wholly in a window or not at all. Rows are aggregated by slice.
@@ -88,11 +87,12 @@ impl Windows {
         self.zone
     }
 
-    /// Windows go by the clock.
+    /// Windows go by the clock. Those that rows bring along do not, even if they were once laid over it: the rows
+    /// come when their window is over by the clock. They are over with a watermark, as in Flink.
     pub fn is_proctime(&self) -> bool {
         match &self.windowing {
             Windowing::Laid { time, .. } => time.is_none(),
-            Windowing::Given { is_proctime, .. } => *is_proctime,
+            Windowing::Given { .. } => false,
         }
     }
 
@@ -104,9 +104,10 @@ impl Windows {
         }
     }
 
-    /// Up to where windows are over by the clock, if they go by it.
+    /// Up to where windows are over by the clock, if they go by it. Rows may still come in the millisecond that it
+    /// shows.
     pub fn over_by_clock(&self, now_millis: i64) -> Option<i64> {
-        self.is_proctime().then_some(now_millis)
+        self.is_proctime().then_some(now_millis - 1)
     }
 
     /// Up to where windows were over in a checkpoint, out of the beginnings of what its subtasks have kept: the lowest, for
@@ -126,8 +127,8 @@ impl Windows {
         Ok(lowest.unwrap_or(i64::MIN))
     }
 
-    /// The slice of each row.
-    pub fn slices(&self, rows: &RecordBatch) -> Result<Vec<Slice>> {
+    /// The slice of each row, of which `now_millis` is the time where windows go by the clock.
+    pub fn slices(&self, rows: &RecordBatch, now_millis: i64) -> Result<Vec<Slice>> {
         match &self.windowing {
             Windowing::Given { start, end, .. } => {
                 let starts = millis(rows.column(*start))?;
@@ -136,8 +137,7 @@ impl Windows {
                 Ok(both.map(|(start, end)| Slice { end, start }).collect())
             }
             Windowing::Laid { window, time: None } => {
-                let now = now_millis();
-                Ok(vec![self.slice(window, now); rows.num_rows()])
+                Ok(vec![self.slice(window, now_millis); rows.num_rows()])
             }
             Windowing::Laid {
                 window,
@@ -167,11 +167,11 @@ impl Windows {
         }
     }
 
-    /// The end of each row's window.
+    /// The end of each row's window, which the rows bring along.
     pub fn ends(&self, rows: &RecordBatch) -> Result<Vec<i64>> {
         match &self.windowing {
             Windowing::Given { end, .. } => millis(rows.column(*end)),
-            Windowing::Laid { .. } => Ok(self.slices(rows)?.iter().map(|slice| slice.end).collect()),
+            Windowing::Laid { .. } => Err(Error::internal("rows were planned to bring their windows along")),
         }
     }
 

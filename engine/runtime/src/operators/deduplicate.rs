@@ -73,19 +73,22 @@ impl Deduplicate {
         metrics: Arc<TaskMetrics>,
     ) -> Result<Paced<Self>> {
         let schema = input.to_arrow();
-        Ok(Paced::new(Deduplicate {
-            keys: Keys::new(&plan.partition, &schema)?,
-            kept,
-            rows: WholeRows::new(&schema)?,
-            table: MapTable::open(&backend.store, ROWS, backend.row_bytes(1))?,
-            timers: Timers::open(backend, "timers")?,
-            watermark: i64::MIN,
-            changes: Changes::default(),
-            update_before: changelog.before,
-            max_parallelism: backend.max_parallelism,
-            schema,
-            metrics,
-        }))
+        Ok(Paced::new(
+            backend.clock(),
+            Deduplicate {
+                keys: Keys::new(&plan.partition, &schema)?,
+                kept,
+                rows: WholeRows::new(&schema)?,
+                table: MapTable::open(&backend.store, ROWS, backend.row_bytes(1))?,
+                timers: Timers::open(backend, "timers")?,
+                watermark: i64::MIN,
+                changes: Changes::default(),
+                update_before: changelog.before,
+                max_parallelism: backend.max_parallelism,
+                schema,
+                metrics,
+            },
+        ))
     }
 
     fn first_by_arrival(&mut self, slot: u32, row: &[u8]) {
@@ -168,7 +171,7 @@ impl Gradual for Deduplicate {
         Some(*watermark)
     }
 
-    fn begin(&mut self, _: usize, batch: Batch) -> Result<Arriving> {
+    fn begin(&mut self, _: usize, batch: Batch, _: i64) -> Result<Arriving> {
         let rows = &batch.change.rows;
         self.table.make_room()?;
         self.table.read_clock();

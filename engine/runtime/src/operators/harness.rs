@@ -1,7 +1,9 @@
 //! Operators with keyed state, tested row by row: rows of numbers in, changes out.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMillisecondArray, UInt8Array};
 use arrow::datatypes::{DataType as ArrowType, Int64Type, TimestampMillisecondType};
@@ -12,6 +14,8 @@ use millrace_expr::{DataType, Field, RowType, TypeKind};
 use millrace_state::job::{JobStore, StateWriter};
 use millrace_state::keyed::{Clock, KeyedBackend, KeyedFiles, KeyedResources, Lifetimes, Limits};
 use millrace_state::local::LocalStore;
+use rand::Rng;
+use rand::rngs::StdRng;
 
 use super::{BATCH, Operator};
 use crate::changes::kind_of;
@@ -68,7 +72,7 @@ pub struct Storage {
 }
 
 impl Storage {
-    const MAX_PARALLELISM: u16 = 128;
+    pub const MAX_PARALLELISM: u16 = 128;
 
     pub fn new(cache_bytes: usize, clock: &Clock) -> Self {
         let folder = folder();
@@ -89,10 +93,18 @@ impl Storage {
     }
 
     pub fn open(&self, lifetimes: &Lifetimes, restored: &[KeyedFiles]) -> KeyedBackend {
+        self.open_part(0..Self::MAX_PARALLELISM, lifetimes, restored)
+    }
+
+    /// Of some key groups.
+    pub fn open_part(
+        &self,
+        groups: Range<u16>,
+        lifetimes: &Lifetimes,
+        restored: &[KeyedFiles],
+    ) -> KeyedBackend {
         let most = Self::MAX_PARALLELISM;
-        let opened = self
-            .resources
-            .open("operator", lifetimes, 0..most, most, restored);
+        let opened = self.resources.open("operator", lifetimes, groups, most, restored);
         opened.unwrap()
     }
 
@@ -202,10 +214,70 @@ pub fn assert_paced(pieces: &[Vec<Change>]) {
 
 /// What comes out of an operator for a watermark.
 pub fn watermark(operator: &mut dyn Operator, time: i64) -> Vec<Change> {
+    given(operator, |operator, out| {
+        operator.other(Element::Watermark(time), out)
+    })
+}
+
+/// What comes out of an operator for an element, or a look at the clock.
+fn given(
+    operator: &mut dyn Operator,
+    with: impl FnOnce(&mut dyn Operator, &mut Vec<Element>) -> millrace_core::Result<()>,
+) -> Vec<Change> {
     let mut out = Vec::new();
-    operator.other(Element::Watermark(time), &mut out).unwrap();
+    with(operator, &mut out).unwrap();
     drain(operator, &mut out);
     changes(out)
+}
+
+/// What comes out of an operator as it looks at the clock.
+pub fn tick(operator: &mut dyn Operator, now_millis: i64) -> Vec<Change> {
+    given(operator, |operator, out| operator.tick(now_millis, out))
+}
+
+/// What comes out of an operator as its input ends.
+pub fn end(operator: &mut dyn Operator) -> Vec<Change> {
+    given(operator, |operator, out| operator.other(Element::EndOfInput, out))
+}
+
+/// A clock that goes on, and is set back now and then.
+pub struct Wandering {
+    pub clock: Clock,
+    shows: Arc<AtomicI64>,
+    /// The latest that it has shown.
+    pub latest: i64,
+}
+
+impl Wandering {
+    pub fn new(start: i64) -> Wandering {
+        let shows = Arc::new(AtomicI64::new(start));
+        Wandering {
+            clock: Clock::Set(shows.clone()),
+            shows,
+            latest: start,
+        }
+    }
+
+    /// Some milliseconds on, or back.
+    pub fn go(&mut self, random: &mut StdRng) -> i64 {
+        let by = match random.random_range(0..10) {
+            0 => random.random_range(-9..0),
+            1..6 => 0,
+            _ => random.random_range(1..4),
+        };
+        self.set(self.shows.load(Ordering::Relaxed) + by)
+    }
+
+    /// To the latest that it has shown.
+    pub fn catch_up(&mut self) {
+        self.set(self.latest);
+    }
+
+    fn set(&mut self, millis: i64) -> i64 {
+        self.shows.store(millis, Ordering::Relaxed);
+        self.latest = self.latest.max(millis);
+        millis
+    }
 }
 
 /// A change as text: `+I 1 2 -`.

@@ -6,6 +6,8 @@ pub mod bundled_group_aggregate;
 mod by_key_tests;
 pub mod calc;
 pub mod changelog_normalize;
+#[cfg(test)]
+mod clock_tests;
 pub mod constraint;
 pub mod deduplicate;
 #[cfg(test)]
@@ -44,6 +46,7 @@ pub mod window_table;
 mod window_tests;
 
 use millrace_core::{Error, Result};
+use millrace_state::keyed::Clock;
 
 use crate::element::{Batch, Element};
 
@@ -130,6 +133,5 @@ pub(crate) fn kernel(e: arrow::error::ArrowError) -> Error {
 
 /// Milliseconds since 1970.
 pub fn now_millis() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |d| d.as_millis() as i64)
+    Clock::System.now_millis()
 }

@@ -4,8 +4,9 @@
 use std::collections::VecDeque;
 
 use millrace_core::Result;
+use millrace_state::keyed::Clock;
 
-use super::{Operator, are_enough, now_millis};
+use super::{Operator, are_enough};
 use crate::element::{Batch, Element};
 use crate::windows::Windows;
 
@@ -29,7 +30,8 @@ pub trait Gradual: Send {
         element
     }
 
-    fn begin(&mut self, input: usize, batch: Batch) -> Result<Self::Arriving>;
+    /// `now_millis` is what the clock shows: later than all that was due by it before.
+    fn begin(&mut self, input: usize, batch: Batch, now_millis: i64) -> Result<Self::Arriving>;
 
     /// Takes rows in, until there is a batch to be sent.
     fn arrive(&mut self, arriving: Self::Arriving, out: &mut Vec<Element>) -> Result<Rest<Self::Arriving>>;
@@ -82,7 +84,8 @@ pub trait Timely: Send {
     /// The watermark that it has come to.
     fn progress(&self) -> i64;
 
-    fn begin(&mut self, input: usize, batch: Batch) -> Result<Self::Arriving>;
+    /// `now_millis` is what the clock shows: later than all that was due by it before.
+    fn begin(&mut self, input: usize, batch: Batch, now_millis: i64) -> Result<Self::Arriving>;
 
     /// Takes rows in. Where what is over has to be given before the next of them, that is taken later: the
     /// rest, and the watermark before it.
@@ -105,8 +108,8 @@ impl<T: Timely> Gradual for T {
         self.windows().over_with(element)
     }
 
-    fn begin(&mut self, input: usize, batch: Batch) -> Result<T::Arriving> {
-        Timely::begin(self, input, batch)
+    fn begin(&mut self, input: usize, batch: Batch, now_millis: i64) -> Result<T::Arriving> {
+        Timely::begin(self, input, batch, now_millis)
     }
 
     fn arrive(&mut self, arriving: T::Arriving, _: &mut Vec<Element>) -> Result<Rest<T::Arriving>> {
@@ -135,6 +138,10 @@ pub struct Paced<T: Gradual> {
     steps: VecDeque<Step<T::Arriving>>,
     /// The watermark that was sent last.
     sent: i64,
+    clock: Clock,
+    /// The latest that the clock has shown. It may be set back: what was over by it stays over, and no row comes
+    /// too late for that.
+    latest: i64,
 }
 
 enum Step<A> {
@@ -146,12 +153,20 @@ enum Step<A> {
 }
 
 impl<T: Gradual> Paced<T> {
-    pub(super) fn new(work: T) -> Self {
+    pub(super) fn new(clock: Clock, work: T) -> Self {
         Paced {
             work,
             steps: VecDeque::new(),
             sent: i64::MIN,
+            clock,
+            latest: i64::MIN,
         }
+    }
+
+    /// It is not earlier than that, whatever the clock shows.
+    pub(super) fn not_before(mut self, millis: i64) -> Self {
+        self.latest = self.latest.max(millis);
+        self
     }
 
     /// Goes on until all is done or there is a batch to be sent.
@@ -203,19 +218,22 @@ impl<T: Gradual> Paced<T> {
         out.push(element);
     }
 
-    fn clock(&mut self, now_millis: i64) {
-        if let Some(time) = self.work.due_by_clock(now_millis) {
+    /// The time, now that the clock shows this, with which begins what is due.
+    fn look_at_clock(&mut self, now_millis: i64) -> i64 {
+        self.latest = self.latest.max(now_millis);
+        if let Some(time) = self.work.due_by_clock(self.latest) {
             self.steps.push_back(Step::Advance(time, None));
         }
+        self.latest
     }
 }
 
 impl<T: Gradual> Operator for Paced<T> {
     fn batch(&mut self, input: usize, batch: Batch, out: &mut Vec<Element>) -> Result<()> {
         // What is over by the clock is given first: rows are windowed by a later time.
-        self.clock(now_millis());
+        let now_millis = self.look_at_clock(self.clock.now_millis());
         self.run(out)?;
-        let arriving = self.work.begin(input, batch)?;
+        let arriving = self.work.begin(input, batch, now_millis)?;
         self.steps.push_back(Step::Rows(arriving));
         self.run(out)
     }
@@ -229,7 +247,7 @@ impl<T: Gradual> Operator for Paced<T> {
     }
 
     fn tick(&mut self, now_millis: i64, out: &mut Vec<Element>) -> Result<()> {
-        self.clock(now_millis);
+        let now_millis = self.look_at_clock(now_millis);
         self.steps.push_back(Step::Clock(now_millis));
         self.run(out)
     }

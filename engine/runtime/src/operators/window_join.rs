@@ -145,16 +145,19 @@ impl WindowJoin {
         )?;
         let arrivals = WindowRows::open(backend, &left.windows, restored, metrics)?;
         let condition = plan.condition.as_ref();
-        Ok(Paced::new(WindowJoin {
-            kind: plan.kind,
-            left,
-            right,
-            condition: condition.map(|c| Program::compile(c, session)).transpose()?,
-            arrivals,
-            meeting: None,
-            joined: joined_schema(inputs),
-            schema: output.to_arrow(),
-        }))
+        Ok(Paced::new(
+            backend.clock(),
+            WindowJoin {
+                kind: plan.kind,
+                left,
+                right,
+                condition: condition.map(|c| Program::compile(c, session)).transpose()?,
+                arrivals,
+                meeting: None,
+                joined: joined_schema(inputs),
+                schema: output.to_arrow(),
+            },
+        ))
     }
 
     /// The next left rows meet the right ones; whether there are more.
@@ -246,7 +249,7 @@ impl Timely for WindowJoin {
         self.arrivals.progress()
     }
 
-    fn begin(&mut self, input: usize, batch: Batch) -> Result<Arriving> {
+    fn begin(&mut self, input: usize, batch: Batch, _: i64) -> Result<Arriving> {
         let is_left = input == 0;
         let side = match is_left {
             true => &mut self.left,

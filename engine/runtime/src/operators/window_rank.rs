@@ -57,16 +57,19 @@ impl WindowRank {
         let arrivals = WindowRows::open(backend, &windows, restored, metrics)?;
         // To Flink the clock has no value before it is read further down: all rows are equal by it.
         let order: Vec<&SortKey> = plan.order.iter().filter(|key| !key.is_clock()).collect();
-        Ok(Paced::new(WindowRank {
-            keys: Keys::new(&plan.partition, &schema)?,
-            windows,
-            order: Order::new(&order, &schema)?,
-            rows: WholeRows::new(&schema)?,
-            candidates: MapTable::open(&backend.store, "candidates", backend.row_bytes(1))?,
-            arrivals,
-            plan: plan.clone(),
-            schema: output.to_arrow(),
-        }))
+        Ok(Paced::new(
+            backend.clock(),
+            WindowRank {
+                keys: Keys::new(&plan.partition, &schema)?,
+                windows,
+                order: Order::new(&order, &schema)?,
+                rows: WholeRows::new(&schema)?,
+                candidates: MapTable::open(&backend.store, "candidates", backend.row_bytes(1))?,
+                arrivals,
+                plan: plan.clone(),
+                schema: output.to_arrow(),
+            },
+        ))
     }
 
     fn give(&mut self, slot: u32, changes: &mut Changes) {
@@ -97,7 +100,7 @@ impl Timely for WindowRank {
         self.arrivals.progress()
     }
 
-    fn begin(&mut self, _: usize, batch: Batch) -> Result<Arriving> {
+    fn begin(&mut self, _: usize, batch: Batch, _: i64) -> Result<Arriving> {
         let rows = &batch.change.rows;
         self.keys.encode(rows)?;
         Ok(Arriving {

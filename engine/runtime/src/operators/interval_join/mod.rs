@@ -116,44 +116,47 @@ impl IntervalJoin {
         let left: Vec<_> = plan.keys.iter().map(|key| (key.left, key.null_safe)).collect();
         let right: Vec<_> = plan.keys.iter().map(|key| (key.right, key.null_safe)).collect();
         let (keeps_left, keeps_right) = (plan.kind.keeps_left(), plan.kind.keeps_right());
-        Ok(Paced::new(IntervalJoin {
-            left: Side::new(
-                "left",
-                &left,
-                bounds.left_time,
-                bounds.lower.saturating_neg(),
-                keeps_left,
-                inputs[0],
-                backend,
-            )?,
-            right: Side::new(
-                "right",
-                &right,
-                bounds.right_time,
-                bounds.upper,
-                keeps_right,
-                inputs[1],
-                backend,
-            )?,
-            condition: plan
-                .condition
-                .as_ref()
-                .map(|condition| Program::compile(condition, session))
-                .transpose()?,
-            is_rowtime: bounds.is_rowtime,
-            is_empty: bounds.upper < bounds.lower,
-            timers: Timers::open(backend, "timers")?,
-            watermark: i64::MIN,
-            before: i64::MIN,
-            limit: backend.row_bytes(1),
-            joined: joined_schema(inputs),
-            schema: output.to_arrow(),
-            max_parallelism: backend.max_parallelism,
-            output: Joined::default(),
-            watermarks: Vec::new(),
-            looking: None,
-            evictions: 0,
-        }))
+        Ok(Paced::new(
+            backend.clock(),
+            IntervalJoin {
+                left: Side::new(
+                    "left",
+                    &left,
+                    bounds.left_time,
+                    bounds.lower.saturating_neg(),
+                    keeps_left,
+                    inputs[0],
+                    backend,
+                )?,
+                right: Side::new(
+                    "right",
+                    &right,
+                    bounds.right_time,
+                    bounds.upper,
+                    keeps_right,
+                    inputs[1],
+                    backend,
+                )?,
+                condition: plan
+                    .condition
+                    .as_ref()
+                    .map(|condition| Program::compile(condition, session))
+                    .transpose()?,
+                is_rowtime: bounds.is_rowtime,
+                is_empty: bounds.upper < bounds.lower,
+                timers: Timers::open(backend, "timers")?,
+                watermark: i64::MIN,
+                before: i64::MIN,
+                limit: backend.row_bytes(1),
+                joined: joined_schema(inputs),
+                schema: output.to_arrow(),
+                max_parallelism: backend.max_parallelism,
+                output: Joined::default(),
+                watermarks: Vec::new(),
+                looking: None,
+                evictions: 0,
+            },
+        ))
     }
 
     fn sides(&mut self, is_left: bool) -> (&mut Side, &mut Side, &mut Joined) {
@@ -442,22 +445,21 @@ impl Gradual for IntervalJoin {
         }
     }
 
-    fn begin(&mut self, input: usize, batch: Batch) -> Result<Arriving> {
+    fn begin(&mut self, input: usize, batch: Batch, now_millis: i64) -> Result<Arriving> {
         let is_left = input == 0;
         let (is_rowtime, max) = (self.is_rowtime, self.max_parallelism);
-        let clock = now_millis();
         let rows = &batch.change.rows;
         let (own, _, _) = self.sides(is_left);
         own.keys.encode(rows)?;
         let times = match is_rowtime {
             true => millis(rows.column(own.time))?,
-            false => vec![clock; rows.num_rows()],
+            false => vec![now_millis; rows.num_rows()],
         };
         let strict: Vec<_> = own.strict.iter().map(|c| rows.column(*c)).collect();
         let never = (0..rows.num_rows()).map(|row| strict.iter().any(|column| column.is_null(row)));
         Ok(Arriving {
             is_left,
-            clock,
+            clock: now_millis,
             never: never.collect(),
             groups: own.keys.groups(max),
             keys: std::mem::take(&mut own.keys.rows),

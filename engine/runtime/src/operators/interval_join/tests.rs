@@ -2,14 +2,15 @@
 
 use millrace_dataflow::{IntervalBounds, JoinKey, JoinKind};
 use millrace_expr::{DataType, Expr};
+use millrace_state::keyed::Lifetimes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::operators::Operator;
 use crate::operators::harness::{
-    Change, Row, State, Table, assert_paced, batch, changes, drain, feed, insert, pieces, row_type, shown,
-    state, watermark,
+    Change, Row, State, Table, Wandering, assert_paced, batch, changes, drain, end, feed, insert, pieces,
+    row_type, shown, state, state_with, tick, watermark,
 };
 
 const LEFT: [&str; 3] = ["k", "t", "a"];
@@ -100,6 +101,42 @@ fn rows_add_up_to_the_join_of_the_tables_and_none_is_kept() {
             let kept = side.table.bytes();
             assert!(kept < 1000, "{name} still keeps {kept} bytes");
         }
+    }
+}
+
+#[test]
+fn rows_add_up_to_the_join_by_the_clock() {
+    for kind in [JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full] {
+        let mut random = StdRng::seed_from_u64(8);
+        let mut time = Wandering::new(1000);
+        let state = state_with(400, &Lifetimes::default(), &time.clock);
+        let mut by_clock = plan(kind);
+        by_clock.bounds.is_rowtime = false;
+        let mut join = of_plan(&by_clock, &state);
+        let of = [row_type(&LEFT), row_type(&RIGHT)];
+        let mut tables: [Vec<Row>; 2] = Default::default();
+        let mut result = Table::default();
+        for step in 0..300 {
+            let now = time.go(&mut random);
+            if random.random_bool(0.3) {
+                result.apply(&tick(&mut join, now));
+            } else {
+                let side = random.random_range(0..2);
+                let given: Vec<_> = (0..random.random_range(1..4))
+                    .map(|_| insert(&[random.random_range(-1..3), time.latest, step]))
+                    .collect();
+                tables[side].extend(given.iter().map(|(_, row)| row.clone()));
+                result.apply(&feed(&mut join, side, &of[side], &given));
+            }
+            if step % 100 == 99 {
+                time.catch_up();
+                join.snapshot().unwrap();
+                join = of_plan(&by_clock, &state);
+                result.apply(&tick(&mut join, time.latest));
+            }
+        }
+        result.apply(&end(&mut join));
+        assert_eq!(result, whole(kind, &tables[0], &tables[1]), "{kind:?}");
     }
 }
 

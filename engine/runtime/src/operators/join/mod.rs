@@ -106,35 +106,38 @@ impl Join {
             let keys = plan.keys.iter();
             keys.map(|key| (side(key), key.null_safe)).collect::<Vec<_>>()
         };
-        Ok(Paced::new(Join {
-            kind: plan.kind,
-            left: Side::new(
-                "left",
-                &columns(|k| k.left),
-                &plan.left,
-                counts_left,
-                inputs[0],
-                backend,
-            )?,
-            right: Side::new(
-                "right",
-                &columns(|k| k.right),
-                &plan.right,
-                plan.kind.keeps_right(),
-                inputs[1],
-                backend,
-            )?,
-            condition: plan
-                .condition
-                .as_ref()
-                .map(|condition| Program::compile(condition, session))
-                .transpose()?,
-            joined: joined_schema(inputs),
-            schema: output.to_arrow(),
-            max_parallelism: backend.max_parallelism,
-            limit: backend.cache_bytes,
-            changes: Joined::default(),
-        }))
+        Ok(Paced::new(
+            backend.clock(),
+            Join {
+                kind: plan.kind,
+                left: Side::new(
+                    "left",
+                    &columns(|k| k.left),
+                    &plan.left,
+                    counts_left,
+                    inputs[0],
+                    backend,
+                )?,
+                right: Side::new(
+                    "right",
+                    &columns(|k| k.right),
+                    &plan.right,
+                    plan.kind.keeps_right(),
+                    inputs[1],
+                    backend,
+                )?,
+                condition: plan
+                    .condition
+                    .as_ref()
+                    .map(|condition| Program::compile(condition, session))
+                    .transpose()?,
+                joined: joined_schema(inputs),
+                schema: output.to_arrow(),
+                max_parallelism: backend.max_parallelism,
+                limit: backend.cache_bytes,
+                changes: Joined::default(),
+            },
+        ))
     }
 
     /// Slots as they were given before are no longer valid. In the middle of a batch maps stay that are too large
@@ -412,7 +415,7 @@ struct At<'a> {
 impl Gradual for Join {
     type Arriving = Arriving;
 
-    fn begin(&mut self, input: usize, batch: Batch) -> Result<Arriving> {
+    fn begin(&mut self, input: usize, batch: Batch, _: i64) -> Result<Arriving> {
         let is_left = input == 0;
         let (own, other) = match is_left {
             true => (&mut self.left, &mut self.right),

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use millrace_dataflow::{OverCall, OverFunction};
 use millrace_expr::aggregate::{AggregateFunction, Parameters};
 use millrace_expr::{DataType, TypeKind};
+use millrace_state::keyed::Lifetimes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::element::Element;
 use crate::operators::harness::{
-    Change, Row, State, assert_paced, batch, feed, insert, pieces, row_type, shown, state, watermark,
+    Change, Row, State, Wandering, assert_paced, batch, end, feed, insert, pieces, row_type, shown, state,
+    state_with, tick, watermark,
 };
 
 const COLUMNS: [&str; 3] = ["k", "t", "v"];
@@ -128,7 +130,7 @@ fn results_are_those_of_the_windows() {
     for kind in [TimeKind::Event, TimeKind::Processing] {
         for frame in frames {
             for of in [Of::All, Of::Distinct, Of::Extremes] {
-                // By arrival RANGE goes by the clock, which no test has in its hand.
+                // That goes by the clock.
                 if kind == TimeKind::Processing && matches!(frame, Frame::Range(_)) {
                     continue;
                 }
@@ -163,6 +165,60 @@ fn results_are_those_of_the_windows() {
                 }
                 assert_eq!(by_key, whole(kind, frame, of, &rows), "{kind:?} {frame:?} {of:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn results_are_those_of_the_windows_by_the_clock() {
+    for frame in [Frame::Range(None), Frame::Range(Some(0)), Frame::Range(Some(7))] {
+        for of in [Of::All, Of::Distinct, Of::Extremes] {
+            let mut random = StdRng::seed_from_u64(5);
+            let mut time = Wandering::new(1000);
+            let state = state_with(400, &Lifetimes::default(), &time.clock);
+            let kind = TimeKind::Processing;
+            let mut operator = over(kind, frame, &of.calls(), &state);
+            let (mut rows, mut out): (Vec<Row>, Vec<Change>) = Default::default();
+            for step in 0..300 {
+                let now = time.go(&mut random);
+                if random.random_bool(0.3) {
+                    out.extend(tick(operator.as_mut(), now));
+                } else {
+                    let given: Vec<Change> = (0..random.random_range(1..5))
+                        .map(|_| {
+                            insert(&[
+                                random.random_range(-1..3),
+                                time.latest,
+                                random.random_range(-1..9),
+                            ])
+                        })
+                        .collect();
+                    rows.extend(given.iter().map(|(_, row)| row.clone()));
+                    out.extend(feed(operator.as_mut(), 0, &row_type(&COLUMNS), &given));
+                }
+                // Rows of a time go out when it is over.
+                if frame != Frame::Range(None) {
+                    let over = rows.iter().filter(|row| row[1] < Some(time.latest));
+                    assert_eq!(out.len(), over.count());
+                }
+                if step % 70 == 69 {
+                    time.catch_up();
+                    operator.snapshot().unwrap();
+                    operator = over(kind, frame, &of.calls(), &state);
+                    out.extend(tick(operator.as_mut(), time.latest));
+                }
+            }
+            out.extend(end(operator.as_mut()));
+            let mut by_key: BTreeMap<Option<i64>, Vec<Row>> = BTreeMap::new();
+            for (_, row) in out {
+                by_key.entry(row[0]).or_default().push(row);
+            }
+            // As in Flink, row by row where no row leaves.
+            let same = match frame {
+                Frame::Range(None) => Frame::Rows(None),
+                frame => frame,
+            };
+            assert_eq!(by_key, whole(kind, same, of, &rows), "{frame:?} {of:?}");
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::element::{Batch, Element};
 use crate::keys::Keys;
 use crate::metrics::TaskMetrics;
 use crate::operators::paced::{Gradual, Paced, Rest};
-use crate::operators::{BATCH, now_millis, rows_of};
+use crate::operators::{BATCH, rows_of};
 use crate::time::millis;
 use crate::timers::{Timer, Timers, sorted};
 
@@ -122,22 +122,25 @@ impl Windowed {
         let is_bounded = !matches!(plan.frame, Frame::Rows(None) | Frame::Range(None));
         // Rows and accumulators beside timers, and those that forget.
         let cache_bytes = backend.row_bytes(2) / 2;
-        Ok(Paced::new(Windowed {
-            keys: Keys::new(&plan.partition, &schema)?,
-            time: plan.time,
-            kind: plan.kind,
-            frame: plan.frame,
-            rows: WholeRows::new(&schema)?,
-            table: MapTable::open(&backend.store, "rows", cache_bytes)?,
-            timers: Timers::open(backend, "timers")?,
-            cleanup: Cleanup::open(backend, ttl_millis)?,
-            accumulators: Accumulators::new(&plan.calls, is_bounded, backend, cache_bytes)?,
-            steps: Steps::new(),
-            watermark: i64::MIN,
-            max_parallelism: backend.max_parallelism,
-            schema: output.to_arrow(),
-            metrics,
-        }))
+        Ok(Paced::new(
+            backend.clock(),
+            Windowed {
+                keys: Keys::new(&plan.partition, &schema)?,
+                time: plan.time,
+                kind: plan.kind,
+                frame: plan.frame,
+                rows: WholeRows::new(&schema)?,
+                table: MapTable::open(&backend.store, "rows", cache_bytes)?,
+                timers: Timers::open(backend, "timers")?,
+                cleanup: Cleanup::open(backend, ttl_millis)?,
+                accumulators: Accumulators::new(&plan.calls, is_bounded, backend, cache_bytes)?,
+                steps: Steps::new(),
+                watermark: i64::MIN,
+                max_parallelism: backend.max_parallelism,
+                schema: output.to_arrow(),
+                metrics,
+            },
+        ))
     }
 
     #[cfg(test)]
@@ -418,7 +421,7 @@ impl Gradual for Windowed {
         }
     }
 
-    fn begin(&mut self, _: usize, batch: Batch) -> Result<Arriving> {
+    fn begin(&mut self, _: usize, batch: Batch, now_millis: i64) -> Result<Arriving> {
         let rows = &batch.change.rows;
         let count = rows.num_rows();
         self.keys.encode(rows)?;
@@ -429,7 +432,7 @@ impl Gradual for Windowed {
             rows: self.rows.encode(rows)?,
             times: match self.kind {
                 TimeKind::Event => millis(rows.column(self.time))?,
-                TimeKind::Processing => vec![now_millis(); count],
+                TimeKind::Processing => vec![now_millis; count],
             },
             watermarks: batch.watermarks,
             now: self.now(),

@@ -153,18 +153,21 @@ impl SessionWindows {
         let time = output.to_arrow().fields().last().map(|f| f.data_type().clone());
         let windows = Windows::new(open.windowing, time.as_ref(), zone);
         let progress = windows.restored(restored)?;
-        Ok(Paced::new(SessionWindows {
-            keys: Keys::new(open.keys, &input.to_arrow())?,
-            windows,
-            sessions: Sessions::open(backend)?,
-            content: open.content,
-            timers: Timers::open(backend, "ends")?,
-            max_parallelism: backend.max_parallelism,
-            progress,
-            giving: false,
-            evictions: 0,
-            metrics,
-        }))
+        Ok(Paced::new(
+            backend.clock(),
+            SessionWindows {
+                keys: Keys::new(open.keys, &input.to_arrow())?,
+                windows,
+                sessions: Sessions::open(backend)?,
+                content: open.content,
+                timers: Timers::open(backend, "ends")?,
+                max_parallelism: backend.max_parallelism,
+                progress,
+                giving: false,
+                evictions: 0,
+                metrics,
+            },
+        ))
     }
 
     fn take_in(&mut self, mut arriving: Arriving) -> Result<Option<(Arriving, i64)>> {
@@ -289,10 +292,10 @@ impl Timely for SessionWindows {
         self.progress
     }
 
-    fn begin(&mut self, _: usize, batch: Batch) -> Result<Arriving> {
+    fn begin(&mut self, _: usize, batch: Batch, now_millis: i64) -> Result<Arriving> {
         self.keys.encode(&batch.change.rows)?;
         Ok(Arriving {
-            windows: self.windows.slices(&batch.change.rows)?,
+            windows: self.windows.slices(&batch.change.rows, now_millis)?,
             groups: self.keys.groups(self.max_parallelism),
             slots: Vec::new(),
             evictions: None,

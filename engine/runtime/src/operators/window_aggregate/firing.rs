@@ -111,6 +111,7 @@ impl WindowAggregate {
     /// Gives a batch of results, if there is one at once; whether the window is done.
     pub(super) fn fire(&mut self, firing: &mut Firing, out: &mut Vec<Element>) -> Result<bool> {
         let window = firing.window;
+        let over_at = self.windows.over_at(window.end);
         if firing.ready.given < firing.ready.keys.len() {
             self.give_ready(&mut firing.ready, window, out)?;
             return Ok(false);
@@ -161,6 +162,9 @@ impl WindowAggregate {
                     let in_memory = held[*next..].partition_point(|(of, _, _)| *of == group);
                     let held = &held[*next..*next + in_memory];
                     *next += in_memory;
+                    if self.given.has(group, over_at) {
+                        continue;
+                    }
                     for (number, slice) in slices.iter().enumerate() {
                         let of_slice = held.iter().filter(|(_, of, _)| *of == number as u32);
                         let slots: Vec<u32> = of_slice.map(|(_, _, slot)| *slot).collect();
@@ -257,7 +261,15 @@ impl WindowAggregate {
     /// The results of slots of one slice.
     fn give(&mut self, slots: &[u32], window: Bounds, out: &mut Vec<Element>) -> Result<()> {
         let is_there = |slot: &u32| self.slices.state.is_there(*slot);
-        let slots: Vec<u32> = slots.iter().copied().filter(is_there).collect();
+        let mut slots: Vec<u32> = slots.iter().copied().filter(is_there).collect();
+        let over_at = self.windows.over_at(window.end);
+        if over_at <= self.given.by_any() {
+            let group = |slot: u32| {
+                let key = &self.slices.table.key(slot)[PREFIX..];
+                key_group::of_hash(key_group::hash(key), self.max_parallelism)
+            };
+            slots.retain(|slot| !self.given.has(group(*slot), over_at));
+        }
         if slots.is_empty() {
             return Ok(());
         }

@@ -2,9 +2,11 @@
 //! watermark, or the clock, has passed a window's end, the results of its slices together are given,
 //! once. A row whose windows are all over is late: it is dropped and counted.
 //!
-//! Layout: `slices` what is kept, `parts` what comes in together, `firing` how a window's results come out of it, some at a time.
+//! Layout: `slices` what is kept, `parts` what comes in together, `firing` how a window's results come out of it, some at a time,
+//! `given` what a checkpoint's subtasks had given by the clock.
 
 mod firing;
+mod given;
 mod parts;
 mod slices;
 
@@ -21,6 +23,7 @@ use millrace_expr::text::zone::Zone;
 use millrace_state::keyed::KeyedBackend;
 
 use self::firing::Firing;
+use self::given::Given;
 use self::parts::Parts;
 use self::slices::Slices;
 use super::groups::{State, with_maps};
@@ -47,6 +50,8 @@ pub struct WindowAggregate {
     max_parallelism: u16,
     /// The watermark, or the time by the clock, up to which windows are over.
     progress: i64,
+    /// What was given by the clock before a restore.
+    given: Given,
     /// Windows that are over and whose results are still to be given.
     over: VecDeque<Bounds>,
     firing: Option<Firing>,
@@ -77,7 +82,9 @@ impl WindowAggregate {
         let types = schema.fields()[..of_keys].iter().map(|f| f.data_type().clone());
         let time = schema.fields().last().map(|f| f.data_type().clone());
         let windows = Windows::new(&plan.windowing, time.as_ref(), zone);
-        let progress = windows.restored(restored)?;
+        let by_clock = restored.filter(|_| windows.is_proctime()).unwrap_or_default();
+        let given = Given::restored(backend.groups(), by_clock)?;
+        let progress = windows.restored(restored)?.max(given.by_all());
         let mut slices = Slices::open(plan, backend)?;
         let parts = match plan.retracts && plan.in_parts && slices.state.calls.uses_maps() {
             true => Some(Parts::open(&windows, progress, restored)?),
@@ -87,7 +94,9 @@ impl WindowAggregate {
             slices.state.calls.begin(parts.number);
         }
         let output = OutputParts::new(slices.state.calls.uses_maps());
-        Ok(Paced::new(WindowAggregate {
+        // No row comes into a window that its key group has given.
+        let earliest = given.by_any().saturating_add(1);
+        let work = WindowAggregate {
             keys: Keys::new(&plan.keys, &input.to_arrow())?,
             codec: RowCodec::new(types)?,
             windows,
@@ -97,11 +106,13 @@ impl WindowAggregate {
             output,
             max_parallelism: backend.max_parallelism,
             progress,
+            given,
             over: VecDeque::new(),
             firing: None,
             schema,
             metrics,
-        }))
+        };
+        Ok(Paced::new(backend.clock(), work).not_before(earliest))
     }
 
     /// The windows that are over with `to`, and were not before.
@@ -236,9 +247,9 @@ impl Timely for WindowAggregate {
         self.progress
     }
 
-    fn begin(&mut self, _: usize, batch: Batch) -> Result<Arriving> {
+    fn begin(&mut self, _: usize, batch: Batch, now_millis: i64) -> Result<Arriving> {
         Ok(Arriving {
-            slices: self.windows.slices(&batch.change.rows)?,
+            slices: self.windows.slices(&batch.change.rows, now_millis)?,
             next: 0,
             batch,
         })
@@ -278,6 +289,9 @@ impl Timely for WindowAggregate {
         let mut entry = self.progress.to_be_bytes().to_vec();
         if let Some(parts) = &self.parts {
             parts.write(&mut entry);
+        }
+        if self.windows.is_proctime() {
+            Given::write(&self.slices.groups, &mut entry);
         }
         Ok(vec![entry])
     }

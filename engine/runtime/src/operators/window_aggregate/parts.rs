@@ -29,7 +29,7 @@ impl Parts {
         let entries = restored.unwrap_or_default();
         for entry in entries {
             // Of a checkpoint that was taken without parts, as with another table.optimizer.agg-phase-strategy.
-            if entry.len() == 8 {
+            if entry.len() < 24 {
                 parts.number = parts.number.max(1);
                 continue;
             }

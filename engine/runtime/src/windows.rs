@@ -87,13 +87,29 @@ impl Windows {
         self.zone
     }
 
-    /// Windows go by the clock. Those that rows bring along do not, even if they were once laid over it: the rows
-    /// come when their window is over by the clock. They are over with a watermark, as in Flink.
+    /// Windows go by the clock.
     pub fn is_proctime(&self) -> bool {
         match &self.windowing {
             Windowing::Laid { time, .. } => time.is_none(),
-            Windowing::Given { .. } => false,
+            Windowing::Given { is_proctime, .. } => *is_proctime,
         }
+    }
+
+    /// Windows are laid over the clock.
+    pub fn are_of_clock(&self) -> bool {
+        matches!(self.windowing, Windowing::Laid { time: None, .. })
+    }
+
+    /// Rows come when their window is over: it was once laid over the clock, and they bring it along. As in Flink
+    /// none of them is late, and what comes together is given together, as soon as there is time.
+    pub fn come_over(&self) -> bool {
+        matches!(
+            self.windowing,
+            Windowing::Given {
+                is_proctime: true,
+                ..
+            }
+        )
     }
 
     /// Up to where windows are over with an element, if it says so.

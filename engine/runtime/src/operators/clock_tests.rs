@@ -14,8 +14,8 @@ use rand::{Rng, SeedableRng};
 
 use super::Operator;
 use super::harness::{
-    Change, Row, Storage, Table, Wandering, batch, change, feed, insert, row_type, shown, state_with, tick,
-    watermark,
+    Change, Row, Storage, Table, Wandering, batch, change, end, feed, insert, row_type, shown, state_with,
+    tick, watermark,
 };
 use super::session::SessionWindows;
 use super::window_aggregate::WindowAggregate;
@@ -202,6 +202,51 @@ fn a_row_of_the_last_millisecond_is_in_its_window() {
     }
     let over = tick(windows.as_mut(), 1010);
     assert_eq!(shown(&over), ["+I 1 2 5 1000 1010 1009"]);
+}
+
+#[test]
+fn rows_that_bring_along_windows_of_the_clock_are_never_late_and_go_out_with_the_next_look() {
+    let time = Wandering::new(1000);
+    let state = state_with(1 << 20, &Lifetimes::default(), &time.clock);
+    let plan = Plan {
+        windowing: Windowing::Given {
+            window: Window::Tumble { size: 10, offset: 0 },
+            start: 1,
+            end: 2,
+            is_proctime: true,
+        },
+        keys: vec![0],
+        calls: vec![call(
+            AggregateFunction::Count,
+            None,
+            DataType::not_null(TypeKind::BigInt),
+        )],
+        retracts: false,
+        in_parts: false,
+    };
+    let input = row_type(&["k", "t_start", "t_end"]);
+    let output = row_type(&["k", "n", "t_start", "t_end", "t_time"]);
+    let open = |restored: Option<&[Vec<u8>]>| {
+        let metrics = TaskMetrics::new(["window".to_owned()]);
+        let zone = zone::session("UTC").unwrap();
+        WindowAggregate::new(&plan, &input, &output, &state.backend, zone, restored, metrics).unwrap()
+    };
+    let mut windows = open(None);
+    let row = [insert(&[1, 990, 1000]), insert(&[1, 990, 1000])];
+    for _ in 0..2 {
+        assert!(feed(&mut windows, 0, &input, &row).is_empty());
+        assert_eq!(shown(&tick(&mut windows, 1000)), ["+I 1 2 990 1000 999"]);
+        assert!(tick(&mut windows, 1005).is_empty());
+    }
+    assert!(feed(&mut windows, 0, &input, &row).is_empty());
+    let entries = windows.snapshot().unwrap();
+    let mut windows = open(Some(&entries));
+    // What was there before comes first.
+    assert_eq!(
+        shown(&feed(&mut windows, 0, &input, &row[..1])),
+        ["+I 1 2 990 1000 999"]
+    );
+    assert_eq!(shown(&end(&mut windows)), ["+I 1 1 990 1000 999"]);
 }
 
 /// The key groups of keys from 0 on.

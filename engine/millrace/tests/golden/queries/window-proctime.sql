@@ -5,8 +5,8 @@ CREATE TABLE events (
   id BIGINT, k STRING, g STRING, v INT, d DOUBLE, ts TIMESTAMP(3), p AS PROCTIME()
 ) WITH ('connector' = 'filesystem', 'path' = '${inputs}/events.json', 'format' = 'json');
 CREATE TABLE beats (n BIGINT, p AS PROCTIME()) WITH (
-  'connector' = 'datagen', 'rows-per-second' = '1',
-  'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '4'
+  'connector' = 'datagen', 'rows-per-second' = '20',
+  'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '60'
 );
 CREATE VIEW long_events AS
 SELECT k, v, p FROM events UNION ALL SELECT 'beat', CAST(n AS INT), p FROM beats WHERE n < 0;

@@ -82,7 +82,7 @@ impl WindowAggregate {
         let types = schema.fields()[..of_keys].iter().map(|f| f.data_type().clone());
         let time = schema.fields().last().map(|f| f.data_type().clone());
         let windows = Windows::new(&plan.windowing, time.as_ref(), zone);
-        let by_clock = restored.filter(|_| windows.is_proctime()).unwrap_or_default();
+        let by_clock = restored.filter(|_| windows.are_of_clock()).unwrap_or_default();
         let given = Given::restored(backend.groups(), by_clock)?;
         let progress = windows.restored(restored)?.max(given.by_all());
         let mut slices = Slices::open(plan, backend)?;
@@ -117,10 +117,14 @@ impl WindowAggregate {
 
     /// The windows that are over with `to`, and were not before.
     fn over_with(&mut self, to: i64) -> VecDeque<Bounds> {
-        if to <= self.progress {
+        let from = match self.windows.come_over() {
+            true => i64::MIN,
+            false => self.progress,
+        };
+        self.progress = self.progress.max(to);
+        if to <= from {
             return VecDeque::new();
         }
-        let from = std::mem::replace(&mut self.progress, to);
         let mut over: BTreeSet<Bounds> = BTreeSet::new();
         for slice in self.slices.held.keys() {
             over.extend(self.windows.of(*slice).into_iter().filter(|window| {
@@ -158,6 +162,7 @@ impl WindowAggregate {
             let Some(first_over) = first_over else { continue };
             let now = match &batch.watermarks {
                 Some(watermarks) if !self.windows.is_proctime() => watermarks[row].max(self.progress),
+                _ if self.windows.come_over() => i64::MIN,
                 _ => self.progress,
             };
             if let Some(parts) = &mut self.parts
@@ -290,7 +295,7 @@ impl Timely for WindowAggregate {
         if let Some(parts) = &self.parts {
             parts.write(&mut entry);
         }
-        if self.windows.is_proctime() {
+        if self.windows.are_of_clock() {
             Given::write(&self.slices.groups, &mut entry);
         }
         Ok(vec![entry])

@@ -172,3 +172,14 @@ fn long_rows_that_are_joined_stay_within_their_memory() {
           JOIN (SELECT k, MIN(text) AS text FROM texts WHERE n <= 100000 GROUP BY k) AS r ON l.k = r.k;",
     );
 }
+
+#[test]
+fn long_rows_of_one_key_that_are_joined_stay_within_their_memory() {
+    stays_within_its_memory(
+        "CREATE TABLE hole (n BIGINT, a STRING, b STRING) WITH ('connector' = 'blackhole');
+        INSERT INTO hole SELECT l.n, l.text, r.text
+        FROM (SELECT n, MOD(n, 1) AS one, text FROM texts WHERE n <= ${keys}) AS l
+        LEFT JOIN (SELECT n, MOD(n, 1) AS one, text FROM texts WHERE n <= ${keys} AND MOD(n, 50000) = 1) AS r
+        ON l.one = r.one AND l.n <> r.n;",
+    );
+}

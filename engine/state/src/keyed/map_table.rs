@@ -1,5 +1,7 @@
 //! A table with a sorted map for each key: the rows of one side of a join, the values of a DISTINCT,
-//! the candidates of a top-N. A key's map is in memory as a whole, or not at all.
+//! the candidates of a top-N. A key's map is in memory as a whole, or not at all; `large` has those that do not fit.
+
+mod large;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -31,11 +33,30 @@ struct Map {
     changed: bool,
     /// What all of it takes on the heap.
     bytes: usize,
+    /// Nothing of it is here: it is in the store only.
+    is_large: bool,
 }
 
 impl Map {
     fn bytes_of(entry: &[u8], value: &[u8]) -> usize {
         ENTRY + allocated(entry.len()) + allocated(value.len())
+    }
+
+    fn large() -> Map {
+        Map {
+            is_large: true,
+            ..Map::default()
+        }
+    }
+
+    /// An entry comes out of the store.
+    fn load(&mut self, entry: &[u8], value: &[u8]) {
+        let value = Value {
+            bytes: value.into(),
+            is_written: true,
+            is_stored: true,
+        };
+        self.insert(entry, value);
     }
 
     /// An entry comes in, or goes.
@@ -78,6 +99,10 @@ pub struct MapTable {
     complete: bool,
     /// Memory for keys and maps together.
     limit: usize,
+    /// Bytes of a map that stays in memory, at most.
+    largest: usize,
+    /// Maps that have become larger.
+    grown: Vec<u32>,
     /// So much more is taken while a map that does not fit is at work.
     over: usize,
     bytes: usize,
@@ -111,6 +136,8 @@ impl MapTable {
             maps: Vec::new(),
             complete: is_empty,
             limit,
+            largest: usize::MAX,
+            grown: Vec::new(),
             over: 0,
             bytes: 0,
             before: store.life(name).map_or(0, |_| ttl::TIME),
@@ -252,22 +279,6 @@ impl MapTable {
         Ok(())
     }
 
-    fn load(&mut self, slot: u32) -> Result<()> {
-        let map = &mut self.maps[slot as usize];
-        let (group, key) = (self.slots.group(slot), self.slots.key(slot));
-        let before = map.bytes;
-        self.store.scan(&self.family, group, key, |entry, value| {
-            let value = Value {
-                bytes: value.into(),
-                is_written: true,
-                is_stored: true,
-            };
-            map.insert(entry, value);
-        })?;
-        self.bytes += map.bytes - before;
-        Ok(())
-    }
-
     pub fn get(&self, slot: u32, entry: &[u8]) -> Option<&[u8]> {
         let value = self.maps[slot as usize].entries.get(entry);
         value.map(|v| &v.bytes[self.before..])
@@ -363,8 +374,12 @@ impl MapTable {
     fn change(&mut self, slot: u32, change: impl FnOnce(&mut Map)) {
         let map = &mut self.maps[slot as usize];
         self.bytes -= map.bytes;
+        let before = map.bytes;
         change(map);
         self.bytes += map.bytes;
+        if before <= self.largest && map.bytes > self.largest {
+            self.grown.push(slot);
+        }
     }
 
     /// Whether there is more in memory than should be, or has come in since room was made where less was not
@@ -377,12 +392,14 @@ impl MapTable {
     /// it has changed, and leaves memory.
     pub fn make_room(&mut self) -> Result<()> {
         self.over = 0;
+        self.let_large_go()?;
         self.make_room_for(usize::MAX)
     }
 
     /// The same between rows of one batch, which may come to the same keys: one whose map would not fit by itself
     /// is not read again and again, unless there are several of them.
     pub fn make_room_between(&mut self) -> Result<()> {
+        self.let_large_go()?;
         if !self.is_over() {
             return Ok(());
         }
@@ -421,6 +438,7 @@ impl MapTable {
             if shrinks {
                 self.slots = Slots::default();
                 self.maps = Vec::new();
+                self.grown.clear();
             }
         }
         Ok(())
@@ -428,10 +446,10 @@ impl MapTable {
 
     /// Slots leave memory; what has changed is written first.
     fn evict(&mut self, victims: Vec<u32>) -> Result<()> {
-        self.write(&victims)?;
+        self.write_changed(&victims)?;
         for slot in victims {
             let map = std::mem::take(&mut self.maps[slot as usize]);
-            self.complete &= map.entries.is_empty();
+            self.complete &= map.entries.is_empty() && !map.is_large;
             self.bytes -= map.bytes;
             self.slots.remove(slot);
         }
@@ -445,7 +463,7 @@ impl MapTable {
             .used()
             .filter(|s| self.maps[*s as usize].changed)
             .collect();
-        self.write(&changed)?;
+        self.write_changed(&changed)?;
         for slot in changed {
             if self.is_empty(slot) {
                 self.slots.remove(slot);
@@ -454,7 +472,7 @@ impl MapTable {
         Ok(())
     }
 
-    fn write(&mut self, slots: &[u32]) -> Result<()> {
+    fn write_changed(&mut self, slots: &[u32]) -> Result<()> {
         // All at once would be in memory a second time.
         let (mut first, mut bytes) = (0, 0);
         for (index, slot) in slots.iter().enumerate() {

@@ -8,9 +8,11 @@
 //! and the condition is computed, for many pairs at once. A batch goes through in rounds of so many rows as meet
 //! some thousand others, and what they give goes out a batch at a time.
 //!
-//! Layout: `side` what is kept of a side, `joined` pairs of rows as a batch.
+//! Layout: `side` what is kept of a side, `joined` pairs of rows as a batch, `large` rows that meet more than fits into
+//! memory.
 
 pub(super) mod joined;
+mod large;
 pub(super) mod side;
 #[cfg(test)]
 mod tests;
@@ -28,6 +30,7 @@ use millrace_expr::compile::{Evaluation, Program, Session};
 use millrace_state::keyed::{KeyedBackend, MapTable};
 
 use self::joined::{Joined, joined_schema};
+use self::large::Piecewise;
 use self::side::{Record, Side};
 use super::now_millis;
 use super::paced::{Gradual, Paced, Rest};
@@ -83,6 +86,19 @@ struct Round {
     gives: VecDeque<Give>,
     /// Its rows are taken in while both sides take no more memory.
     most: usize,
+    /// Instead of all that, one row, and what is left to be done of it.
+    piecewise: Option<Piecewise>,
+}
+
+/// What is done with those that a row meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// Both are given together.
+    Pairs,
+    /// They count it, and come with nulls or no longer do.
+    Partners,
+    /// They count it, and are given or taken back by themselves.
+    Asked,
 }
 
 /// Changes to be given: the row alone, a record alone, or both, so many times.
@@ -169,6 +185,7 @@ impl Join {
         let mut of_slot: HashMap<u32, Range<usize>> = HashMap::new();
         let mut partners: Vec<Vec<usize>> = Vec::new();
         let (mut pairs, mut bytes) = (0, 0);
+        let mut piecewise = None;
         for row in batch.next..batch.rows.len() {
             let is_much = pairs > PAIRS || bytes > MET_BYTES || own.table.is_over() || other.table.is_over();
             if is_much && row > batch.next {
@@ -176,7 +193,12 @@ impl Join {
             }
             let (key, hash, group) = (batch.keys.get(row), batch.hashes[row], batch.groups[row]);
             let slot = other.table.slot(key, hash, group)?;
-            slots.push((own.table.slot(key, hash, group)?, slot));
+            let both = (own.table.slot(key, hash, group)?, slot);
+            if other.table.is_large(slot) && !batch.never[row] {
+                piecewise = (row == batch.next).then(|| Piecewise::new(both));
+                break;
+            }
+            slots.push(both);
             if batch.never[row] {
                 partners.push(Vec::new());
                 continue;
@@ -195,7 +217,7 @@ impl Join {
             partners.push(range.collect());
         }
         if let Some(condition) = &self.condition {
-            self.retain(condition, batch, &records, &mut partners)?;
+            self.retain(condition, batch, batch.next, &records, &mut partners)?;
         }
         Ok(Round {
             first: batch.next,
@@ -204,14 +226,16 @@ impl Join {
             partners,
             gives: VecDeque::new(),
             most: self.bytes() + self.limit / 8,
+            piecewise,
         })
     }
 
-    /// Retains the partners for which the condition is true.
+    /// Retains the partners of rows from a first one on for which the condition is true.
     fn retain(
         &self,
         condition: &Program,
         batch: &Arriving,
+        first: usize,
         records: &[Record],
         partners: &mut [Vec<usize>],
     ) -> Result<()> {
@@ -228,7 +252,7 @@ impl Join {
             Ok(())
         };
         for (row, met) in partners.iter().enumerate() {
-            let own = batch.rows.get(batch.next + row);
+            let own = batch.rows.get(first + row);
             for record in met {
                 let other = &*records[*record].row;
                 let (left, right) = if batch.is_left { (own, other) } else { (other, own) };
@@ -254,102 +278,102 @@ impl Join {
         records: &mut [Record],
         met: &[usize],
         gives: &mut VecDeque<Give>,
-    ) {
-        if self.kind.is_left_only() {
-            return match is_left {
-                true => self.asking(at, records, met, gives),
-                false => self.asked(at, records, met, gives),
-            };
+    ) -> Result<()> {
+        let partners = met.iter().map(|i| records[*i].times).sum();
+        self.come(is_left, at, partners, gives)?;
+        if self.only_asks(is_left) {
+            return Ok(());
         }
-        let (own_outer, other_outer) = match is_left {
-            true => (self.kind.keeps_left(), self.kind.keeps_right()),
-            false => (self.kind.keeps_right(), self.kind.keeps_left()),
-        };
-        let (own, other) = match is_left {
-            true => (&mut self.left, &mut self.right),
-            false => (&mut self.right, &mut self.left),
-        };
-        let partners: i64 = met.iter().map(|i| records[*i].times).sum();
-        if accumulates(at.kind) {
-            if own_outer && met.is_empty() {
-                gives.push_back(Give::own(RowKind::Insert));
-                own.add(at.slot, at.unique, at.row, 0);
-                return;
-            }
-            if other_outer {
-                for i in met {
-                    let record = &mut records[*i];
-                    if record.partners == 0 {
-                        gives.push_back(Give::record(RowKind::Delete, *i, record.times));
-                    }
-                    record.partners += 1;
-                    other.set_partners(at.other_slot, record);
-                }
-            }
-            let kind = match own_outer || other_outer {
-                true => RowKind::Insert,
-                false => at.kind,
-            };
-            gives.extend(met.iter().map(|i| Give::pair(kind, *i, records[*i].times)));
-            own.add(at.slot, at.unique, at.row, partners);
-            return;
+        for pass in self.passes(is_left, accumulates(at.kind)) {
+            self.pass(*pass, is_left, at, records, met, gives)?;
         }
-        own.take_back(at.slot, at.unique, at.row);
-        if met.is_empty() {
-            if own_outer {
-                gives.push_back(Give::own(RowKind::Delete));
-            }
-            return;
-        }
-        let kind = if own_outer { RowKind::Delete } else { at.kind };
-        gives.extend(met.iter().map(|i| Give::pair(kind, *i, records[*i].times)));
-        if other_outer {
-            for i in met {
-                let record = &mut records[*i];
-                if record.partners == 1 {
-                    gives.push_back(Give::record(RowKind::Insert, *i, record.times));
-                }
-                record.partners -= 1;
-                other.set_partners(at.other_slot, record);
-            }
-        }
+        Ok(())
     }
 
-    /// A row of the left of SEMI or ANTI.
-    fn asking(&mut self, at: &At, records: &[Record], met: &[usize], gives: &mut VecDeque<Give>) {
-        if met.is_empty() == (self.kind == JoinKind::Anti) {
-            gives.push_back(Give::own(at.kind));
-        }
-        match accumulates(at.kind) {
-            true => {
-                let partners = met.iter().map(|i| records[*i].times).sum();
-                self.left.add(at.slot, at.unique, at.row, partners);
-            }
-            false => self.left.take_back(at.slot, at.unique, at.row),
-        }
+    /// A row of the left of SEMI or ANTI, which goes on alone.
+    fn only_asks(&self, is_left: bool) -> bool {
+        is_left && self.kind.is_left_only()
     }
 
-    /// A row of the right of SEMI or ANTI.
-    fn asked(&mut self, at: &At, records: &mut [Record], met: &[usize], gives: &mut VecDeque<Give>) {
+    fn other(&self, is_left: bool) -> &Side {
+        if is_left { &self.right } else { &self.left }
+    }
+
+    /// A row comes to its own side, or goes; alone, where it meets nobody or nobody asks whom. `partners` counts where
+    /// its side counts them.
+    fn come(&mut self, is_left: bool, at: &At, partners: i64, gives: &mut VecDeque<Give>) -> Result<()> {
         let adds = accumulates(at.kind);
+        let (own, is_outer) = match is_left {
+            true => (&mut self.left, self.kind.keeps_left()),
+            false => (&mut self.right, self.kind.keeps_right()),
+        };
         match adds {
-            true => self.right.add(at.slot, at.unique, at.row, 0),
-            false => self.right.take_back(at.slot, at.unique, at.row),
+            true => own.add(at.slot, at.unique, at.row, partners)?,
+            false => own.take_back(at.slot, at.unique, at.row)?,
         }
-        for i in met {
-            let record = &mut records[*i];
-            let decides = record.partners == if adds { 0 } else { 1 };
-            let kind = match (self.kind, adds) {
-                (JoinKind::Anti, true) => RowKind::Delete,
-                (JoinKind::Anti, false) => RowKind::Insert,
+        if self.only_asks(is_left) {
+            if (partners == 0) == (self.kind == JoinKind::Anti) {
+                gives.push_back(Give::own(at.kind));
+            }
+        } else if is_outer && partners == 0 {
+            gives.push_back(Give::own(if adds { RowKind::Insert } else { RowKind::Delete }));
+        }
+        Ok(())
+    }
+
+    /// How a row meets its partners: Flink goes through them once for each.
+    fn passes(&self, is_left: bool, adds: bool) -> &'static [Pass] {
+        let other_is_outer = match is_left {
+            true => self.kind.keeps_right(),
+            false => self.kind.keeps_left(),
+        };
+        match (self.kind.is_left_only(), other_is_outer, adds) {
+            (true, _, _) => &[Pass::Asked],
+            (false, false, _) => &[Pass::Pairs],
+            (false, true, true) => &[Pass::Partners, Pass::Pairs],
+            (false, true, false) => &[Pass::Pairs, Pass::Partners],
+        }
+    }
+
+    /// One pass over some of its partners.
+    fn pass(
+        &mut self,
+        pass: Pass,
+        is_left: bool,
+        at: &At,
+        records: &mut [Record],
+        met: &[usize],
+        gives: &mut VecDeque<Give>,
+    ) -> Result<()> {
+        let adds = accumulates(at.kind);
+        let (own_outer, other_outer, other) = match is_left {
+            true => (self.kind.keeps_left(), self.kind.keeps_right(), &mut self.right),
+            false => (self.kind.keeps_right(), self.kind.keeps_left(), &mut self.left),
+        };
+        if pass == Pass::Pairs {
+            let kind = match adds {
+                true if own_outer || other_outer => RowKind::Insert,
+                false if own_outer => RowKind::Delete,
                 _ => at.kind,
             };
-            if decides {
+            gives.extend(met.iter().map(|i| Give::pair(kind, *i, records[*i].times)));
+            return Ok(());
+        }
+        let kind = match (pass, self.kind, adds) {
+            (Pass::Partners, _, true) | (_, JoinKind::Anti, true) => RowKind::Delete,
+            (Pass::Partners, _, false) | (_, JoinKind::Anti, false) => RowKind::Insert,
+            _ => at.kind,
+        };
+        for i in met {
+            let record = &mut records[*i];
+            // The first partner that comes, or the last that goes.
+            if record.partners == if adds { 0 } else { 1 } {
                 gives.push_back(Give::record(kind, *i, record.times));
             }
             record.partners += if adds { 1 } else { -1 };
-            self.left.set_partners(at.other_slot, record);
+            other.set_partners(at.other_slot, record)?;
         }
+        Ok(())
     }
 
     /// Puts what the last row of a round gives to what goes out; whether all of it had room.
@@ -398,6 +422,18 @@ impl Give {
         Give {
             own: true,
             ..Give::record(kind, record, times)
+        }
+    }
+}
+
+impl Arriving {
+    fn at(&self, row: usize, (slot, other_slot): (u32, u32)) -> At<'_> {
+        At {
+            kind: kind_of(&self.change, row),
+            row: self.rows.get(row),
+            unique: self.unique.as_ref().map_or(&[], |rows| rows.get(row)),
+            slot,
+            other_slot,
         }
     }
 }
@@ -451,22 +487,21 @@ impl Gradual for Join {
                     batch.round = Some(round);
                     return Ok(Rest::Later(batch));
                 }
+                if round.piecewise.is_some() {
+                    match self.go_on(&mut batch, &mut round)? {
+                        true => continue,
+                        false => break,
+                    }
+                }
                 let number = batch.next - round.first;
                 // What is added takes memory too.
                 let has_room = self.bytes() <= round.most || number == 0;
                 let Some(partners) = round.partners.get(number).filter(|_| has_room) else {
                     break;
                 };
-                let (slot, other_slot) = round.slots[number];
-                let at = At {
-                    kind: kind_of(&batch.change, batch.next),
-                    row: batch.rows.get(batch.next),
-                    unique: batch.unique.as_ref().map_or(&[], |rows| rows.get(batch.next)),
-                    slot,
-                    other_slot,
-                };
+                let at = batch.at(batch.next, round.slots[number]);
                 let (records, gives) = (&mut round.records, &mut round.gives);
-                self.row(batch.is_left, &at, records, partners, gives);
+                self.row(batch.is_left, &at, records, partners, gives)?;
                 batch.next += 1;
             }
         }

@@ -12,6 +12,11 @@ use millrace_state::keyed::{KeyedBackend, MapTable};
 use crate::changes::WholeRows;
 use crate::keys::Keys;
 
+/// Rows of a key that are read at once where not all of them have room, and their bytes: of a sixteenth of the memory
+/// no more than that.
+const PIECE: usize = 1 << 12;
+const PIECE_BYTES: usize = 1 << 20;
+
 pub struct Side {
     pub keys: Keys,
     pub rows: WholeRows,
@@ -19,6 +24,8 @@ pub struct Side {
     form: Form,
     /// Partners are counted.
     counts: bool,
+    /// Bytes of rows that are read at once.
+    piece: usize,
     /// Key columns in which a null equals nothing.
     strict: Vec<usize>,
 }
@@ -57,13 +64,14 @@ impl Side {
         Ok(Side {
             keys: Keys::new(&keys, &schema)?,
             rows: WholeRows::new(&schema)?,
-            table: MapTable::open(&backend.store, name, backend.cache_bytes)?,
+            table: MapTable::open(&backend.store, name, backend.cache_bytes)?.with_large_maps(),
             form: match input {
                 JoinInput::JoinKeyContainsUniqueKey => Form::Single,
                 JoinInput::HasUniqueKey(columns) => Form::Unique(Keys::new(columns, &schema)?),
                 JoinInput::NoUniqueKey => Form::Counted,
             },
             counts,
+            piece: (backend.cache_bytes / 16).min(PIECE_BYTES),
             strict: strict.map(|(column, _)| *column).collect(),
         })
     }
@@ -101,27 +109,46 @@ impl Side {
     /// Appends the rows of a key.
     pub fn records(&self, slot: u32, records: &mut Vec<Record>) -> Result<()> {
         for (entry, value) in self.table.iter(slot) {
-            let (number, row) = value.split_first_chunk().ok_or_else(damaged)?;
-            let number = i64::from_be_bytes(*number);
-            records.push(match self.form {
-                Form::Counted => {
-                    let partners = row.try_into().map_err(|_| damaged())?;
-                    Record {
-                        entry: entry.into(),
-                        row: entry.into(),
-                        times: number,
-                        partners: i64::from_be_bytes(partners),
-                    }
-                }
-                Form::Single | Form::Unique(_) => Record {
-                    entry: entry.into(),
-                    row: row.into(),
-                    times: 1,
-                    partners: number,
-                },
-            });
+            records.push(self.record(entry, value)?);
         }
         Ok(())
+    }
+
+    /// Appends some rows of a key, from an entry on; the entry to go on with, if there are more.
+    pub fn some_records(&self, slot: u32, from: &[u8], records: &mut Vec<Record>) -> Result<Option<Vec<u8>>> {
+        let (mut next, mut bytes) = (None, 0);
+        self.table.each_from(slot, from, |entry, value| {
+            if records.len() == PIECE || bytes > self.piece {
+                next = Some(entry.to_vec());
+                return Ok(false);
+            }
+            records.push(self.record(entry, value)?);
+            bytes += entry.len() + value.len();
+            Ok(true)
+        })?;
+        Ok(next)
+    }
+
+    fn record(&self, entry: &[u8], value: &[u8]) -> Result<Record> {
+        let (number, row) = value.split_first_chunk().ok_or_else(damaged)?;
+        let number = i64::from_be_bytes(*number);
+        Ok(match self.form {
+            Form::Counted => {
+                let partners = row.try_into().map_err(|_| damaged())?;
+                Record {
+                    entry: entry.into(),
+                    row: entry.into(),
+                    times: number,
+                    partners: i64::from_be_bytes(partners),
+                }
+            }
+            Form::Single | Form::Unique(_) => Record {
+                entry: entry.into(),
+                row: row.into(),
+                times: 1,
+                partners: number,
+            },
+        })
     }
 
     fn entry<'a>(&self, unique: &'a [u8], row: &'a [u8]) -> &'a [u8] {
@@ -132,50 +159,50 @@ impl Side {
         }
     }
 
-    pub fn add(&mut self, slot: u32, unique: &[u8], row: &[u8], partners: i64) {
+    pub fn add(&mut self, slot: u32, unique: &[u8], row: &[u8], partners: i64) -> Result<()> {
         let times = match self.form {
-            Form::Counted => self.times(slot, row) + 1,
+            Form::Counted => self.counted(slot, row)?.0 + 1,
             Form::Single | Form::Unique(_) => 1,
         };
         let entry = self.entry(unique, row).to_vec();
-        self.put(slot, &entry, row, times, partners);
+        self.put(slot, &entry, row, times, partners)
     }
 
-    fn put(&mut self, slot: u32, entry: &[u8], row: &[u8], times: i64, partners: i64) {
+    fn put(&mut self, slot: u32, entry: &[u8], row: &[u8], times: i64, partners: i64) -> Result<()> {
         let value = match self.form {
             Form::Counted => [times.to_be_bytes(), partners.to_be_bytes()].concat(),
             Form::Single | Form::Unique(_) => [&partners.to_be_bytes(), row].concat(),
         };
-        self.table.put(slot, entry, &value);
+        self.table.write(slot, entry, Some(&value))
     }
 
-    /// How often a row is there that is known by itself.
-    fn times(&self, slot: u32, row: &[u8]) -> i64 {
-        let value = self.table.get(slot, row);
-        value
-            .and_then(|value| value.first_chunk())
-            .map_or(0, |times| i64::from_be_bytes(*times))
-    }
-
-    pub fn take_back(&mut self, slot: u32, unique: &[u8], row: &[u8]) {
-        let entry = self.entry(unique, row).to_vec();
-        let times = match self.form {
-            Form::Counted => self.times(slot, row),
-            Form::Single | Form::Unique(_) => 1,
+    /// How often a row is there that is known by itself, and its partners.
+    fn counted(&self, slot: u32, row: &[u8]) -> Result<(i64, i64)> {
+        let Some(value) = self.table.read(slot, row)? else {
+            return Ok((0, 0));
         };
-        if times > 1 {
-            let partners = self.table.get(slot, row).and_then(|value| value.last_chunk());
-            let partners = partners.map_or(0, |partners| i64::from_be_bytes(*partners));
-            self.put(slot, &entry, row, times - 1, partners);
-        } else {
-            self.table.remove(slot, &entry);
+        let (times, partners) = value.split_first_chunk().ok_or_else(damaged)?;
+        let partners = partners.try_into().map_err(|_| damaged())?;
+        Ok((i64::from_be_bytes(*times), i64::from_be_bytes(partners)))
+    }
+
+    pub fn take_back(&mut self, slot: u32, unique: &[u8], row: &[u8]) -> Result<()> {
+        let entry = self.entry(unique, row).to_vec();
+        let (times, partners) = match self.form {
+            Form::Counted => self.counted(slot, row)?,
+            Form::Single | Form::Unique(_) => (1, 0),
+        };
+        match times > 1 {
+            true => self.put(slot, &entry, row, times - 1, partners),
+            false => self.table.write(slot, &entry, None),
         }
     }
 
     /// Keeps how many partners a row has now.
-    pub fn set_partners(&mut self, slot: u32, record: &Record) {
-        if self.counts {
-            self.put(slot, &record.entry, &record.row, record.times, record.partners);
+    pub fn set_partners(&mut self, slot: u32, record: &Record) -> Result<()> {
+        match self.counts {
+            true => self.put(slot, &record.entry, &record.row, record.times, record.partners),
+            false => Ok(()),
         }
     }
 }

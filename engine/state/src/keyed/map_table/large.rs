@@ -1,0 +1,139 @@
+//! Maps that are too large to be in memory: what is put into them goes to the store at once, and what is asked of
+//! them is read there. Only tables whose owner goes through a map piece by piece have such.
+
+use std::borrow::Cow;
+use std::ops::Bound;
+
+use millrace_core::Result;
+
+use super::{Map, MapTable};
+use crate::keyed::ttl;
+
+/// A map is large that takes more than this part of a table's memory.
+const PART: usize = 8;
+
+impl MapTable {
+    /// Has it keep maps in the store that would take an eighth of its memory. They are reached by `read`, `write` and
+    /// `each_from` only, which serve all maps.
+    pub fn with_large_maps(mut self) -> Self {
+        self.largest = (self.limit / PART).max(1);
+        self
+    }
+
+    /// Whether a map is in the store only.
+    pub fn is_large(&self, slot: u32) -> bool {
+        self.maps[slot as usize].is_large
+    }
+
+    /// The value of an entry.
+    pub fn read(&self, slot: u32, entry: &[u8]) -> Result<Option<Cow<'_, [u8]>>> {
+        if !self.is_large(slot) {
+            return Ok(self.get(slot, entry).map(Cow::Borrowed));
+        }
+        let place = [self.slots.key(slot), entry].concat();
+        let mut value = None;
+        let key = std::iter::once((self.slots.group(slot), place.as_slice()));
+        self.store
+            .get_many(&self.family, key, |_, found| value = found.map(<[u8]>::to_vec))?;
+        match value {
+            Some(stored) => Ok(self.living(&stored)?.map(|value| Cow::Owned(value.to_vec()))),
+            None => Ok(None),
+        }
+    }
+
+    /// Puts an entry, or removes it.
+    pub fn write(&mut self, slot: u32, entry: &[u8], value: Option<&[u8]>) -> Result<()> {
+        if !self.is_large(slot) {
+            match value {
+                Some(value) => self.put(slot, entry, value),
+                None => self.remove(slot, entry),
+            }
+            return Ok(());
+        }
+        let group = self.slots.group(slot);
+        let place = [self.slots.key(slot), entry].concat();
+        let at = (group, place.as_slice());
+        let stored = value.map(|value| match &self.expiry {
+            Some(expiry) => Cow::Owned(expiry.life.timed(value).into()),
+            None => Cow::Borrowed(value),
+        });
+        let puts = stored.iter().map(|stored: &Cow<[u8]>| (at, &**stored));
+        let deletes = stored.is_none().then_some(at);
+        self.store.write(&self.family, puts, deletes.into_iter())
+    }
+
+    /// Calls with the entries from `from` on, ascending, and their values, until `visit` says that it wants no more.
+    pub fn each_from(
+        &self,
+        slot: u32,
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        if !self.is_large(slot) {
+            for (entry, value) in self.range(slot, Bound::Included(from), Bound::Unbounded) {
+                if !visit(entry, value)? {
+                    break;
+                }
+            }
+            return Ok(());
+        }
+        let mut going = Ok(true);
+        let (group, key) = (self.slots.group(slot), self.slots.key(slot));
+        self.store
+            .scan_under(&self.family, group, key, from, |entry, stored| {
+                going = self.living(stored).and_then(|value| match value {
+                    Some(value) => visit(entry, value),
+                    None => Ok(true),
+                });
+                matches!(going, Ok(true))
+            })?;
+        going.map(|_| ())
+    }
+
+    /// What is stored without its time, unless it has expired.
+    fn living<'a>(&self, stored: &'a [u8]) -> Result<Option<&'a [u8]>> {
+        let Some(expiry) = &self.expiry else {
+            return Ok(Some(stored));
+        };
+        let (written, value) = ttl::split(stored)?;
+        Ok((!expiry.life.is_over(written)).then_some(value))
+    }
+
+    /// Reads a key's map, unless it turns out to be large.
+    pub(super) fn load(&mut self, slot: u32) -> Result<()> {
+        let map = &mut self.maps[slot as usize];
+        let (group, key) = (self.slots.group(slot), self.slots.key(slot));
+        let (before, largest) = (map.bytes, self.largest);
+        self.store.scan_while(&self.family, group, key, |entry, value| {
+            map.load(entry, value);
+            map.bytes <= largest
+        })?;
+        if map.bytes > largest {
+            self.bytes -= before;
+            *map = Map::large();
+            return Ok(());
+        }
+        self.bytes += map.bytes - before;
+        Ok(())
+    }
+
+    /// Writes maps that have become large to the store.
+    pub(super) fn let_large_go(&mut self) -> Result<()> {
+        for slot in std::mem::take(&mut self.grown) {
+            // It may have gone meanwhile, or shrunk.
+            let Some(map) = self.maps.get(slot as usize) else {
+                continue;
+            };
+            if map.bytes <= self.largest {
+                continue;
+            }
+            self.write_changed(&[slot])?;
+            let map = &mut self.maps[slot as usize];
+            self.bytes -= map.bytes;
+            *map = Map::large();
+            // There is something that only the store has.
+            self.complete = false;
+        }
+        Ok(())
+    }
+}

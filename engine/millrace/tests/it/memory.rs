@@ -183,3 +183,14 @@ fn long_rows_of_one_key_that_are_joined_stay_within_their_memory() {
         ON l.one = r.one AND l.n <> r.n;",
     );
 }
+
+#[test]
+fn long_rows_of_one_key_within_an_interval_stay_within_their_memory() {
+    stays_within_its_memory(
+        "CREATE TABLE hole (n BIGINT, a STRING, b STRING) WITH ('connector' = 'blackhole');
+        INSERT INTO hole SELECT l.n, l.text, r.text
+        FROM (SELECT n, MOD(n, 1) AS one, text, ts FROM texts WHERE n <= ${keys}) AS l
+        LEFT JOIN (SELECT n, MOD(n, 1) AS one, text, ts FROM texts WHERE n <= ${keys} AND MOD(n, 50000) = 1) AS r
+        ON l.one = r.one AND l.ts BETWEEN r.ts - INTERVAL '1' DAY AND r.ts + INTERVAL '1' DAY AND l.n <> r.n;",
+    );
+}

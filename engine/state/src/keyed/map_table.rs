@@ -2,8 +2,10 @@
 //! the candidates of a top-N. A key's map is in memory as a whole, or not at all; `large` has those that do not fit.
 
 mod large;
+#[cfg(test)]
+mod large_tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ use millrace_core::memory::{allocated, widen, widen_with};
 use millrace_core::row::Rows;
 use millrace_core::{Result, key_group};
 
+use self::large::Large;
 use super::maps::{ENTRY, NODE};
 use super::slots::Slots;
 use super::store::{Family, KeyedStore};
@@ -40,13 +43,6 @@ struct Map {
 impl Map {
     fn bytes_of(entry: &[u8], value: &[u8]) -> usize {
         ENTRY + allocated(entry.len()) + allocated(value.len())
-    }
-
-    fn large() -> Map {
-        Map {
-            is_large: true,
-            ..Map::default()
-        }
     }
 
     /// An entry comes out of the store.
@@ -103,6 +99,8 @@ pub struct MapTable {
     largest: usize,
     /// Maps that have become larger.
     grown: Vec<u32>,
+    /// What is known of those that are.
+    large: HashMap<u32, Large>,
     /// So much more is taken while a map that does not fit is at work.
     over: usize,
     bytes: usize,
@@ -138,6 +136,7 @@ impl MapTable {
             limit,
             largest: usize::MAX,
             grown: Vec::new(),
+            large: HashMap::new(),
             over: 0,
             bytes: 0,
             before: store.life(name).map_or(0, |_| ttl::TIME),
@@ -451,6 +450,7 @@ impl MapTable {
             let map = std::mem::take(&mut self.maps[slot as usize]);
             self.complete &= map.entries.is_empty() && !map.is_large;
             self.bytes -= map.bytes;
+            self.large.remove(&slot);
             self.slots.remove(slot);
         }
         Ok(())

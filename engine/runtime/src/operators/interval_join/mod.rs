@@ -25,7 +25,7 @@ use millrace_expr::RowType;
 use millrace_expr::compile::{Evaluation, Program, Session};
 use millrace_state::keyed::{KeyedBackend, MapTable};
 
-use self::side::{MET, Side, TIMER, alone, expiration, expire, place, split, time_of};
+use self::side::{MET, Side, TIMER, alone, expiration, expire, place, split};
 use super::join::joined::{Joined, joined_schema};
 use super::now_millis;
 use super::paced::{Gradual, Paced, Rest};
@@ -176,24 +176,23 @@ impl IntervalJoin {
         let pause = self.pause();
         let (side, _, output) = self.sides(is_left);
         let slot = side.table.resolve_one(&timer.key, timer.group)?;
-        if side.timer(slot) != Some(timer.time) {
+        if side.timer(slot)? != Some(timer.time) {
             return Ok(true);
         }
         side.expired = expiration(now, side.reach);
         if !expire(side, is_left, slot, output)? {
             return Ok(false);
         }
-        let next = side.between(slot, i64::MIN, i64::MAX).next();
-        match next.map(|(entry, _)| time_of(entry)) {
+        match side.earliest(slot)? {
             Some(earliest) => {
                 let next = earliest
                     .saturating_add(side.reach)
                     .saturating_add(pause)
                     .saturating_add(1);
-                side.table.put(slot, TIMER, &next.to_be_bytes());
+                side.set_timer(slot, next)?;
                 self.timers.register(next, &timer.key, timer.group)?;
             }
-            None => side.table.remove(slot, TIMER),
+            None => side.table.write(slot, TIMER, None)?,
         }
         Ok(true)
     }
@@ -284,7 +283,9 @@ impl IntervalJoin {
                 other.table.slot(key, hash, group)?,
             );
             round.slots.push(slots);
-            if self.condition.is_none() || batch.never[row] {
+            let is_large = other.table.is_large(slots.1);
+            // Where not all of those are in memory that a row may meet, it looks for itself.
+            if self.condition.is_none() || batch.never[row] || is_large {
                 continue;
             }
             let (own, other) = match batch.is_left {
@@ -292,7 +293,7 @@ impl IntervalJoin {
                 false => (&self.right, &self.left),
             };
             let (from, to) = batch.bounds(row, own, other);
-            for (entry, value) in other.between(slots.1, from, to) {
+            other.each(slots.1, &place(from, 0), to, |entry, value| {
                 let (own, other) = (batch.rows.get(row), split(value)?.1);
                 let (left, right) = if batch.is_left { (own, other) } else { (other, own) };
                 candidates.push(RowKind::Insert, Some(left), Some(right));
@@ -301,7 +302,8 @@ impl IntervalJoin {
                 if candidates.is_full() {
                     self.match_pairs(&mut candidates, &mut places, &mut round.matches)?;
                 }
-            }
+                Ok(true)
+            })?;
         }
         self.match_pairs(&mut candidates, &mut places, &mut round.matches)?;
         round.most = self.bytes() + self.limit / 8;
@@ -335,13 +337,43 @@ impl IntervalJoin {
         Ok(())
     }
 
+    /// Of the rows of the other side from an entry on, some that the next row meets; the entry behind those that were
+    /// looked at, if there is one.
+    fn match_some(
+        &self,
+        batch: &Arriving,
+        slot: u32,
+        from: &[u8],
+        matches: &mut HashSet<(usize, Vec<u8>)>,
+    ) -> Result<Option<Vec<u8>>> {
+        let (own, other) = match batch.is_left {
+            true => (&self.left, &self.right),
+            false => (&self.right, &self.left),
+        };
+        let (mut candidates, mut places, mut next) = (Joined::default(), Vec::new(), None);
+        let (_, to) = batch.bounds(batch.next, own, other);
+        other.each(slot, from, to, |entry, value| {
+            if candidates.is_full() {
+                next = Some(entry.to_vec());
+                return Ok(false);
+            }
+            let (own, other) = (batch.rows.get(batch.next), split(value)?.1);
+            let (left, right) = if batch.is_left { (own, other) } else { (other, own) };
+            candidates.push(RowKind::Insert, Some(left), Some(right));
+            places.push((batch.next, entry.to_vec()));
+            Ok(true)
+        })?;
+        self.match_pairs(&mut candidates, &mut places, matches)?;
+        Ok(next)
+    }
+
     /// The next row meets those that are kept, and is kept; whether all that it gives had room.
     fn row(&mut self, batch: &Arriving, round: &mut Round, now: i64) -> Result<bool> {
         let (is_left, number) = (batch.is_left, batch.next);
         let (pause, is_empty, has_condition) = (self.pause(), self.is_empty, self.condition.is_some());
         let (slot, other_slot) = round.slots[number - round.first];
         let (time, row) = (batch.times[number], batch.rows.get(number));
-        let (own, other, output) = self.sides(is_left);
+        let (own, other, _) = self.sides(is_left);
         let (from, to) = batch.bounds(number, own, other);
         let within = match round.within.take() {
             Some(within) => Some(within),
@@ -354,32 +386,42 @@ impl IntervalJoin {
             }
             None => None,
         };
+        let is_alone = batch.never[number];
+        // Of a part of them, up to `until`.
+        let (mut found, mut until) = (HashSet::new(), None);
+        let looks = has_condition && !is_alone && other.table.is_large(other_slot);
+        if let Some(within) = within.as_ref().filter(|_| looks) {
+            until = self.match_some(batch, other_slot, &within.from, &mut found)?;
+        }
+        let (own, other, output) = self.sides(is_left);
+        let matches = if looks { &found } else { &round.matches };
         let mut has_met = false;
         if let Some(mut within) = within {
             let mut marked = Vec::new();
             let mut next = None;
-            for (entry, value) in other.beginning(other_slot, &within.from, to) {
-                if output.is_full() {
-                    next = Some(entry.to_vec());
-                    break;
-                }
-                let passes = !batch.never[number]
-                    && (!has_condition || round.matches.contains(&(number, entry.to_vec())));
-                if !passes {
-                    continue;
-                }
-                let (met_before, other_row) = split(value)?;
-                match is_left {
-                    true => output.push(RowKind::Insert, Some(row), Some(other_row)),
-                    false => output.push(RowKind::Insert, Some(other_row), Some(row)),
-                }
-                within.has_met = true;
-                if other.is_outer && !met_before {
-                    marked.push((entry.to_vec(), [&[MET], other_row].concat()));
-                }
+            if !is_alone {
+                other.each(other_slot, &within.from, to, |entry, value| {
+                    if output.is_full() || until.as_deref() == Some(entry) {
+                        next = Some(entry.to_vec());
+                        return Ok(false);
+                    }
+                    if has_condition && !matches.contains(&(number, entry.to_vec())) {
+                        return Ok(true);
+                    }
+                    let (met_before, other_row) = split(value)?;
+                    match is_left {
+                        true => output.push(RowKind::Insert, Some(row), Some(other_row)),
+                        false => output.push(RowKind::Insert, Some(other_row), Some(row)),
+                    }
+                    within.has_met = true;
+                    if other.is_outer && !met_before {
+                        marked.push((entry.to_vec(), [&[MET], other_row].concat()));
+                    }
+                    Ok(true)
+                })?;
             }
             for (entry, value) in marked {
-                other.table.put(other_slot, &entry, &value);
+                other.table.write(other_slot, &entry, Some(&value))?;
             }
             let next = match next {
                 Some(next) => Some(next),
@@ -394,13 +436,13 @@ impl IntervalJoin {
             }
         }
         if !is_empty && now < to {
-            own.keep(slot, time, row, has_met);
-            if own.timer(slot).is_none() {
+            own.keep(slot, time, row, has_met)?;
+            if own.timer(slot)?.is_none() {
                 let look = time
                     .saturating_add(own.reach)
                     .saturating_add(pause)
                     .saturating_add(1);
-                own.table.put(slot, TIMER, &look.to_be_bytes());
+                own.set_timer(slot, look)?;
                 self.timers
                     .register(look, batch.keys.get(number), batch.groups[number])?;
             }

@@ -1,7 +1,5 @@
 //! What an interval join keeps of a side: its rows by key, time and arrival.
 
-use std::ops::Bound;
-
 use millrace_core::{Error, Result, RowKind};
 use millrace_expr::RowType;
 use millrace_state::keyed::{KeyedBackend, MapTable};
@@ -28,6 +26,10 @@ pub(super) struct Side {
 
 pub(super) const TIMER: &[u8] = b"t";
 const ROW: u8 = b'r';
+/// Bytes of an entry before the number of its arrival.
+const TIMED: usize = 9;
+/// Rows that are removed at once.
+const PIECE: usize = 1 << 12;
 /// Before each row: whether it has met one of the other side.
 const ALONE: u8 = 0;
 pub(super) const MET: u8 = 1;
@@ -49,7 +51,7 @@ impl Side {
             keys: Keys::new(&columns, &schema)?,
             strict: strict.map(|(column, _)| *column).collect(),
             rows: WholeRows::new(&schema)?,
-            table: MapTable::open(&backend.store, name, backend.row_bytes(1))?,
+            table: MapTable::open(&backend.store, name, backend.row_bytes(1))?.with_large_maps(),
             time,
             is_outer,
             reach,
@@ -58,38 +60,51 @@ impl Side {
     }
 
     /// When the key's rows are looked through next.
-    pub fn timer(&self, slot: u32) -> Option<i64> {
-        let stored = self.table.get(slot, TIMER)?;
-        stored.try_into().ok().map(i64::from_be_bytes)
+    pub fn timer(&self, slot: u32) -> Result<Option<i64>> {
+        let stored = self.table.read(slot, TIMER)?;
+        let time = stored.map(|stored| stored.as_ref().try_into().map(i64::from_be_bytes));
+        time.transpose().map_err(|_| damaged())
     }
 
-    /// The rows between two times, both included.
-    pub fn between(&self, slot: u32, from: i64, to: i64) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
-        self.beginning(slot, &place(from, 0), to)
+    pub fn set_timer(&mut self, slot: u32, time: i64) -> Result<()> {
+        self.table.write(slot, TIMER, Some(&time.to_be_bytes()))
     }
 
-    /// The rows from an entry on, up to a time.
-    pub fn beginning(
+    /// Calls with the rows from an entry on, up to a time, until `visit` says that it wants no more.
+    pub fn each(
         &self,
         slot: u32,
         first: &[u8],
         to: i64,
-    ) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + use<'_> {
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool>,
+    ) -> Result<()> {
         let last = place(to, u64::MAX);
-        // A map has no range that begins behind its end.
-        let last = last.as_slice().max(first);
-        self.table
-            .range(slot, Bound::Included(first), Bound::Excluded(last))
+        self.table.each_from(slot, first, |entry, value| {
+            Ok(entry < last.as_slice() && visit(entry, value)?)
+        })
     }
 
-    pub fn keep(&mut self, slot: u32, time: i64, row: &[u8], has_met: bool) {
-        let last = self.between(slot, time, time).next_back();
-        let arrived = last.and_then(|(entry, _)| {
-            let arrived: [u8; 8] = entry[9..].try_into().ok()?;
-            Some(u64::from_be_bytes(arrived) + 1)
-        });
+    /// The time of the first row.
+    pub fn earliest(&self, slot: u32) -> Result<Option<i64>> {
+        let mut earliest = None;
+        self.each(slot, &place(i64::MIN, 0), i64::MAX, |entry, _| {
+            earliest = Some(time_of(entry));
+            Ok(false)
+        })?;
+        Ok(earliest)
+    }
+
+    pub fn keep(&mut self, slot: u32, time: i64, row: &[u8], has_met: bool) -> Result<()> {
+        let last = self.table.last_under(slot, &place(time, 0)[..TIMED])?;
+        let arrived = match last {
+            None => 0,
+            Some(entry) => {
+                let arrived = entry[TIMED..].try_into().map_err(|_| damaged())?;
+                u64::from_be_bytes(arrived) + 1
+            }
+        };
         let value = [&[if has_met { MET } else { ALONE }], row].concat();
-        self.table.put(slot, &place(time, arrived.unwrap_or(0)), &value);
+        self.table.write(slot, &place(time, arrived), Some(&value))
     }
 }
 
@@ -109,7 +124,11 @@ pub(super) fn split(value: &[u8]) -> Result<(bool, &[u8])> {
     value
         .split_first()
         .map(|(met, row)| (*met == MET, row))
-        .ok_or_else(|| Error::data_loss("the stored rows of an interval join have another form"))
+        .ok_or_else(damaged)
+}
+
+fn damaged() -> Error {
+    Error::data_loss("the stored rows of an interval join have another form")
 }
 
 /// The time at which rows of a side are expired, of the time by which the operator is.
@@ -120,24 +139,25 @@ pub(super) fn expiration(now: i64, reach: i64) -> i64 {
     }
 }
 
-/// Removes the expired rows of a key, as long as there is room; of an outer side, those that have met nobody come
-/// with nulls. Whether there was room for all of them.
+/// Removes the expired rows of a key, as long as there is room, some at a time; of an outer side, those that have met nobody come
+/// with nulls. Whether that is done.
 pub(super) fn expire(side: &mut Side, is_left: bool, slot: u32, output: &mut Joined) -> Result<bool> {
     let mut gone = Vec::new();
     let mut is_done = true;
-    for (entry, value) in side.between(slot, i64::MIN, side.expired) {
-        if output.is_full() {
+    side.each(slot, &place(i64::MIN, 0), side.expired, |entry, value| {
+        if output.is_full() || gone.len() == PIECE {
             is_done = false;
-            break;
+            return Ok(false);
         }
         let (has_met, row) = split(value)?;
         if side.is_outer && !has_met {
             alone(is_left, row, output);
         }
         gone.push(entry.to_vec());
-    }
+        Ok(true)
+    })?;
     for entry in gone {
-        side.table.remove(slot, &entry);
+        side.table.write(slot, &entry, None)?;
     }
     Ok(is_done)
 }

@@ -2,12 +2,54 @@
 //! them is read there. Only tables whose owner goes through a map piece by piece have such.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::ops::Bound;
 
 use millrace_core::Result;
 
 use super::{Map, MapTable};
 use crate::keyed::ttl;
+
+/// What is known of a large map.
+#[derive(Default)]
+pub(super) struct Large {
+    /// Nothing is there from the first one on to before the second. Where a map loses its first entries again and
+    /// again, they are still in the way of who looks for the next, until the store has forgotten them.
+    gone: RefCell<Option<(Vec<u8>, Vec<u8>)>>,
+}
+
+impl Large {
+    /// Where to look for what is not below `from`.
+    fn start(&self, from: &[u8]) -> Vec<u8> {
+        match &*self.gone.borrow() {
+            Some((first, next)) if first.as_slice() <= from && from < next.as_slice() => next.clone(),
+            _ => from.to_vec(),
+        }
+    }
+
+    /// An entry is the first one that is not below `from`.
+    fn is_first(&self, from: &[u8], entry: &[u8]) {
+        let mut gone = self.gone.borrow_mut();
+        match &mut *gone {
+            Some((first, next)) if first.as_slice() <= from => {
+                if from < next.as_slice() {
+                    *next = entry.to_vec();
+                }
+            }
+            _ if from < entry => *gone = Some((from.to_vec(), entry.to_vec())),
+            _ => {}
+        }
+    }
+
+    fn comes(&self, entry: &[u8]) {
+        if let Some((first, next)) = &mut *self.gone.borrow_mut()
+            && first.as_slice() <= entry
+            && entry < next.as_slice()
+        {
+            *next = entry.to_vec();
+        }
+    }
+}
 
 /// A map is large that takes more than this part of a table's memory.
 const PART: usize = 8;
@@ -50,6 +92,9 @@ impl MapTable {
             }
             return Ok(());
         }
+        if let Some(large) = self.large.get(&slot).filter(|_| value.is_some()) {
+            large.comes(entry);
+        }
         let group = self.slots.group(slot);
         let place = [self.slots.key(slot), entry].concat();
         let at = (group, place.as_slice());
@@ -69,18 +114,22 @@ impl MapTable {
         from: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool>,
     ) -> Result<()> {
-        if !self.is_large(slot) {
+        let Some(large) = self.large.get(&slot) else {
             for (entry, value) in self.range(slot, Bound::Included(from), Bound::Unbounded) {
                 if !visit(entry, value)? {
                     break;
                 }
             }
             return Ok(());
-        }
-        let mut going = Ok(true);
+        };
+        let (mut going, mut is_first) = (Ok(true), true);
+        let start = large.start(from);
         let (group, key) = (self.slots.group(slot), self.slots.key(slot));
         self.store
-            .scan_under(&self.family, group, key, from, |entry, stored| {
+            .scan_under(&self.family, group, key, &start, |entry, stored| {
+                if std::mem::take(&mut is_first) {
+                    large.is_first(from, entry);
+                }
                 going = self.living(stored).and_then(|value| match value {
                     Some(value) => visit(entry, value),
                     None => Ok(true),
@@ -88,6 +137,27 @@ impl MapTable {
                 matches!(going, Ok(true))
             })?;
         going.map(|_| ())
+    }
+
+    /// The greatest entry that begins so.
+    pub fn last_under(&self, slot: u32, prefix: &[u8]) -> Result<Option<Vec<u8>>> {
+        if !self.is_large(slot) {
+            let last = self.range(slot, Bound::Included(prefix), Bound::Unbounded);
+            let last = last
+                .map(|(entry, _)| entry)
+                .take_while(|entry| entry.starts_with(prefix));
+            return Ok(last.last().map(<[u8]>::to_vec));
+        }
+        let mut last = Ok(None);
+        let start = [self.slots.key(slot), prefix].concat();
+        self.store
+            .scan_back(&self.family, self.slots.group(slot), &start, |rest, stored| {
+                last = self
+                    .living(stored)
+                    .map(|value| value.map(|_| [prefix, rest].concat()));
+                matches!(last, Ok(None))
+            })?;
+        last
     }
 
     /// What is stored without its time, unless it has expired.
@@ -110,11 +180,19 @@ impl MapTable {
         })?;
         if map.bytes > largest {
             self.bytes -= before;
-            *map = Map::large();
+            self.is_now_large(slot);
             return Ok(());
         }
         self.bytes += map.bytes - before;
         Ok(())
+    }
+
+    fn is_now_large(&mut self, slot: u32) {
+        self.maps[slot as usize] = Map {
+            is_large: true,
+            ..Map::default()
+        };
+        self.large.insert(slot, Large::default());
     }
 
     /// Writes maps that have become large to the store.
@@ -128,9 +206,8 @@ impl MapTable {
                 continue;
             }
             self.write_changed(&[slot])?;
-            let map = &mut self.maps[slot as usize];
-            self.bytes -= map.bytes;
-            *map = Map::large();
+            self.bytes -= self.maps[slot as usize].bytes;
+            self.is_now_large(slot);
             // There is something that only the store has.
             self.complete = false;
         }

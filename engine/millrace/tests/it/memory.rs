@@ -194,3 +194,12 @@ fn long_rows_of_one_key_within_an_interval_stay_within_their_memory() {
         ON l.one = r.one AND l.ts BETWEEN r.ts - INTERVAL '1' DAY AND r.ts + INTERVAL '1' DAY AND l.n <> r.n;",
     );
 }
+
+#[test]
+fn long_rows_of_one_key_in_a_window_of_time_stay_within_their_memory() {
+    stays_within_its_memory(
+        "CREATE TABLE hole (n BIGINT, text STRING, c BIGINT) WITH ('connector' = 'blackhole');
+        INSERT INTO hole SELECT n, text, COUNT(*) OVER (PARTITION BY MOD(k, 1) ORDER BY ts
+          RANGE BETWEEN INTERVAL '1' DAY PRECEDING AND CURRENT ROW) FROM texts WHERE n <= ${keys};",
+    );
+}

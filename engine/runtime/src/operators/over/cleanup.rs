@@ -50,8 +50,7 @@ impl Cleanup {
         if let Some(current) = current {
             self.timers.delete(current, at.key, at.group)?;
         }
-        table.put(at.slot, TIME, &next.to_be_bytes());
-        Ok(())
+        table.write(at.slot, TIME, Some(&next.to_be_bytes()))
     }
 
     /// A timer that has gone off by `now`, with the slot of its key.
@@ -72,10 +71,10 @@ impl Cleanup {
 }
 
 fn time(table: &MapTable, slot: u32) -> Result<Option<i64>> {
-    let Some(stored) = table.get(slot, TIME) else {
+    let Some(stored) = table.read(slot, TIME)? else {
         return Ok(None);
     };
-    let bytes = stored.try_into();
+    let bytes = stored.as_ref().try_into();
     let bytes = bytes.map_err(|_| Error::data_loss("the stored rows of an OVER have another form"))?;
     Ok(Some(i64::from_be_bytes(bytes)))
 }

@@ -7,7 +7,6 @@
 //! A key has its rows in a map by time and arrival: those that wait, and those in the window. What a watermark
 //! sets free goes out a batch at a time, but that the rows of a key and time go together.
 
-use std::ops::Bound;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -75,6 +74,10 @@ struct Notes {
 
 const NOTES: &[u8] = b"n";
 const ROW: u8 = b'r';
+/// Bytes of an entry before the number of its arrival.
+const PLACE: usize = 9;
+/// Rows that leave at once.
+const PIECE: usize = 1 << 10;
 
 impl Notes {
     fn read(stored: Option<&[u8]>) -> Result<Notes> {
@@ -89,7 +92,7 @@ impl Notes {
                 cleanup: number(16)?,
             })
         };
-        notes().ok_or_else(|| Error::data_loss("the stored rows of an OVER have another form"))
+        notes().ok_or_else(damaged)
     }
 
     fn write(self) -> [u8; 24] {
@@ -99,6 +102,10 @@ impl Notes {
         bytes[16..].copy_from_slice(&self.cleanup.to_be_bytes());
         bytes
     }
+}
+
+fn damaged() -> Error {
+    Error::data_loss("the stored rows of an OVER have another form")
 }
 
 /// A key at work.
@@ -130,7 +137,7 @@ impl Windowed {
                 kind: plan.kind,
                 frame: plan.frame,
                 rows: WholeRows::new(&schema)?,
-                table: MapTable::open(&backend.store, "rows", cache_bytes)?,
+                table: MapTable::open(&backend.store, "rows", cache_bytes)?.with_large_maps(),
                 timers: Timers::open(backend, "timers")?,
                 cleanup: Cleanup::open(backend, ttl_millis)?,
                 accumulators: Accumulators::new(&plan.calls, is_bounded, backend, cache_bytes)?,
@@ -149,7 +156,11 @@ impl Windowed {
     }
 
     fn notes(&self, slot: u32) -> Result<Notes> {
-        Notes::read(self.table.get(slot, NOTES))
+        Notes::read(self.table.read(slot, NOTES)?.as_deref())
+    }
+
+    fn set_notes(&mut self, slot: u32, notes: Notes) -> Result<()> {
+        self.table.write(slot, NOTES, Some(&notes.write()))
     }
 
     /// The slot of a key's accumulators.
@@ -168,26 +179,35 @@ impl Windowed {
     }
 
     /// Adds a row behind those of its time.
-    fn keep(&mut self, slot: u32, time: i64, row: &[u8]) {
-        let last = self.at_time(slot, time).next_back().and_then(|(entry, _)| {
-            let arrived: [u8; 8] = entry[9..].try_into().ok()?;
-            Some(u64::from_be_bytes(arrived) + 1)
-        });
-        let entry = [&place(time)[..], &last.unwrap_or(0).to_be_bytes()].concat();
-        self.table.put(slot, &entry, row);
+    fn keep(&mut self, slot: u32, time: i64, row: &[u8]) -> Result<()> {
+        let arrived = match self.table.last_under(slot, &place(time))? {
+            None => 0,
+            Some(last) => {
+                let arrived = last[PLACE..].try_into().map_err(|_| damaged())?;
+                u64::from_be_bytes(arrived) + 1
+            }
+        };
+        let entry = [&place(time)[..], &arrived.to_be_bytes()].concat();
+        self.table.write(slot, &entry, Some(row))
     }
 
-    fn at_time(&self, slot: u32, time: i64) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
-        let first = [&place(time)[..], &[0; 8]].concat();
-        let last = [&place(time)[..], &[u8::MAX; 8]].concat();
-        self.table
-            .range(slot, Bound::Included(&first), Bound::Included(&last))
+    /// Copies of a key's rows from a place on, up to another, with their entries: so many at most.
+    fn taken(&self, slot: u32, from: &[u8], to: &[u8], most: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut rows = Vec::new();
+        self.table.each_from(slot, from, |entry, row| {
+            if entry >= to || rows.len() == most {
+                return Ok(false);
+            }
+            rows.push((entry.to_vec(), row.to_vec()));
+            Ok(true)
+        })?;
+        Ok(rows)
     }
 
-    /// Copies of the rows of a time, with their entries.
-    fn taken_at(&self, slot: u32, time: i64) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let rows = self.at_time(slot, time);
-        rows.map(|(entry, row)| (entry.to_vec(), row.to_vec())).collect()
+    fn taken_at(&self, slot: u32, time: i64) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        // Behind the last that may arrive.
+        let end = [&place(time)[..], &[u8::MAX; 9]].concat();
+        self.taken(slot, &place(time), &end, usize::MAX)
     }
 
     /// A row by event time, or one of RANGE by arrival.
@@ -203,13 +223,13 @@ impl Windowed {
             return Ok(());
         }
         self.timers.register(time, at.key, at.group)?;
-        self.keep(at.slot, time, row);
+        self.keep(at.slot, time, row)?;
         if let Frame::Range(Some(length)) = self.frame {
             let earliest = time.saturating_add(length).saturating_add(1);
             if notes.cleanup < earliest {
                 notes.cleanup = time.saturating_add(length + length / 2).saturating_add(1);
                 self.timers.register(notes.cleanup, at.key, at.group)?;
-                self.table.put(at.slot, NOTES, &notes.write());
+                self.set_notes(at.slot, notes)?;
             }
         }
         Ok(())
@@ -250,7 +270,7 @@ impl Windowed {
 
     /// Whether rows of a key wait for the watermark.
     fn waits(&self, slot: u32) -> Result<bool> {
-        let last = self.window(slot).next_back().map(|(entry, _)| entry.to_vec());
+        let last = self.table.last_under(slot, &[ROW])?;
         match (self.kind, self.frame, last) {
             (TimeKind::Processing, ..) | (.., None) => Ok(false),
             (_, Frame::Rows(Some(_)), Some(last)) => {
@@ -288,7 +308,7 @@ impl Windowed {
 
     /// The rows of a time, over all before them; none has to stay.
     fn since_the_first(&mut self, at: At, time: i64, together: bool) -> Result<()> {
-        let rows = self.taken_at(at.slot, time);
+        let rows = self.taken_at(at.slot, time)?;
         if rows.is_empty() {
             return Ok(());
         }
@@ -296,7 +316,7 @@ impl Windowed {
         let mut steps = Vec::with_capacity(rows.len());
         for (entry, row) in rows {
             steps.push(self.steps.enter(slot, &row));
-            self.table.remove(at.slot, &entry);
+            self.table.write(at.slot, &entry, None)?;
         }
         let last = steps.last().copied();
         for step in steps {
@@ -307,7 +327,7 @@ impl Windowed {
     }
 
     fn so_many_rows(&mut self, at: At, time: i64, before: u64) -> Result<()> {
-        let rows = self.taken_at(at.slot, time);
+        let rows = self.taken_at(at.slot, time)?;
         if !rows.is_empty() {
             let slot = self.accumulators_of(at)?;
             for (_, row) in rows {
@@ -316,25 +336,24 @@ impl Windowed {
         }
         let mut notes = self.notes(at.slot)?;
         notes.triggered = time;
-        self.table.put(at.slot, NOTES, &notes.write());
-        Ok(())
+        self.set_notes(at.slot, notes)
     }
 
     /// A row, which is kept already, enters a window of so many rows before it.
     fn next_row(&mut self, key: u32, slot: u32, row: &[u8], before: u64) -> Result<()> {
         let mut notes = self.notes(key)?;
-        let oldest = self.window(key).next();
-        let leaving = (notes.count > before)
-            .then(|| oldest.map(|(entry, row)| (entry.to_vec(), row.to_vec())))
-            .flatten();
+        let leaving = match notes.count > before {
+            true => self.taken(key, &[ROW], &[ROW + 1], 1)?.pop(),
+            false => None,
+        };
         match leaving {
             Some((oldest, left)) => {
                 self.steps.leave(slot, &left);
-                self.table.remove(key, &oldest);
+                self.table.write(key, &oldest, None)?;
             }
             None => {
                 notes.count += 1;
-                self.table.put(key, NOTES, &notes.write());
+                self.set_notes(key, notes)?;
             }
         }
         let step = self.steps.enter(slot, row);
@@ -342,27 +361,24 @@ impl Windowed {
         Ok(())
     }
 
-    /// All rows of a key, those that wait behind those in the window.
-    fn window(&self, key: u32) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
-        self.table
-            .range(key, Bound::Included(&[ROW]), Bound::Excluded(&[ROW + 1]))
-    }
-
     fn so_long(&mut self, at: At, time: i64, length: i64, out: &mut Vec<Element>) -> Result<()> {
         let mut notes = self.notes(at.slot)?;
         if notes.cleanup != 0 && notes.cleanup <= time {
             return self.clear(at, out);
         }
-        let rows = self.taken_at(at.slot, time);
+        let rows = self.taken_at(at.slot, time)?;
         if !rows.is_empty() {
             let slot = self.accumulators_of(at)?;
             let from = place(time.saturating_sub(length));
-            let range = (Bound::Included(&[ROW][..]), Bound::Excluded(&from[..]));
-            let left = self.table.range(at.slot, range.0, range.1);
-            let left: Vec<(Vec<u8>, Vec<u8>)> = left.map(|(e, r)| (e.to_vec(), r.to_vec())).collect();
-            for (entry, row) in left {
-                self.steps.leave(slot, &row);
-                self.table.remove(at.slot, &entry);
+            loop {
+                let left = self.taken(at.slot, &[ROW], &from, PIECE)?;
+                for (entry, row) in &left {
+                    self.steps.leave(slot, row);
+                    self.table.write(at.slot, entry, None)?;
+                }
+                if left.len() < PIECE {
+                    break;
+                }
             }
             let count = rows.len() as u32;
             let steps = rows.iter().map(|(_, row)| self.steps.enter(slot, row));
@@ -373,19 +389,19 @@ impl Windowed {
             }
         }
         notes.triggered = time;
-        self.table.put(at.slot, NOTES, &notes.write());
-        Ok(())
+        self.set_notes(at.slot, notes)
     }
 
     /// Nothing of a key's rows can be in a window any more.
     fn clear(&mut self, at: At, out: &mut Vec<Element>) -> Result<()> {
-        let entries: Vec<Vec<u8>> = self
-            .table
-            .iter(at.slot)
-            .map(|(entry, _)| entry.to_vec())
-            .collect();
-        for entry in entries {
-            self.table.remove(at.slot, &entry);
+        loop {
+            let some = self.taken(at.slot, &[], &[u8::MAX], PIECE)?;
+            for (entry, _) in &some {
+                self.table.write(at.slot, entry, None)?;
+            }
+            if some.len() < PIECE {
+                break;
+            }
         }
         // What is still to be computed comes first.
         self.settle(out)?;
@@ -396,8 +412,8 @@ impl Windowed {
 }
 
 /// Where the rows of a time begin.
-fn place(time: i64) -> [u8; 9] {
-    let mut place = [ROW; 9];
+fn place(time: i64) -> [u8; PLACE] {
+    let mut place = [ROW; PLACE];
     place[1..].copy_from_slice(&sorted(time).to_be_bytes());
     place
 }
@@ -475,7 +491,7 @@ impl Gradual for Windowed {
             match (self.kind, self.frame) {
                 (TimeKind::Processing, Frame::Rows(Some(before))) => {
                     // Arrival alone counts.
-                    self.keep(slot, 0, encoded);
+                    self.keep(slot, 0, encoded)?;
                     let of_key = self.accumulators_of(at)?;
                     self.next_row(slot, of_key, encoded, before)?;
                 }

@@ -31,11 +31,11 @@ impl Large {
     fn is_first(&self, from: &[u8], entry: &[u8]) {
         let mut gone = self.gone.borrow_mut();
         match &mut *gone {
-            Some((first, next)) if first.as_slice() <= from => {
-                if from < next.as_slice() {
-                    *next = entry.to_vec();
-                }
+            Some((first, next)) if first.as_slice() <= from && from < next.as_slice() => {
+                *next = entry.to_vec()
             }
+            // Another gap that is known stays, where it comes before.
+            Some((first, _)) if first.as_slice() <= from => {}
             _ if from < entry => *gone = Some((from.to_vec(), entry.to_vec())),
             _ => {}
         }

@@ -39,7 +39,7 @@ fn entries(table: &MapTable, slot: u32, from: &[u8], most: usize) -> Vec<(Vec<u8
 
 #[test]
 fn maps_that_are_in_the_store_only_are_as_maps_in_memory() {
-    for limit in [100, 20_000, 1 << 20] {
+    for limit in [100, 10_000, 1 << 20] {
         let mut random = StdRng::seed_from_u64(limit as u64);
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(KeyedStore::open(folder.path(), &Limits::new(8 << 20)).unwrap());

@@ -25,6 +25,8 @@ mod listed;
 pub mod maps;
 mod sum;
 #[cfg(test)]
+mod random_tests;
+#[cfg(test)]
 mod tests;
 
 use millrace_core::{Error, Result};

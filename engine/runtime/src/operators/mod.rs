@@ -9,6 +9,8 @@ pub mod changelog_normalize;
 pub mod constraint;
 pub mod deduplicate;
 #[cfg(test)]
+mod deduplicate_tests;
+#[cfg(test)]
 mod deduplicate_ttl_tests;
 pub mod drop_update_before;
 pub mod expand;

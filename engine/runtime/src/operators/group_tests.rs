@@ -399,6 +399,10 @@ fn mini_batches_leave_the_same_table() {
         let mut random = StdRng::seed_from_u64(seed);
         let retracts = seed % 2 == 0;
         let all = rows(&mut random, retracts, false);
+        let changelog = Changelog {
+            before: seed % 3 > 0,
+            ..changelog(retracts)
+        };
         let all_calls = calls();
         let merging: Vec<AggregateCall> = all_calls
             .iter()
@@ -415,7 +419,7 @@ fn mini_batches_leave_the_same_table() {
                         BundledGroupAggregate::new(
                             &plan,
                             Form::Rows,
-                            changelog(retracts),
+                            changelog,
                             &input(),
                             &output,
                             backend,
@@ -426,7 +430,7 @@ fn mini_batches_leave_the_same_table() {
                     true => Box::new(TwoPhases::new(
                         &plan,
                         limits,
-                        changelog(retracts),
+                        changelog,
                         &output,
                         backend,
                     )),
@@ -437,6 +441,8 @@ fn mini_batches_leave_the_same_table() {
             for (cache, largest, restore) in [(0, 7, false), (20_000, 3, true)] {
                 let found = run(&bundled, &all, retracts, cache, largest, restore, &mut random);
                 assert!(found.changes.len() <= row_by_row);
+                let says_before = |change: &Shown| change.0 == RowKind::UpdateBefore;
+                assert!(changelog.before || !found.changes.iter().any(says_before));
                 for (rows, changes) in found.barriers {
                     assert_eq!(
                         table(&found.changes[..changes]),

@@ -23,6 +23,8 @@ mod extreme;
 mod held;
 mod listed;
 pub mod maps;
+#[cfg(test)]
+mod random_tests;
 mod sum;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! GROUP BY with every function that there is: however little memory there is, wherever batches end and
-//! wherever it is restored, the changelog is the same; and mini-batches leave the same table.
+//! wherever it is restored, the changelog is the one that a recomputation of each group gives row by row; and
+//! mini-batches leave the same table whenever they have gone out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use super::bundled_group_aggregate::{BundledGroupAggregate, Form};
 use super::group_aggregate::GroupAggregate;
 use super::harness::{Storage, drain};
 use super::local_group_aggregate::LocalGroupAggregate;
+use super::rows_of;
 use crate::element::Element;
 
 /// A row: group, value, whether it passes the FILTER; and whether it is taken back.
@@ -83,10 +85,15 @@ fn output(calls: &[AggregateCall]) -> RowType {
     )
 }
 
-fn rows(random: &mut StdRng, retracts: bool) -> Vec<Row> {
+/// `strays`: rows of groups without any are taken back too.
+fn rows(random: &mut StdRng, retracts: bool, strays: bool) -> Vec<Row> {
     let mut live: Vec<Row> = Vec::new();
     let mut all = Vec::new();
     for _ in 0..random.random_range(1..400) {
+        let group = random.random_range(0..6);
+        if strays && random.random_bool(0.1) && !live.iter().any(|row| row.0 == group) {
+            all.push((group, Some(1), true, true));
+        }
         // Now and then everything goes, so that groups begin anew.
         let back =
             retracts && !live.is_empty() && random.random_bool(if live.len() > 30 { 0.9 } else { 0.4 });
@@ -94,7 +101,7 @@ fn rows(random: &mut StdRng, retracts: bool) -> Vec<Row> {
             true => live.swap_remove(random.random_range(0..live.len())),
             false => {
                 let value = random.random_bool(0.85).then(|| random.random_range(-3..6));
-                (random.random_range(0..6), value, random.random_bool(0.6), false)
+                (group, value, random.random_bool(0.6), false)
             }
         };
         if !back {
@@ -139,29 +146,135 @@ fn changelog(retracts: bool) -> Changelog {
     }
 }
 
+type Shown = (RowKind, String, String);
+
+/// A group's values in the order in which they came: all of them, and those that pass the FILTER; and each of both
+/// once, in the order in which there came to be one.
+#[derive(Default)]
+struct Group {
+    rows: usize,
+    values: [Vec<Option<i32>>; 2],
+    once: [Vec<Option<i32>>; 2],
+}
+
+impl Group {
+    fn change(&mut self, (_, value, pass, back): Row) {
+        for (values, once) in self
+            .values
+            .iter_mut()
+            .zip(&mut self.once)
+            .take(1 + usize::from(pass))
+        {
+            match back {
+                false => values.push(value),
+                // The first of equal values goes.
+                true => drop(values.remove(values.iter().position(|v| *v == value).unwrap())),
+            }
+            once.retain(|v| *v != value || values.contains(v));
+            if !back && !once.contains(&value) {
+                once.push(value);
+            }
+        }
+        match back {
+            false => self.rows += 1,
+            true => self.rows -= 1,
+        }
+    }
+
+    fn shown(&self, calls: &[AggregateCall]) -> String {
+        let of = |call: &AggregateCall| {
+            let lists = if call.distinct { &self.once } else { &self.values };
+            computed(call.function, &lists[usize::from(call.filter.is_some())])
+        };
+        calls.iter().map(of).collect::<Vec<_>>().join(" | ")
+    }
+}
+
+fn computed(function: AggregateFunction, all: &[Option<i32>]) -> String {
+    use AggregateFunction::*;
+    let values: Vec<i32> = all.iter().copied().flatten().collect();
+    let sum: i32 = values.iter().sum();
+    let texts = |null: &str| {
+        let texts = all.iter().map(|v| v.map_or(null.to_owned(), |v| v.to_string()));
+        texts.collect::<Vec<_>>().join(",")
+    };
+    match function {
+        Count => values.len().to_string(),
+        Sum0 => sum.to_string(),
+        Collect => {
+            let mut counts: BTreeMap<i32, i32> = BTreeMap::new();
+            values.iter().for_each(|v| *counts.entry(*v).or_default() += 1);
+            let entries = counts.iter().map(|(v, n)| format!("{v}={n}"));
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
+        }
+        JsonArrayAgg => format!("[{}]", texts("null")),
+        ArrayAgg if !all.is_empty() => format!("[{}]", texts("NULL")),
+        _ if values.is_empty() => "NULL".to_owned(),
+        Sum => sum.to_string(),
+        Avg => (sum / values.len() as i32).to_string(),
+        Min => values.iter().min().unwrap().to_string(),
+        Max => values.iter().max().unwrap().to_string(),
+        FirstValue => values[0].to_string(),
+        LastValue => values[values.len() - 1].to_string(),
+        ListAgg => {
+            let texts: Vec<String> = values.iter().map(i32::to_string).collect();
+            texts.join(",")
+        }
+        other => unreachable!("{other:?} is not among the calls"),
+    }
+}
+
+/// What each row changes, by a recomputation of its group.
+fn recomputed(calls: &[AggregateCall], all: &[Row]) -> Vec<Vec<Shown>> {
+    let mut groups: BTreeMap<i32, Group> = BTreeMap::new();
+    let mut changes = Vec::new();
+    for row in all {
+        let group = groups.entry(row.0).or_default();
+        let name = row.0.to_string();
+        let change = |kind, values: &str| (kind, name.clone(), values.to_owned());
+        if row.3 && group.rows == 0 {
+            changes.push(Vec::new());
+            continue;
+        }
+        let (was_there, before) = (group.rows > 0, group.shown(calls));
+        group.change(*row);
+        let after = group.shown(calls);
+        changes.push(match (was_there, group.rows > 0) {
+            (false, _) => vec![change(RowKind::Insert, &after)],
+            (true, false) => vec![change(RowKind::Delete, &before)],
+            (true, true) if before == after => Vec::new(),
+            (true, true) => vec![
+                change(RowKind::UpdateBefore, &before),
+                change(RowKind::UpdateAfter, &after),
+            ],
+        });
+        if group.rows == 0 {
+            groups.remove(&row.0);
+        }
+    }
+    changes
+}
+
 /// What a value is, maps and arrays too.
 fn show(array: &ArrayRef, row: usize) -> String {
     if array.is_null(row) {
         return "NULL".to_owned();
     }
-    let all = |part: &ArrayRef| {
-        (0..part.len())
-            .map(|i| show(part, i))
-            .collect::<Vec<_>>()
-            .join(",")
-    };
+    let all = |part: &ArrayRef| -> Vec<String> { (0..part.len()).map(|i| show(part, i)).collect() };
     if let Some(list) = array.as_list_opt::<i32>() {
-        return format!("[{}]", all(&list.value(row)));
+        return format!("[{}]", all(&list.value(row)).join(","));
     }
     if let Some(map) = array.as_map_opt() {
         let entries = map.value(row);
-        return format!("{{{}={}}}", all(entries.column(0)), all(entries.column(1)));
+        let pairs = all(entries.column(0)).into_iter().zip(all(entries.column(1)));
+        let pairs: Vec<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+        return format!("{{{}}}", pairs.join(","));
     }
     array_value_to_string(array, row).unwrap()
 }
 
 /// The rows of batches: kind, group, results.
-fn shown(elements: &[Element]) -> Vec<(RowKind, String, String)> {
+fn shown(elements: &[Element]) -> Vec<Shown> {
     let mut rows = Vec::new();
     for element in elements {
         let Element::Batch(batch) = element else { continue };
@@ -184,6 +297,12 @@ fn shown(elements: &[Element]) -> Vec<(RowKind, String, String)> {
     rows
 }
 
+/// What has come out, and how many changes that was before each barrier, behind so many rows.
+struct Run {
+    changes: Vec<Shown>,
+    barriers: Vec<(usize, usize)>,
+}
+
 /// Runs an operator over the rows in batches of random sizes; `restore` lets it go on from a checkpoint
 /// of its own now and then.
 fn run(
@@ -194,13 +313,14 @@ fn run(
     largest: usize,
     restore: bool,
     random: &mut StdRng,
-) -> Vec<(RowKind, String, String)> {
+) -> Run {
     let mut storage = Storage::new(cache_bytes, &Clock::System);
     let forever = Lifetimes::default();
     let mut backend = storage.open(&forever, &[]);
     let mut operator = make(&backend);
     let mut out = Vec::new();
     let mut rest = all;
+    let mut barriers = Vec::new();
     while !rest.is_empty() {
         let (part, others) = rest.split_at(random.random_range(1..=largest).min(rest.len()));
         rest = others;
@@ -208,6 +328,7 @@ fn run(
         drain(operator.as_mut(), &mut out);
         if restore && random.random_bool(0.2) {
             operator.before_barrier(&mut out).unwrap();
+            barriers.push((all.len() - rest.len(), rows_of(&out)));
             operator.snapshot().unwrap();
             let files = storage.checkpoint(&backend);
             drop(operator);
@@ -216,11 +337,13 @@ fn run(
         }
     }
     operator.other(Element::EndOfInput, &mut out).unwrap();
-    shown(&out)
+    let changes = shown(&out);
+    barriers.push((all.len(), changes.len()));
+    Run { changes, barriers }
 }
 
 /// The table that a changelog leaves; what it takes back has to be there.
-fn table(changes: &[(RowKind, String, String)]) -> BTreeMap<String, String> {
+fn table<'a>(changes: impl IntoIterator<Item = &'a Shown>) -> BTreeMap<String, String> {
     let mut table: BTreeMap<String, String> = BTreeMap::new();
     for (kind, group, values) in changes {
         match kind {
@@ -239,20 +362,34 @@ fn the_changelog_is_the_same_whatever_memory_batches_and_restores() {
     for seed in 0..12 {
         let mut random = StdRng::seed_from_u64(seed);
         let retracts = seed % 2 == 0;
-        let all = rows(&mut random, retracts);
+        let all = rows(&mut random, retracts, retracts);
         let plan = plan(&calls, retracts, None);
-        let make = |backend: &KeyedBackend| -> Box<dyn Operator> {
-            let output = output(&calls);
-            Box::new(GroupAggregate::new(&plan, changelog(retracts), &input(), &output, backend).unwrap())
-        };
-        let expected = run(&make, &all, retracts, 64 << 20, all.len(), false, &mut random);
-        table(&expected);
-        for (cache, largest, restore) in [(0, 7, false), (20_000, 3, true), (64 << 20, 40, true)] {
-            let found = run(&make, &all, retracts, cache, largest, restore, &mut random);
-            assert!(
-                found == expected,
-                "seed {seed}, cache {cache}: {found:?}\n{expected:?}"
-            );
+        let recomputed = recomputed(&calls, &all).concat();
+        table(&recomputed);
+        for before in [true, false] {
+            let changelog = Changelog {
+                before,
+                ..changelog(retracts)
+            };
+            let make = |backend: &KeyedBackend| -> Box<dyn Operator> {
+                let output = output(&calls);
+                Box::new(GroupAggregate::new(&plan, changelog, &input(), &output, backend).unwrap())
+            };
+            let mut expected = recomputed.clone();
+            expected.retain(|(kind, ..)| before || *kind != RowKind::UpdateBefore);
+            let ways = [(20_000, 3, true), (0, 7, false), (64 << 20, 40, true)];
+            let ways = if before { &ways[..] } else { &ways[..1] };
+            for (cache, largest, restore) in ways.iter().copied() {
+                let found = run(&make, &all, retracts, cache, largest, restore, &mut random).changes;
+                let at = found.iter().zip(&expected).position(|(f, e)| f != e);
+                let at = at.unwrap_or(found.len().min(expected.len()));
+                assert!(
+                    found == expected,
+                    "seed {seed}, cache {cache}, change {at}: {:?}\n{:?}",
+                    found.get(at),
+                    expected.get(at)
+                );
+            }
         }
     }
 }
@@ -266,7 +403,11 @@ fn mini_batches_leave_the_same_table() {
     for seed in 0..12 {
         let mut random = StdRng::seed_from_u64(seed);
         let retracts = seed % 2 == 0;
-        let all = rows(&mut random, retracts);
+        let all = rows(&mut random, retracts, false);
+        let changelog = Changelog {
+            before: seed % 3 > 0,
+            ..changelog(retracts)
+        };
         let all_calls = calls();
         let merging: Vec<AggregateCall> = all_calls
             .iter()
@@ -275,49 +416,32 @@ fn mini_batches_leave_the_same_table() {
             .collect();
         assert!(merging.len() >= 8);
         for (calls, two_phases) in [(&all_calls, false), (&merging, true)] {
-            let one = plan(calls, retracts, None);
-            let row_by_row = |backend: &KeyedBackend| -> Box<dyn Operator> {
-                let output = output(calls);
-                Box::new(GroupAggregate::new(&one, changelog(retracts), &input(), &output, backend).unwrap())
-            };
             let plan = plan(calls, retracts, Some(limits));
             let bundled = |backend: &KeyedBackend| -> Box<dyn Operator> {
                 let output = output(calls);
                 match two_phases {
                     false => Box::new(Bundle::new(
-                        BundledGroupAggregate::new(
-                            &plan,
-                            Form::Rows,
-                            changelog(retracts),
-                            &input(),
-                            &output,
-                            backend,
-                        )
-                        .unwrap(),
+                        BundledGroupAggregate::new(&plan, Form::Rows, changelog, &input(), &output, backend)
+                            .unwrap(),
                         limits,
                     )),
-                    true => Box::new(TwoPhases::new(
-                        &plan,
-                        limits,
-                        changelog(retracts),
-                        &output,
-                        backend,
-                    )),
+                    true => Box::new(TwoPhases::new(&plan, limits, changelog, &output, backend)),
                 }
             };
-            let expected = run(
-                &row_by_row,
-                &all,
-                retracts,
-                64 << 20,
-                all.len(),
-                false,
-                &mut random,
-            );
+            let recomputed = recomputed(calls, &all);
+            let row_by_row: usize = recomputed.iter().map(Vec::len).sum();
             for (cache, largest, restore) in [(0, 7, false), (20_000, 3, true)] {
                 let found = run(&bundled, &all, retracts, cache, largest, restore, &mut random);
-                assert!(found.len() <= expected.len());
-                assert_eq!(table(&found), table(&expected), "seed {seed}, cache {cache}");
+                assert!(found.changes.len() <= row_by_row);
+                let says_before = |change: &Shown| change.0 == RowKind::UpdateBefore;
+                assert!(changelog.before || !found.changes.iter().any(says_before));
+                for (rows, changes) in found.barriers {
+                    assert_eq!(
+                        table(&found.changes[..changes]),
+                        table(recomputed[..rows].iter().flatten()),
+                        "seed {seed}, cache {cache}, two phases {two_phases}, behind {rows} rows"
+                    );
+                }
             }
         }
     }

@@ -280,6 +280,85 @@ impl Wandering {
     }
 }
 
+/// What an operator of windows gives and has not been compared yet: in the order of the windows' ends, and never
+/// behind a watermark that it has sent on with which the window was over.
+pub struct Fired {
+    changes: Vec<Change>,
+    /// The end of the window that a result is of.
+    end: fn(&Row) -> i64,
+    last_end: i64,
+    sent: i64,
+}
+
+impl Fired {
+    pub fn new(end: fn(&Row) -> i64) -> Self {
+        Fired {
+            changes: Vec::new(),
+            end,
+            last_end: i64::MIN,
+            sent: i64::MIN,
+        }
+    }
+
+    /// Hands an element in and takes all that comes out for it.
+    pub fn feed(&mut self, operator: &mut dyn Operator, input: usize, element: Element) {
+        let mut out = Vec::new();
+        match element {
+            Element::Batch(batch) => operator.batch(input, batch, &mut out).unwrap(),
+            other => operator.other(other, &mut out).unwrap(),
+        }
+        drain(operator, &mut out);
+        for element in out {
+            if let Element::Watermark(watermark) = element {
+                self.sent = self.sent.max(watermark);
+            }
+            for change in changes(vec![element]) {
+                let end = (self.end)(&change.1);
+                assert!(end - 1 > self.sent, "{change:?} is late behind {}", self.sent);
+                assert!(
+                    end >= self.last_end,
+                    "{change:?} follows what ends at {}",
+                    self.last_end
+                );
+                self.last_end = end;
+                self.changes.push(change);
+            }
+        }
+    }
+
+    /// What is not compared yet, in its order.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// Behind a watermark there is what the windows give that are over, and nothing else. Both are forgotten.
+    pub fn assert_is(&mut self, expected: &mut Vec<Change>, context: &str) {
+        let (found, expected) = (counted(self.changes.drain(..)), counted(expected.drain(..)));
+        assert_eq!(found, expected, "{context}");
+    }
+
+    /// Between watermarks results may wait, but none is there of a window that is not over.
+    pub fn assert_within(&self, expected: &[Change], context: &str) {
+        let known = counted(expected.iter().cloned());
+        for (change, count) in counted(self.changes.iter().cloned()) {
+            let most = known.get(&change).copied().unwrap_or_default();
+            assert!(
+                count <= most,
+                "{context}: {change} is given {count} times, not {most}"
+            );
+        }
+    }
+}
+
+/// How often each change is there, as text.
+fn counted(changes: impl Iterator<Item = Change>) -> BTreeMap<String, usize> {
+    let mut counted = BTreeMap::new();
+    for change in changes {
+        *counted.entry(shown(&[change]).remove(0)).or_default() += 1;
+    }
+    counted
+}
+
 /// A change as text: `+I 1 2 -`.
 pub fn shown(changes: &[Change]) -> Vec<String> {
     let value = |value: &Option<i64>| value.map_or("-".to_owned(), |v| v.to_string());

@@ -11,6 +11,8 @@ mod clock_tests;
 pub mod constraint;
 pub mod deduplicate;
 #[cfg(test)]
+mod deduplicate_tests;
+#[cfg(test)]
 mod deduplicate_ttl_tests;
 pub mod drop_update_before;
 pub mod expand;

@@ -1,7 +1,9 @@
 //! Random rows of windows, some of them late, against naive models of the operators that keep rows by
-//! window: with little memory, watermarks within batches, and the operators opened again on their stores.
+//! window: with little memory, watermarks within batches, and the operators opened again on their stores. Behind
+//! each watermark exactly the windows are given that are over with it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use millrace_core::RowKind;
 use millrace_dataflow::{
@@ -15,11 +17,11 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::Operator;
-use super::harness::{Change, Row, State, Table, batch, changes, drain, row_type, state, watermark};
+use super::harness::{Change, Fired, Row, State, batch, row_type, state};
 use super::session::SessionWindows;
 use super::window_join::WindowJoin;
 use super::window_rank::WindowRank;
-use crate::element::Batch;
+use crate::element::{Batch, Element};
 use crate::metrics::TaskMetrics;
 
 const SIZE: i64 = 10;
@@ -42,8 +44,8 @@ struct Feed {
 }
 
 impl Feed {
-    /// Rows near the present, whose columns `row` makes of a time.
-    fn rows(&mut self, row: impl Fn(&mut StdRng, i64) -> Row) -> Vec<(i64, Row)> {
+    /// Rows near the present, which `row` makes of a time.
+    fn rows(&mut self, mut row: impl FnMut(&mut StdRng, i64) -> Change) -> Vec<(i64, Change)> {
         let count = self.random.random_range(1..6);
         let mut rows = Vec::new();
         for _ in 0..count {
@@ -56,119 +58,174 @@ impl Feed {
         rows
     }
 
-    fn given(&self, columns: &[&str], rows: &[(i64, Row)]) -> Batch {
-        let inserts: Vec<Change> = rows
-            .iter()
-            .map(|(_, row)| (RowKind::Insert, row.clone()))
-            .collect();
-        Batch {
+    fn given(&self, columns: &[&str], rows: &[(i64, Change)]) -> Element {
+        let changes: Vec<Change> = rows.iter().map(|(_, change)| change.clone()).collect();
+        Element::Batch(Batch {
             watermarks: Some(rows.iter().map(|(now, _)| *now).collect()),
-            ..batch(&row_type(columns), &inserts)
+            ..batch(&row_type(columns), &changes)
+        })
+    }
+
+    /// A watermark, now and then.
+    fn watermark(&mut self) -> Option<i64> {
+        self.random.random_bool(0.4).then(|| {
+            self.now += self.random.random_range(0..8);
+            self.now
+        })
+    }
+
+    /// What follows a batch: nothing, a checkpoint, or one with which the operator is opened again.
+    fn checkpoint(&mut self, subject: &mut Box<dyn Operator>, open: &Open<'_>, state: &State, late: &Late) {
+        if self.random.random_bool(0.1) {
+            let entries = subject.snapshot().unwrap();
+            if self.random.random_bool(0.6) {
+                *subject = open(state, Some(&entries), late.clone());
+            }
         }
     }
 }
 
-fn in_window(random: &mut StdRng, time: i64) -> Row {
+/// An operator opened, on what one before it has left; late rows are counted.
+type Open<'a> = dyn Fn(&State, Option<&[Vec<u8>]>, Late) -> Box<dyn Operator> + 'a;
+type Late = Arc<TaskMetrics>;
+
+fn in_window(random: &mut StdRng, time: i64) -> Change {
     let end = time - time.rem_euclid(SIZE) + SIZE;
     // Windows that end together are one, whenever they began, as sessions do.
     let start = end - random.random_range(1..=SIZE);
     let optional = |value: i64| Some(value).filter(|value| *value >= 0);
-    vec![
+    let row = vec![
         optional(random.random_range(-1..3)),
         optional(random.random_range(-1..6)),
         Some(start),
         Some(end),
-    ]
+    ];
+    (RowKind::Insert, row)
 }
 
-fn metrics() -> std::sync::Arc<TaskMetrics> {
-    TaskMetrics::new(["windows".to_owned()])
-}
-
-fn rank(start: u64, end: u64, state: &State, restored: Option<&[Vec<u8>]>) -> Box<dyn Operator> {
-    let plan = RankPlan {
-        partition: vec![0],
-        window: WINDOW,
-        order: vec![SortKey {
-            column: 1,
-            descending: false,
-            nulls_first: true,
-            time: None,
-        }],
-        start,
-        end,
-        with_number: false,
-        replaces_equal: false,
-    };
-    let row = row_type(&COLUMNS);
-    let zone = zone::session("UTC").unwrap();
-    Box::new(WindowRank::open(&plan, &row, &row, &state.backend, zone, restored, metrics()).unwrap())
-}
-
-fn check_rank(start: u64, end: u64, cache_bytes: usize, seed: u64) {
-    let state = state(cache_bytes);
-    let mut subject = rank(start, end, &state, None);
-    let mut feed = Feed {
-        random: StdRng::seed_from_u64(seed),
-        now: 1000,
-    };
-    let mut open: BTreeMap<(i64, Option<i64>), Vec<Row>> = BTreeMap::new();
-    let (mut expected, mut out) = (Vec::new(), Vec::new());
-    for step in 0..120 {
-        let rows = feed.rows(in_window);
-        let given = feed.given(&COLUMNS, &rows);
-        let last = step == 119;
-        for (now, row) in rows {
-            let window = row[3].unwrap();
-            if window - 1 > now {
-                open.entry((window, row[0])).or_default().push(row);
+/// Rows of an operator's inputs into their windows, which give `results` of them when they are over.
+fn check(
+    context: &str,
+    open: &Open<'_>,
+    inputs: usize,
+    results: &dyn Fn(&[Vec<Row>; 2]) -> Vec<Row>,
+    seed: u64,
+) {
+    for cache_bytes in [300, 1 << 20] {
+        let context = format!("{context}, seed {seed}, {cache_bytes} bytes");
+        let state = state(cache_bytes);
+        let late = TaskMetrics::new(["windows".to_owned()]);
+        let mut subject = open(&state, None, late.clone());
+        let mut feed = Feed {
+            random: StdRng::seed_from_u64(seed),
+            now: 1000,
+        };
+        // Of a row that a join makes up, one side may be null.
+        let mut fired = Fired::new(|row| row[3].or_else(|| row[7]).unwrap());
+        let mut windows: BTreeMap<i64, [Vec<Row>; 2]> = BTreeMap::new();
+        let (mut expected, mut dropped) = (Vec::new(), 0);
+        let close = |windows: &mut BTreeMap<i64, [Vec<Row>; 2]>, to: i64, expected: &mut Vec<Change>| {
+            for (_, rows) in windows.extract_if(.., |end, _| *end - 1 <= to) {
+                expected.extend(results(&rows).into_iter().map(|row| (RowKind::Insert, row)));
             }
-        }
-        let mut elements = Vec::new();
-        subject.batch(0, given, &mut elements).unwrap();
-        drain(subject.as_mut(), &mut elements);
-        out.extend(changes(elements));
-        if step % 3 == 0 || last {
-            let to = if last { i64::MAX } else { feed.now };
-            out.extend(watermark(subject.as_mut(), to));
-            for ((window, key), mut rows) in std::mem::take(&mut open) {
-                if window - 1 > to {
-                    open.insert((window, key), rows);
-                    continue;
+        };
+        for step in 0..150 {
+            let context = format!("{context}, step {step}");
+            let input = feed.random.random_range(0..inputs);
+            let rows = feed.rows(in_window);
+            let given = feed.given(&COLUMNS, &rows);
+            for (now, (_, row)) in rows {
+                close(&mut windows, now, &mut expected);
+                let end = row[3].unwrap();
+                match end - 1 > now {
+                    true => windows.entry(end).or_default()[input].push(row),
+                    false => dropped += 1,
                 }
-                // Of equal values the one that came first, which a stable sort keeps.
-                rows.sort_by_key(|row| row[1]);
-                expected.extend(
-                    rows.into_iter()
-                        .skip(start as usize - 1)
-                        .take((end + 1 - start) as usize),
-                );
+            }
+            fired.feed(subject.as_mut(), input, given);
+            fired.assert_within(&expected, &context);
+            if let Some(to) = feed.watermark() {
+                close(&mut windows, to, &mut expected);
+                fired.feed(subject.as_mut(), input, Element::Watermark(to));
+                fired.assert_is(&mut expected, &context);
+            }
+            assert_eq!(late.late_records.get(), dropped, "{context}");
+            feed.checkpoint(&mut subject, open, &state, &late);
+        }
+        assert!(dropped > 10);
+        close(&mut windows, i64::MAX, &mut expected);
+        fired.feed(subject.as_mut(), 0, Element::Watermark(i64::MAX));
+        fired.assert_is(&mut expected, &context);
+    }
+}
+
+fn check_rank(plan: &RankPlan, seed: u64) {
+    let mut names = COLUMNS.to_vec();
+    names.extend(plan.with_number.then_some("rn"));
+    let (row, output) = (row_type(&COLUMNS), row_type(&names));
+    let open = |state: &State, restored: Option<&[Vec<u8>]>, late: Late| -> Box<dyn Operator> {
+        let zone = zone::session("UTC").unwrap();
+        Box::new(WindowRank::open(plan, &row, &output, &state.backend, zone, restored, late).unwrap())
+    };
+    let ranked = |rows: &[Vec<Row>; 2]| {
+        let mut of_key: BTreeMap<Option<i64>, Vec<Row>> = BTreeMap::new();
+        for row in &rows[0] {
+            of_key.entry(row[0]).or_default().push(row.clone());
+        }
+        let mut results = Vec::new();
+        for mut rows in of_key.into_values() {
+            if plan.replaces_equal {
+                rows.reverse();
+            }
+            // Of equal values the one that is in front, which a stable sort keeps.
+            match plan.order[0].descending {
+                false => rows.sort_by_key(|row| row[1]),
+                true => rows.sort_by_key(|row| std::cmp::Reverse(row[1])),
+            }
+            for (number, mut row) in (1..=plan.end).zip(rows).skip(plan.start as usize - 1) {
+                row.extend(plan.with_number.then_some(Some(number as i64)));
+                results.push(row);
             }
         }
-        if step % 40 == 39 && !last {
-            let entries = subject.snapshot().unwrap();
-            subject = rank(start, end, &state, Some(&entries));
-        }
-    }
-    assert_eq!(
-        Table::of(out.into_iter().map(|(_, row)| row)),
-        Table::of(expected),
-        "{start} to {end}, {cache_bytes}"
-    );
+        results
+    };
+    check(&format!("{plan:?}"), &open, 1, &ranked, seed);
 }
 
 #[test]
 fn ranks_within_windows_are_those_of_their_rows() {
-    for seed in 0..4 {
-        for cache_bytes in [300, 1 << 20] {
-            check_rank(1, 1, cache_bytes, seed);
-            check_rank(1, 2, cache_bytes, seed);
-            check_rank(2, 3, cache_bytes, seed);
+    let plan = |(start, end), descending, with_number, replaces_equal| RankPlan {
+        partition: vec![0],
+        window: WINDOW,
+        order: vec![SortKey {
+            column: 1,
+            descending,
+            nulls_first: !descending,
+            time: None,
+        }],
+        start,
+        end,
+        with_number,
+        replaces_equal,
+    };
+    for seed in 0..3 {
+        for range in [(1, 1), (1, 2), (2, 3)] {
+            check_rank(&plan(range, false, false, false), seed);
+            check_rank(&plan(range, true, true, false), seed);
         }
+        // The first and the last row by time.
+        check_rank(&plan((1, 1), false, false, false), seed);
+        check_rank(&plan((1, 1), true, false, true), seed);
     }
 }
 
-fn join(kind: JoinKind, bound: bool, state: &State, restored: Option<&[Vec<u8>]>) -> Box<dyn Operator> {
+fn join(
+    kind: JoinKind,
+    bound: bool,
+    state: &State,
+    restored: Option<&[Vec<u8>]>,
+    late: Late,
+) -> Box<dyn Operator> {
     let condition = bound.then(|| Expr::Call {
         function: "<".to_owned(),
         args: vec![
@@ -198,18 +255,7 @@ fn join(kind: JoinKind, bound: bool, state: &State, restored: Option<&[Vec<u8>]>
         time_zone: zone::session("UTC").unwrap(),
     };
     let backend = &state.backend;
-    Box::new(
-        WindowJoin::open(
-            &plan,
-            [&row, &row],
-            &output,
-            &session,
-            backend,
-            restored,
-            metrics(),
-        )
-        .unwrap(),
-    )
+    Box::new(WindowJoin::open(&plan, [&row, &row], &output, &session, backend, restored, late).unwrap())
 }
 
 /// What rows of one window give.
@@ -238,52 +284,6 @@ fn joined(kind: JoinKind, bound: bool, left: &[Row], right: &[Row]) -> Vec<Row> 
     out
 }
 
-fn check_join(kind: JoinKind, bound: bool, cache_bytes: usize, seed: u64) {
-    let state = state(cache_bytes);
-    let mut subject = join(kind, bound, &state, None);
-    let mut feed = Feed {
-        random: StdRng::seed_from_u64(seed),
-        now: 1000,
-    };
-    let mut open: BTreeMap<i64, [Vec<Row>; 2]> = BTreeMap::new();
-    let (mut expected, mut out) = (Vec::new(), Vec::new());
-    for step in 0..120 {
-        let input = feed.random.random_range(0..2);
-        let rows = feed.rows(in_window);
-        let given = feed.given(&COLUMNS, &rows);
-        for (now, row) in rows {
-            let window = row[3].unwrap();
-            if window - 1 > now {
-                open.entry(window).or_default()[input].push(row);
-            }
-        }
-        let mut elements = Vec::new();
-        subject.batch(input, given, &mut elements).unwrap();
-        drain(subject.as_mut(), &mut elements);
-        out.extend(changes(elements));
-        let last = step == 119;
-        if step % 3 == 0 || last {
-            let to = if last { i64::MAX } else { feed.now };
-            out.extend(watermark(subject.as_mut(), to));
-            for (window, [left, right]) in std::mem::take(&mut open) {
-                match window - 1 > to {
-                    true => drop(open.insert(window, [left, right])),
-                    false => expected.extend(joined(kind, bound, &left, &right)),
-                }
-            }
-        }
-        if step % 40 == 39 && !last {
-            let entries = subject.snapshot().unwrap();
-            subject = join(kind, bound, &state, Some(&entries));
-        }
-    }
-    assert_eq!(
-        Table::of(out.into_iter().map(|(_, row)| row)),
-        Table::of(expected),
-        "{kind:?} {bound} {cache_bytes}"
-    );
-}
-
 #[test]
 fn joins_within_windows_are_those_of_their_rows() {
     let kinds = [
@@ -296,17 +296,21 @@ fn joins_within_windows_are_those_of_their_rows() {
     ];
     for kind in kinds {
         for bound in [false, true] {
-            check_join(kind, bound, 300, 1);
-            check_join(kind, bound, 1 << 20, 2);
+            let open = |state: &State, restored: Option<&[Vec<u8>]>, late: Late| {
+                join(kind, bound, state, restored, late)
+            };
+            let results = |[left, right]: &[Vec<Row>; 2]| joined(kind, bound, left, right);
+            check(&format!("{kind:?} {bound}"), &open, 2, &results, 1);
         }
     }
 }
 
 const GAP: i64 = 4;
-const TIMED: [&str; 2] = ["k", "t"];
-const WINDOWED: [&str; 5] = ["k", "t", "t_start", "t_end", "t_time"];
+/// Key, time, and a number that rows have by their arrival.
+const TIMED: [&str; 3] = ["k", "t", "n"];
+const WINDOWED: [&str; 6] = ["k", "t", "n", "t_start", "t_end", "t_time"];
 
-fn sessions(state: &State, restored: Option<&[Vec<u8>]>) -> Box<dyn Operator> {
+fn sessions(state: &State, restored: Option<&[Vec<u8>]>, late: Late) -> Box<dyn Operator> {
     let plan = TablePlan {
         window: Window::Session { gap: GAP },
         time: Some(1),
@@ -314,68 +318,103 @@ fn sessions(state: &State, restored: Option<&[Vec<u8>]>) -> Box<dyn Operator> {
     };
     let zone = zone::session("UTC").unwrap();
     let (input, output, backend) = (row_type(&TIMED), row_type(&WINDOWED), &state.backend);
-    Box::new(SessionWindows::table(&plan, &input, &output, backend, zone, restored, metrics()).unwrap())
+    Box::new(SessionWindows::table(&plan, &input, &output, backend, zone, restored, late).unwrap())
+}
+
+/// A session of a key: its bounds, and its rows in the order of their arrival.
+struct Known {
+    key: Option<i64>,
+    start: i64,
+    end: i64,
+    rows: Vec<Change>,
+}
+
+/// Takes a row in; whether its session is not over with the watermark `now`.
+fn arrive(open: &mut Vec<Known>, now: i64, change: Change) -> bool {
+    let (key, time) = (change.1[0], change.1[1].unwrap());
+    let mut session = Known {
+        key,
+        start: time,
+        end: time + GAP,
+        rows: Vec::new(),
+    };
+    let touches = |s: &Known| s.key == key && s.start <= time + GAP && time <= s.end;
+    for touched in open.extract_if(.., |known| touches(known)) {
+        session.start = session.start.min(touched.start);
+        session.end = session.end.max(touched.end);
+        session.rows.extend(touched.rows);
+    }
+    let is_in_time = session.end - 1 > now;
+    if is_in_time {
+        session.rows.push(change);
+        open.push(session);
+    }
+    is_in_time
+}
+
+/// Rows with the sessions that are over.
+fn close(open: &mut Vec<Known>, to: i64, expected: &mut Vec<Change>) {
+    for session in open.extract_if(.., |session| session.end - 1 <= to) {
+        let bounds = [session.start, session.end, session.end - 1].map(Some);
+        let rows = session.rows.into_iter();
+        expected.extend(rows.map(|(kind, row)| (kind, [row.as_slice(), &bounds].concat())));
+    }
+}
+
+/// Within a session rows are in the order in which they came, whatever sessions it was made of.
+fn assert_in_order(changes: &[Change], context: &str) {
+    let mut last: BTreeMap<(Option<i64>, Option<i64>), Option<i64>> = BTreeMap::new();
+    for (_, row) in changes {
+        let before = last.insert((row[0], row[4]), row[2]);
+        assert!(before < Some(row[2]), "{context}: {row:?} follows {before:?}");
+    }
 }
 
 #[test]
 fn rows_come_with_the_sessions_that_they_are_in() {
-    for (seed, cache_bytes) in [(0, 300), (1, 300), (2, 1 << 20)] {
+    for (seed, cache_bytes) in [(0, 300), (1, 300), (2, 1 << 20), (3, 300), (4, 1 << 20)] {
         let state = state(cache_bytes);
-        let mut subject = sessions(&state, None);
+        let late = TaskMetrics::new(["windows".to_owned()]);
+        let mut subject = sessions(&state, None, late.clone());
         let mut feed = Feed {
             random: StdRng::seed_from_u64(seed),
             now: 1000,
         };
-        // Of each key its sessions: start, end, rows.
-        let mut open: Vec<(Option<i64>, i64, i64, Vec<Row>)> = Vec::new();
-        let (mut expected, mut out) = (Vec::new(), Vec::new());
-        let mut close = |open: &mut Vec<(Option<i64>, i64, i64, Vec<Row>)>, to: i64| {
-            for (_, start, end, rows) in open.extract_if(.., |(_, _, end, _)| *end - 1 <= to) {
-                let bounds = [Some(start), Some(end), Some(end - 1)];
-                expected.extend(
-                    rows.into_iter()
-                        .map(|row: Row| [row.as_slice(), &bounds].concat()),
-                );
-            }
-        };
-        for step in 0..120 {
+        let mut fired = Fired::new(|row| row[4].unwrap());
+        let (mut open, mut expected) = (Vec::new(), Vec::new());
+        let (mut number, mut dropped) = (0, 0);
+        for step in 0..200 {
+            let context = format!("seed {seed}, {cache_bytes} bytes, step {step}");
             let rows = feed.rows(|random, time| {
                 let key = Some(random.random_range(-1..3)).filter(|key| *key >= 0);
-                vec![key, Some(time)]
+                number += 1;
+                let kind = match random.random_bool(0.7) {
+                    true => RowKind::Insert,
+                    false => RowKind::Delete,
+                };
+                (kind, vec![key, Some(time), Some(number)])
             });
             let given = feed.given(&TIMED, &rows);
-            for (now, row) in rows {
-                close(&mut open, now);
-                let (mut start, mut end) = (row[1].unwrap(), row[1].unwrap() + GAP);
-                let touches =
-                    |s: &(Option<i64>, i64, i64, Vec<Row>)| s.0 == row[0] && s.1 <= end && start <= s.2;
-                let touched: Vec<_> = open.extract_if(.., |s| touches(s)).collect();
-                let mut all = Vec::new();
-                for (_, s, e, rows) in touched {
-                    (start, end) = (start.min(s), end.max(e));
-                    all.extend(rows);
-                }
-                if end - 1 > now {
-                    let key = row[0];
-                    all.push(row);
-                    open.push((key, start, end, all));
-                }
+            for (now, change) in rows {
+                close(&mut open, now, &mut expected);
+                dropped += u64::from(!arrive(&mut open, now, change));
             }
-            let mut elements = Vec::new();
-            subject.batch(0, given, &mut elements).unwrap();
-            drain(subject.as_mut(), &mut elements);
-            out.extend(changes(elements));
-            if step % 40 == 39 {
-                let entries = subject.snapshot().unwrap();
-                subject = sessions(&state, Some(&entries));
+            fired.feed(subject.as_mut(), 0, given);
+            fired.assert_within(&expected, &context);
+            assert_in_order(fired.changes(), &context);
+            if let Some(to) = feed.watermark() {
+                close(&mut open, to, &mut expected);
+                fired.feed(subject.as_mut(), 0, Element::Watermark(to));
+                assert_in_order(fired.changes(), &context);
+                fired.assert_is(&mut expected, &context);
             }
+            assert_eq!(late.late_records.get(), dropped, "{context}");
+            feed.checkpoint(&mut subject, &sessions, &state, &late);
         }
-        out.extend(watermark(subject.as_mut(), i64::MAX));
-        close(&mut open, i64::MAX);
-        assert_eq!(
-            Table::of(out.into_iter().map(|(_, row)| row)),
-            Table::of(expected),
-            "{cache_bytes}"
-        );
+        assert!(dropped > 10);
+        close(&mut open, i64::MAX, &mut expected);
+        fired.feed(subject.as_mut(), 0, Element::Watermark(i64::MAX));
+        assert_in_order(fired.changes(), "at the end");
+        fired.assert_is(&mut expected, "at the end");
     }
 }

@@ -78,6 +78,52 @@ fn whole(kind: JoinKind, has_condition: bool, left: &[Row], right: &[Row]) -> Ta
     Table::of(rows)
 }
 
+/// What has come out when rows have come and a watermark: all pairs, and of rows without a partner those that can
+/// have none any more, once their key was looked through: half of what rows of both sides wait after the row that the
+/// key began with, which may be 10 behind another.
+fn assert_timely(
+    kind: JoinKind,
+    has_condition: bool,
+    tables: &[Vec<Row>; 2],
+    result: &Table,
+    watermark: i64,
+) {
+    let is_pair = |row: &&Row| row[2].is_some() && row[5].is_some();
+    let pairs = result.rows().into_iter().filter(is_pair).cloned();
+    let [left, right] = tables;
+    assert_eq!(
+        Table::of(pairs),
+        whole(JoinKind::Inner, has_condition, left, right),
+        "{kind:?}"
+    );
+    let nulls = [None, None, None];
+    let alone = |own: &Vec<Row>, row: Row, waits: i64| {
+        let is_given = result.0.contains_key(&row);
+        let can_have_none = own[0][1].unwrap() + waits < watermark;
+        let is_due = own[0][1].unwrap() + waits + (5 + 3) / 2 + 10 < watermark;
+        assert!(
+            is_given || !is_due,
+            "{kind:?}: {row:?} is not there at {watermark}"
+        );
+        assert!(
+            can_have_none || !is_given,
+            "{kind:?}: {row:?} is there at {watermark}"
+        );
+    };
+    for row in left.iter().filter(|_| kind.keeps_left()) {
+        let mine = vec![row.clone()];
+        if whole(JoinKind::Inner, has_condition, &mine, right).0.is_empty() {
+            alone(&mine, [row.as_slice(), &nulls].concat(), 5);
+        }
+    }
+    for row in right.iter().filter(|_| kind.keeps_right()) {
+        let mine = vec![row.clone()];
+        if whole(JoinKind::Inner, has_condition, left, &mine).0.is_empty() {
+            alone(&mine, [&nulls, row.as_slice()].concat(), 3);
+        }
+    }
+}
+
 #[test]
 fn rows_add_up_to_the_join_of_the_tables_and_none_is_kept() {
     let kinds = [JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full];
@@ -88,7 +134,7 @@ fn rows_add_up_to_the_join_of_the_tables_and_none_is_kept() {
         let mut join = of_plan(&plan, &state);
         let of = [row_type(&LEFT), row_type(&RIGHT)];
         let mut tables: [Vec<Row>; 2] = Default::default();
-        let (mut result, mut now) = (Table::default(), 100);
+        let (mut result, mut now, mut announced) = (Table::default(), 100, i64::MIN);
         for step in 0..300 {
             let side = random.random_range(0..2);
             let given: Vec<_> = (0..random.random_range(1..4))
@@ -99,8 +145,10 @@ fn rows_add_up_to_the_join_of_the_tables_and_none_is_kept() {
             result.apply(&feed(&mut join, side, &of[side], &given));
             if random.random_bool(0.3) {
                 now += random.random_range(0..6);
+                announced = now;
                 result.apply(&watermark(&mut join, now));
             }
+            assert_timely(kind, has_condition, &tables, &result, announced);
             if step % 100 == 99 {
                 join.snapshot().unwrap();
                 join = of_plan(&plan, &state);

@@ -138,7 +138,18 @@ fn results_are_those_of_the_windows() {
                 let mut random = StdRng::seed_from_u64(3);
                 let state = state(400);
                 let mut operator = over(kind, frame, &calls, &state);
-                let (mut rows, mut out, mut now) = (Vec::new(), Vec::new(), 1000);
+                let (mut rows, mut out, mut now): (Vec<Row>, Vec<Change>, i64) =
+                    (Vec::new(), Vec::new(), 1000);
+                // By event time a row goes out with the watermark that comes to it, by arrival at once.
+                let count = |rows: &[Row], to: i64| {
+                    let mut counts: BTreeMap<Option<i64>, usize> = BTreeMap::new();
+                    for row in rows {
+                        if kind == TimeKind::Processing || row[1] <= Some(to) {
+                            *counts.entry(row[0]).or_default() += 1;
+                        }
+                    }
+                    counts
+                };
                 for step in 0..200 {
                     let given: Vec<Change> = (0..random.random_range(1..5))
                         .map(|_| {
@@ -152,10 +163,16 @@ fn results_are_those_of_the_windows() {
                         now += random.random_range(0..6);
                         out.extend(watermark(operator.as_mut(), now));
                     }
+                    let given: Vec<Row> = out.iter().map(|(_, row)| row.clone()).collect();
+                    assert_eq!(
+                        count(&given, i64::MAX),
+                        count(&rows, now),
+                        "{kind:?} {frame:?} {of:?}, step {step}"
+                    );
                     if step % 70 == 69 {
                         operator.snapshot().unwrap();
                         operator = over(kind, frame, &calls, &state);
-                        watermark(operator.as_mut(), now);
+                        assert!(watermark(operator.as_mut(), now).is_empty());
                     }
                 }
                 out.extend(watermark(operator.as_mut(), i64::MAX));

@@ -17,6 +17,8 @@ struct Golden {
     comparison: Comparison,
     /// What comes out depends on the order of rows that other subtasks give.
     in_order: bool,
+    /// What comes out depends on which rows a mini-batch holds.
+    without_mini_batches: bool,
     /// The rows are compared with the watermark before each, too.
     per_watermark: bool,
     /// All statements but the last, and the last.
@@ -81,14 +83,9 @@ fn golden(file: &Path) -> Golden {
         .next()
         .and_then(|line| line.strip_prefix("-- compare: "))
         .unwrap_or_else(|| panic!("{name} does not say how it is compared"));
-    let (comparison, in_order) = match comparison.strip_suffix(" at parallelism 1") {
-        Some(comparison) => (comparison, true),
-        None => (comparison, false),
-    };
-    let (comparison, per_watermark) = match comparison.strip_suffix(" per watermark") {
-        Some(comparison) => (comparison, true),
-        None => (comparison, false),
-    };
+    let (comparison, without_mini_batches) = without(comparison, " without mini-batches");
+    let (comparison, in_order) = without(comparison, " at parallelism 1");
+    let (comparison, per_watermark) = without(comparison, " per watermark");
     let result = fs::read_to_string(results().join(format!("{name}.txt")))
         .unwrap_or_else(|e| panic!("{name} has no result, run refresh: {e}"));
     let mut lines = result.lines();
@@ -116,6 +113,7 @@ fn golden(file: &Path) -> Golden {
     Golden {
         comparison: Comparison::parse(comparison).unwrap_or_else(|| panic!("{name}: '{comparison}'")),
         in_order,
+        without_mini_batches,
         per_watermark,
         name,
         before,
@@ -130,6 +128,14 @@ fn golden(file: &Path) -> Golden {
         },
         rows: lines.into_iter().filter(|line| !line.starts_with('@')).collect(),
         rows_before_checkpoint: rows_before_checkpoint(&script),
+    }
+}
+
+/// A text without what it may end with, and whether it did.
+fn without<'a>(text: &'a str, end: &str) -> (&'a str, bool) {
+    match text.strip_suffix(end) {
+        Some(text) => (text, true),
+        None => (text, false),
     }
 }
 

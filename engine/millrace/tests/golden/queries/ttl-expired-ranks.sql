@@ -1,4 +1,4 @@
--- compare: changelog by 1 at parallelism 1
+-- compare: changelog by 1 without mini-batches
 -- checkpoint after: 10
 -- A row a second, and state that lives for much less: each row finds nothing. The ticks between them go on after a
 -- checkpoint, so that it is half a second to the next one then.

@@ -124,6 +124,10 @@ pub trait SinkWriter: Send {
     /// Takes a batch whole. Only after `poll_ready` said `Ready`.
     fn write(&mut self, batch: &ChangeBatch) -> Result<()>;
 
+    /// No row follows whose event time is at or before this, in milliseconds since 1970; `i64::MAX` at
+    /// the end of the input.
+    fn watermark(&mut self, _millis: i64) {}
+
     /// The input is idle: what lingers may be sent now. Must not wait for it.
     fn idle(&mut self) -> Result<()> {
         Ok(())

@@ -245,6 +245,12 @@ options! {
         Some("false"),
         "whether the job stops at the checkpoint of millrace.test.checkpoint-after-rows",
     );
+    /// For tests: when a row was given, in event time.
+    pub const TEST_WATERMARKS: ConfigOption<bool> = ConfigOption::new(
+        "millrace.test.print-watermarks",
+        Some("false"),
+        "whether the connector print says with a line @MILLIS before a row how far the watermark is, where it rose",
+    );
     /// For tests: what a cluster sends over a network is sent as the same bytes within a process.
     pub const TEST_WIRE: ConfigOption<bool> = ConfigOption::new(
         "millrace.test.wire",

@@ -35,12 +35,14 @@ impl SinkEnd {
     }
 
     pub fn push(&mut self, element: &Element) -> Result<()> {
-        if let Element::Batch(batch) = element
-            && !batch.change.is_empty()
-        {
-            self.metrics.sink_records.add(batch.change.len() as u64);
-            self.writer.write(&batch.change)?;
-            self.wrote = true;
+        match element {
+            Element::Batch(batch) if !batch.change.is_empty() => {
+                self.metrics.sink_records.add(batch.change.len() as u64);
+                self.writer.write(&batch.change)?;
+                self.wrote = true;
+            }
+            Element::Watermark(millis) => self.writer.watermark(*millis),
+            _ => {}
         }
         Ok(())
     }

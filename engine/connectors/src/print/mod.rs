@@ -12,6 +12,7 @@ use millrace_connector_api::sink::{
 };
 use millrace_connector_api::source::SourceFactory;
 use millrace_connector_api::{ChangeBatch, Connector, OptionSpec, Options};
+use millrace_core::options::TEST_WATERMARKS;
 use millrace_core::{CheckpointId, Error, Result};
 use millrace_dataflow::{SinkSpec, TableSpec};
 use millrace_expr::{Field, RowType};
@@ -85,6 +86,8 @@ impl SinkFactory for Print {
             input: spec.input(),
             prefix: prefix(identifier, context.subtask, context.parallelism),
             standard_error: options.get_or("standard-error", false)?,
+            tells_watermarks: context.config.get(&TEST_WATERMARKS)?,
+            risen: None,
             lines: Vec::new(),
         }))
     }
@@ -109,6 +112,10 @@ struct Writer {
     input: RowType,
     prefix: String,
     standard_error: bool,
+    /// `millrace.test.print-watermarks`.
+    tells_watermarks: bool,
+    /// A watermark that came after the last row.
+    risen: Option<i64>,
     lines: Vec<u8>,
 }
 
@@ -116,6 +123,10 @@ impl Writer {
     fn render(&mut self, batch: &ChangeBatch) -> Result<()> {
         let text = RowText::new(&self.input.fields, batch.rows.columns())?;
         self.lines.clear();
+        if let Some(millis) = self.risen.take().filter(|_| self.tells_watermarks) {
+            writeln!(self.lines, "{}@{millis}", self.prefix)
+                .map_err(|e| Error::external("cannot print rows").with_source(e))?;
+        }
         for row in 0..batch.len() {
             self.lines.extend_from_slice(self.prefix.as_bytes());
             text.write(batch.kind(row), row, &mut self.lines);
@@ -141,6 +152,10 @@ impl SinkWriter for Writer {
             out.write_all(&self.lines).and_then(|()| out.flush())
         };
         written.map_err(|e| Error::external("cannot print rows").with_source(e))
+    }
+
+    fn watermark(&mut self, millis: i64) {
+        self.risen = Some(millis);
     }
 
     fn begin_checkpoint(&mut self, _: CheckpointId) -> Result<()> {

@@ -99,6 +99,19 @@ impl Comparison {
     }
 }
 
+/// Rows with one more column: the watermark before each, which lines `@MILLIS` between them say.
+pub fn with_watermarks(lines: &[String]) -> Vec<String> {
+    let mut watermark = "none";
+    let mut rows = Vec::new();
+    for line in lines {
+        match line.strip_prefix('@') {
+            Some(millis) => watermark = millis,
+            None => rows.push(format!("{}, @{watermark}]", line.strip_suffix(']').unwrap())),
+        }
+    }
+    rows
+}
+
 /// In what the table differs that a changelog of inserts and deletes leaves, from what is left of Flink's
 /// changelog, in which rows may replace one another by the values of `columns`.
 pub fn left(expected: &[String], columns: Option<&[usize]>, actual: &[String]) -> Option<String> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use compare::Comparison;
+use compare::{Comparison, with_watermarks};
 use variants::{ALL, Variant};
 
 struct Golden {
@@ -17,25 +17,26 @@ struct Golden {
     comparison: Comparison,
     /// What comes out depends on the order of rows that other subtasks give.
     in_order: bool,
+    /// What comes out depends on which rows a mini-batch holds.
+    without_mini_batches: bool,
+    /// The rows are compared with the watermark before each, too.
+    per_watermark: bool,
     /// All statements but the last, and the last.
     before: String,
     query: String,
     /// As Flink names and types them.
     columns: Vec<String>,
     rows: Vec<String>,
-    /// Rows of the largest input.
-    input_rows: usize,
+    /// The same with the watermark before each as their last column.
+    rows_with_watermarks: Vec<String>,
+    /// Rows of every source before the checkpoint in the middle.
+    rows_before_checkpoint: usize,
 }
 
 impl Golden {
     /// Whether the query is an INSERT, into files.
     fn writes(&self) -> bool {
         self.query.starts_with("INSERT")
-    }
-
-    /// Whether what comes out depends on the time between two rows.
-    fn goes_by_the_clock(&self) -> bool {
-        self.name.starts_with("ttl-expired")
     }
 
     fn has_mini_batches(&self) -> bool {
@@ -47,12 +48,30 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-fn goldens() -> Vec<Golden> {
+/// The folder with what Flink gave.
+fn results() -> PathBuf {
+    match std::env::var_os("GOLDEN_RESULTS") {
+        Some(live) => PathBuf::from(live),
+        None => folder().join("results"),
+    }
+}
+
+/// The queries of a run: all that `GOLDEN_RESULTS` has results of, or those whose name contains `GOLDEN`.
+fn chosen() -> Vec<Golden> {
+    let only = std::env::var("GOLDEN").ok();
+    let is_chosen = |file: &PathBuf| {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        let is_live = std::env::var_os("GOLDEN_RESULTS").is_some();
+        only.as_ref().is_none_or(|only| name.contains(only))
+            && (!is_live || results().join(format!("{name}.txt")).exists())
+    };
     let mut files: Vec<PathBuf> = fs::read_dir(folder().join("queries"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        .filter(is_chosen)
         .collect();
     files.sort();
+    assert!(!files.is_empty(), "no query is chosen");
     files.iter().map(|file| golden(file)).collect()
 }
 
@@ -64,11 +83,10 @@ fn golden(file: &Path) -> Golden {
         .next()
         .and_then(|line| line.strip_prefix("-- compare: "))
         .unwrap_or_else(|| panic!("{name} does not say how it is compared"));
-    let (comparison, in_order) = match comparison.strip_suffix(" at parallelism 1") {
-        Some(comparison) => (comparison, true),
-        None => (comparison, false),
-    };
-    let result = fs::read_to_string(folder().join("results").join(format!("{name}.txt")))
+    let (comparison, without_mini_batches) = without(comparison, " without mini-batches");
+    let (comparison, in_order) = without(comparison, " at parallelism 1");
+    let (comparison, per_watermark) = without(comparison, " per watermark");
+    let result = fs::read_to_string(results().join(format!("{name}.txt")))
         .unwrap_or_else(|e| panic!("{name} has no result, run refresh: {e}"));
     let mut lines = result.lines();
     let header = format!(
@@ -91,9 +109,12 @@ fn golden(file: &Path) -> Golden {
         Some(at) => (code[..=at].to_owned(), code[at + 2..].to_owned()),
         None => (String::new(), code),
     };
+    let lines: Vec<String> = lines.map(str::to_owned).collect();
     Golden {
         comparison: Comparison::parse(comparison).unwrap_or_else(|| panic!("{name}: '{comparison}'")),
         in_order,
+        without_mini_batches,
+        per_watermark,
         name,
         before,
         query,
@@ -101,13 +122,34 @@ fn golden(file: &Path) -> Golden {
             "" => Vec::new(),
             columns => columns_of(columns),
         },
-        rows: lines.map(str::to_owned).collect(),
-        input_rows: inputs(&script)
-            .iter()
-            .map(|input| fs::read_to_string(input).unwrap().lines().count())
-            .max()
-            .unwrap_or_default(),
+        rows_with_watermarks: match per_watermark {
+            true => with_watermarks(&lines),
+            false => Vec::new(),
+        },
+        rows: lines.into_iter().filter(|line| !line.starts_with('@')).collect(),
+        rows_before_checkpoint: rows_before_checkpoint(&script),
     }
+}
+
+/// A text without what it may end with, and whether it did.
+fn without<'a>(text: &'a str, end: &str) -> (&'a str, bool) {
+    match text.strip_suffix(end) {
+        Some(text) => (text, true),
+        None => (text, false),
+    }
+}
+
+/// What a line `-- checkpoint after: ROWS` says, or half of the rows of the largest input.
+fn rows_before_checkpoint(script: &str) -> usize {
+    let told = script
+        .lines()
+        .find_map(|line| line.strip_prefix("-- checkpoint after: "));
+    if let Some(rows) = told {
+        return rows.parse().unwrap();
+    }
+    let rows = |input: &PathBuf| fs::read_to_string(input).unwrap().lines().count();
+    let largest = inputs(script).iter().map(rows).max().unwrap_or_default();
+    (largest / 2).max(1)
 }
 
 /// `a INT, b DECIMAL(10, 2)` by column, names in backquotes.
@@ -151,15 +193,6 @@ fn hash(files: &[PathBuf]) -> String {
     hex::encode(digest.finalize())[..16].to_owned()
 }
 
-/// The queries of a run: all, or those whose name contains `GOLDEN`.
-fn chosen() -> Vec<Golden> {
-    let only = std::env::var("GOLDEN").ok();
-    goldens()
-        .into_iter()
-        .filter(|golden| only.as_ref().is_none_or(|only| golden.name.contains(only)))
-        .collect()
-}
-
 /// Runs each query as told, and fails with all that differ.
 fn check<'a>(runs: impl IntoIterator<Item = (&'a Golden, &'a Variant)>) {
     let mut count = 0;
@@ -179,7 +212,13 @@ fn check<'a>(runs: impl IntoIterator<Item = (&'a Golden, &'a Variant)>) {
 
 #[test]
 fn changelogs_are_flinks() {
-    check(chosen().iter().map(|golden| (golden, &variants::PLAIN)));
+    let queries = chosen();
+    check(queries.iter().flat_map(|golden| {
+        let timed = golden.per_watermark.then_some(&variants::PER_WATERMARK);
+        std::iter::once(&variants::PLAIN)
+            .chain(timed)
+            .map(move |variant| (golden, variant))
+    }));
 }
 
 /// `GOLDEN_VARIANTS` is `all`, a variant's name, or `rotating`, which takes one of each query, by

@@ -149,7 +149,7 @@ fn printed(stdout: &[u8]) -> Vec<String> {
             _ => line,
         })
         .filter(|line| {
-            ["+I[", "-U[", "+U[", "-D["]
+            ["+I[", "-U[", "+U[", "-D[", "@"]
                 .iter()
                 .any(|kind| line.starts_with(kind))
         })

@@ -1,7 +1,7 @@
 //! The ways in which a golden query is run. What comes out must be Flink's in each of them.
 
 use crate::Golden;
-use crate::compare::{Comparison, left};
+use crate::compare::{Comparison, left, with_watermarks};
 use crate::run::{Bench, Sink, written};
 
 pub struct Variant {
@@ -14,6 +14,8 @@ pub struct Variant {
 enum Way {
     /// From the beginning to the end.
     Straight(Compared),
+    /// The same, with the watermark before each row.
+    PerWatermark,
     /// Stopped with a checkpoint in the middle of the input, and resumed with these settings.
     Restored(&'static [&'static str], Compared),
     /// Dies at this fail point, behind a checkpoint in the middle of the input, and is run again. The
@@ -34,6 +36,13 @@ const fn variant(name: &'static str, settings: &'static [&'static str], way: Way
 }
 
 pub const PLAIN: Variant = variant("plain", &[], Way::Straight(Compared::AsTold));
+
+/// A watermark follows each row, as on Flink, if a batch holds one.
+pub const PER_WATERMARK: Variant = variant(
+    "per watermark",
+    &["millrace.batch.max-rows=1", "millrace.test.print-watermarks=true"],
+    Way::PerWatermark,
+);
 
 /// Which rows are late must not depend on which subtask is quicker: the source stays one.
 const THREE: &[&str] = &["parallelism.default=3", "millrace.source.parallelism=1"];
@@ -112,18 +121,21 @@ pub const ALL: &[Variant] = &[
 
 impl Variant {
     pub fn applies(&self, golden: &Golden) -> bool {
-        if golden.goes_by_the_clock() && !matches!(self.way, Way::Straight(_)) {
-            return false;
-        }
         let compared = match self.way {
+            Way::PerWatermark => return golden.per_watermark,
             Way::Straight(compared) | Way::Restored(_, compared) => compared,
             // It reads the columns back that only a query has.
             Way::Killed(_) => return !golden.writes() && !golden.columns.iter().any(|c| is_no_json(c)),
         };
         match compared {
             Compared::AsTold => true,
+            Compared::Table if self.has_mini_batches() => !golden.without_mini_batches,
             Compared::Table => !golden.in_order,
         }
+    }
+
+    fn has_mini_batches(&self) -> bool {
+        self.settings.contains(&"table.exec.mini-batch.enabled=true")
     }
 
     /// What is not Flink's.
@@ -143,6 +155,11 @@ impl Variant {
                     rows = written(&bench.files());
                 }
                 Ok(self.compared(compared, golden).difference(&golden.rows, &rows))
+            }
+            Way::PerWatermark => {
+                let (lines, _) = Bench::new(golden, Sink::Print).run(self.settings)?;
+                let rows = with_watermarks(&lines);
+                Ok(golden.comparison.difference(&golden.rows_with_watermarks, &rows))
             }
             Way::Restored(then, compared) => {
                 let rows = self.restored(golden, then)?;
@@ -166,7 +183,7 @@ impl Variant {
                 Comparison::Table
             }
             (Compared::AsTold, as_told) => as_told.clone(),
-            (Compared::Table, Comparison::Upserts(columns)) if !self.name.starts_with("mini-batches") => {
+            (Compared::Table, Comparison::Upserts(columns)) if !self.has_mini_batches() => {
                 Comparison::Last(columns.clone())
             }
             (Compared::Table, _) => Comparison::Table,
@@ -178,7 +195,7 @@ impl Variant {
         [
             format!(
                 "millrace.test.checkpoint-after-rows={}",
-                (golden.input_rows / 2).max(1)
+                golden.rows_before_checkpoint
             ),
             "millrace.batch.max-rows=1".to_owned(),
         ]

@@ -204,6 +204,7 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
         }
         Op::Rank(rank) => {
             let of_input = rel.inputs[0].output.fields.len();
+            number_below(&mut rel.inputs[0]);
             let mut used: BTreeSet<usize> = required.range(..of_input).copied().collect();
             used.extend(&rank.partition);
             // A clock is no column: what it shows differs when a row is taken back.
@@ -305,13 +306,42 @@ fn prune(mut rel: Rel, required: &BTreeSet<usize>) -> Rel {
     rel
 }
 
+/// Gives a top-N's input one more column with the row numbers of a top-N below, where only columns are chosen
+/// between the two: Flink makes one projection of what is chosen and of the upper number, so that the lower one is
+/// still there when it looks who reads it.
+fn number_below(input: &mut Rel) {
+    let rel = match &input.op {
+        Op::Calc { projection, .. } if projection.iter().all(|e| matches!(e, Expr::Column { .. })) => {
+            &mut input.inputs[0]
+        }
+        _ => &mut *input,
+    };
+    let Op::Rank(rank) = &rel.op else {
+        return;
+    };
+    if rank.with_number || rank.start == rank.end || rank.window.is_some() {
+        return;
+    }
+    let rank = Rank {
+        with_number: true,
+        ..rank.clone()
+    };
+    *rel = Rel::rank(rel.inputs.remove(0), rank);
+    let number = rel.output.fields.len() - 1;
+    let field = rel.output.fields[number].clone();
+    if let Op::Calc { projection, .. } = &mut input.op {
+        projection.push(Expr::column(number, field.data_type.clone()));
+        input.output.fields.push(field);
+    }
+}
+
 /// Columns of a top-N's input that are the row numbers of a top-N below: they stay though nobody reads them, as
 /// in Flink, and where a number changes its row goes out anew.
 fn numbers(input: &Rel) -> Vec<usize> {
-    let Op::Calc { projection, .. } = &input.op else {
-        return Vec::new();
+    let below = match &input.op {
+        Op::Calc { .. } => &input.inputs[0],
+        _ => input,
     };
-    let below = &input.inputs[0];
     let Op::Rank(Rank {
         with_number: true, ..
     }) = &below.op
@@ -319,6 +349,9 @@ fn numbers(input: &Rel) -> Vec<usize> {
         return Vec::new();
     };
     let number = below.output.fields.len() - 1;
+    let Op::Calc { projection, .. } = &input.op else {
+        return vec![number];
+    };
     let is_number = |e: &Expr| matches!(e, Expr::Column { index, .. } if *index == number);
     (0..projection.len())
         .filter(|i| is_number(&projection[*i]))

@@ -1,4 +1,4 @@
--- compare: table
+-- compare: changelog by 1
 SET 'table.exec.source.cdc-events-duplicate' = 'true';
 CREATE TABLE changes (
   id INT, customer STRING, amount DECIMAL(10, 2), note STRING, PRIMARY KEY (id) NOT ENFORCED

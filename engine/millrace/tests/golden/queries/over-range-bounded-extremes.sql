@@ -1,4 +1,4 @@
--- compare: changelog by 1
+-- compare: changelog by 1 per watermark
 CREATE TABLE events (
   id BIGINT, k STRING, g STRING, v INT, d DOUBLE, ts TIMESTAMP(3), p AS PROCTIME(),
   WATERMARK FOR ts AS ts - INTERVAL '5' SECOND

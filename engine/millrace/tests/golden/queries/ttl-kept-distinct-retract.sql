@@ -1,4 +1,4 @@
--- compare: rows at parallelism 1
+-- compare: rows at parallelism 1 without mini-batches
 SET 'table.exec.state.ttl' = '1 h';
 CREATE TABLE orders (
   id BIGINT, user_id STRING, item STRING, amount INT, price DECIMAL(10, 2), ts TIMESTAMP(3),

@@ -1,4 +1,4 @@
--- compare: set
+-- compare: set per watermark
 CREATE TABLE bids (
   id BIGINT, bidder STRING, item STRING, qty INT, price DECIMAL(10, 2), ts TIMESTAMP(3),
   WATERMARK FOR ts AS ts - INTERVAL '5' SECOND

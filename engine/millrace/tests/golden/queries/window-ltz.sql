@@ -1,4 +1,4 @@
--- compare: set
+-- compare: set per watermark
 SET 'table.local-time-zone' = 'Europe/Berlin';
 CREATE TABLE readings (
   id BIGINT, sensor STRING, `value` INT, `at` TIMESTAMP_LTZ(3),

@@ -1,6 +1,6 @@
--- compare: set
+-- compare: set per watermark
 CREATE TABLE bids (
   id BIGINT, bidder STRING, item STRING, qty INT, price DECIMAL(10, 2), ts TIMESTAMP(3),
   WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
 ) WITH ('connector' = 'filesystem', 'path' = '${inputs}/bids.json', 'format' = 'json');
-SELECT id,item,ts,window_start,window_end,window_time FROM TABLE(SESSION(TABLE bids PARTITION BY item, DESCRIPTOR(ts), INTERVAL '3' SECOND));
+SELECT id,item,CAST(ts AS TIMESTAMP(3)) AS ts,window_start,window_end,window_time FROM TABLE(SESSION(TABLE bids PARTITION BY item, DESCRIPTOR(ts), INTERVAL '3' SECOND));

@@ -1,4 +1,4 @@
--- compare: set at parallelism 1
+-- compare: set per watermark at parallelism 1 without mini-batches
 CREATE TABLE bids (
   id BIGINT, bidder STRING, item STRING, qty INT, price DECIMAL(10, 2), ts TIMESTAMP(3),
   WATERMARK FOR ts AS ts - INTERVAL '5' SECOND

@@ -1,0 +1,6 @@
+-- compare: changelog by 1
+CREATE TABLE amounts (
+  id BIGINT, k STRING, amount BIGINT, n INT, ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/amounts.json', 'format' = 'json');
+SELECT k, AVG(amount), AVG(amount / 2), SUM(amount / 4) FROM amounts GROUP BY k;

@@ -1,0 +1,8 @@
+-- compare: set
+CREATE TABLE events (
+  id BIGINT, k STRING, g STRING, v INT, d DOUBLE, ts TIMESTAMP(3), p AS PROCTIME()
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/events.json', 'format' = 'json');
+CREATE TABLE notes (
+  nr BIGINT, k STRING, g STRING, w SMALLINT, `at` TIMESTAMP(3), p AS PROCTIME()
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/notes.json', 'format' = 'json');
+SELECT id, e.k, nr, w FROM events e JOIN notes n ON e.k = n.k AND e.p BETWEEN n.p - INTERVAL '1' DAY AND n.p + INTERVAL '1' DAY;

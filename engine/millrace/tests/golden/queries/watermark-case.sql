@@ -1,0 +1,6 @@
+-- compare: set per watermark
+CREATE TABLE bids (
+  id BIGINT, bidder STRING, item STRING, qty INT, price DECIMAL(10, 2), ts TIMESTAMP(3),
+  WATERMARK FOR ts AS CASE WHEN item = 'ink' THEN ts - INTERVAL '2' SECOND WHEN qty > 5 THEN ts ELSE ts - INTERVAL '8' SECOND END
+) WITH ('connector' = 'filesystem', 'path' = '${inputs}/bids.json', 'format' = 'json');
+SELECT item, window_end, COUNT(*) AS c, MAX(id) AS m FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY item, window_start, window_end;

@@ -550,6 +550,42 @@ Calc(select=[carrier, delay], where=[(delay > 10)], changelogMode=[I,UB,UA,D])
 "#);
 }
 
+/// A number that nobody reads makes updates of its own, which Flink sends.
+#[test]
+fn the_number_of_a_top_n_stays_below_another_one() {
+    assert_snapshot!(text(&mut with_tables(), "
+        EXPLAIN SELECT carrier, delay FROM (
+          SELECT carrier, delay, ROW_NUMBER() OVER (PARTITION BY carrier ORDER BY delay) AS place FROM (
+            SELECT carrier, delay FROM (
+              SELECT *, ROW_NUMBER() OVER (PARTITION BY carrier ORDER BY id) AS rn FROM flights)
+            WHERE rn <= 3))
+        WHERE place <= 2"), @r#"
+== Optimized Execution Plan ==
+Calc(select=[carrier, delay])
++- Rank(strategy=[RetractStrategy], rankType=[ROW_NUMBER], rankRange=[rankStart=1, rankEnd=2], partitionBy=[carrier], orderBy=[delay ASC], select=[carrier, delay, w0$o0])
+   +- Exchange(distribution=[hash[carrier]])
+      +- Calc(select=[carrier, delay, w0$o0])
+         +- Rank(strategy=[AppendFastStrategy], rankType=[ROW_NUMBER], rankRange=[rankStart=1, rankEnd=3], partitionBy=[carrier], orderBy=[id ASC], select=[id, carrier, delay, w0$o0])
+            +- Exchange(distribution=[hash[carrier]])
+               +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[id, carrier, delay], metadata=[]]], fields=[id, carrier, delay])
+"#);
+    assert_snapshot!(text(&mut with_tables(), "
+        EXPLAIN SELECT carrier, delay FROM (
+          SELECT carrier, delay, ROW_NUMBER() OVER (PARTITION BY carrier ORDER BY delay) AS place FROM (
+            SELECT carrier, delay + 1 AS delay FROM (
+              SELECT *, ROW_NUMBER() OVER (PARTITION BY carrier ORDER BY id) AS rn FROM flights)
+            WHERE rn <= 3))
+        WHERE place <= 2"), @r#"
+== Optimized Execution Plan ==
+Rank(strategy=[RetractStrategy], rankType=[ROW_NUMBER], rankRange=[rankStart=1, rankEnd=2], partitionBy=[carrier], orderBy=[delay ASC], select=[carrier, delay])
++- Exchange(distribution=[hash[carrier]])
+   +- Calc(select=[carrier, (delay + 1) AS delay])
+      +- Rank(strategy=[AppendFastStrategy], rankType=[ROW_NUMBER], rankRange=[rankStart=1, rankEnd=3], partitionBy=[carrier], orderBy=[id ASC], select=[id, carrier, delay])
+         +- Exchange(distribution=[hash[carrier]])
+            +- TableSourceScan(table=[[default_catalog, default_database, flights, project=[id, carrier, delay], metadata=[]]], fields=[id, carrier, delay])
+"#);
+}
+
 #[test]
 fn the_latest_row_of_a_key_is_a_deduplication() {
     assert_snapshot!(text(&mut with_tables(), "

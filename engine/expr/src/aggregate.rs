@@ -23,9 +23,9 @@ mod extreme;
 mod held;
 mod listed;
 pub mod maps;
-mod sum;
 #[cfg(test)]
 mod random_tests;
+mod sum;
 #[cfg(test)]
 mod tests;
 

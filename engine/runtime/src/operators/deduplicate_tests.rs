@@ -168,7 +168,10 @@ fn run(kept: Kept, update_before: bool, cache_bytes: usize, seed: u64) {
             subject.other(Element::Watermark(now), &mut out).unwrap();
             drain(&mut subject, &mut out);
             let last = out.pop();
-            assert!(matches!(last, Some(Element::Watermark(at)) if at == now), "{context}");
+            assert!(
+                matches!(last, Some(Element::Watermark(at)) if at == now),
+                "{context}"
+            );
             let mut found = changes(out);
             given += found.len();
             assert_eq!(model.take(&mut found, update_before), found, "{context}");

@@ -159,7 +159,12 @@ struct Group {
 
 impl Group {
     fn change(&mut self, (_, value, pass, back): Row) {
-        for (values, once) in self.values.iter_mut().zip(&mut self.once).take(1 + usize::from(pass)) {
+        for (values, once) in self
+            .values
+            .iter_mut()
+            .zip(&mut self.once)
+            .take(1 + usize::from(pass))
+        {
             match back {
                 false => values.push(value),
                 // The first of equal values goes.
@@ -416,24 +421,11 @@ fn mini_batches_leave_the_same_table() {
                 let output = output(calls);
                 match two_phases {
                     false => Box::new(Bundle::new(
-                        BundledGroupAggregate::new(
-                            &plan,
-                            Form::Rows,
-                            changelog,
-                            &input(),
-                            &output,
-                            backend,
-                        )
-                        .unwrap(),
+                        BundledGroupAggregate::new(&plan, Form::Rows, changelog, &input(), &output, backend)
+                            .unwrap(),
                         limits,
                     )),
-                    true => Box::new(TwoPhases::new(
-                        &plan,
-                        limits,
-                        changelog,
-                        &output,
-                        backend,
-                    )),
+                    true => Box::new(TwoPhases::new(&plan, limits, changelog, &output, backend)),
                 }
             };
             let recomputed = recomputed(calls, &all);

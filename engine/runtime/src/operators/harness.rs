@@ -270,7 +270,10 @@ impl Fired {
         let known = counted(expected.iter().cloned());
         for (change, count) in counted(self.changes.iter().cloned()) {
             let most = known.get(&change).copied().unwrap_or_default();
-            assert!(count <= most, "{context}: {change} is given {count} times, not {most}");
+            assert!(
+                count <= most,
+                "{context}: {change} is given {count} times, not {most}"
+            );
         }
     }
 }

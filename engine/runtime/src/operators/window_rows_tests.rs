@@ -104,7 +104,13 @@ fn in_window(random: &mut StdRng, time: i64) -> Change {
 }
 
 /// Rows of an operator's inputs into their windows, which give `results` of them when they are over.
-fn check(context: &str, open: &Open<'_>, inputs: usize, results: &dyn Fn(&[Vec<Row>; 2]) -> Vec<Row>, seed: u64) {
+fn check(
+    context: &str,
+    open: &Open<'_>,
+    inputs: usize,
+    results: &dyn Fn(&[Vec<Row>; 2]) -> Vec<Row>,
+    seed: u64,
+) {
     for cache_bytes in [300, 1 << 20] {
         let context = format!("{context}, seed {seed}, {cache_bytes} bytes");
         let state = state(cache_bytes);
@@ -249,18 +255,7 @@ fn join(
         time_zone: zone::session("UTC").unwrap(),
     };
     let backend = &state.backend;
-    Box::new(
-        WindowJoin::open(
-            &plan,
-            [&row, &row],
-            &output,
-            &session,
-            backend,
-            restored,
-            late,
-        )
-        .unwrap(),
-    )
+    Box::new(WindowJoin::open(&plan, [&row, &row], &output, &session, backend, restored, late).unwrap())
 }
 
 /// What rows of one window give.

@@ -470,7 +470,10 @@ fn rows_come_once_with_each_of_their_windows() {
             let rows: Vec<Change> = (0..random.random_range(1..20))
                 .map(|_| {
                     let kind = [Insert, Delete, RowKind::UpdateBefore, RowKind::UpdateAfter];
-                    let row = vec![Some(random.random_range(0..9)), Some(random.random_range(1000..1100))];
+                    let row = vec![
+                        Some(random.random_range(0..9)),
+                        Some(random.random_range(1000..1100)),
+                    ];
                     (kind[random.random_range(0..4)], row)
                 })
                 .collect();
@@ -487,7 +490,11 @@ fn rows_come_once_with_each_of_their_windows() {
                     expected.push((*kind, [row.as_slice(), &bounds].concat()));
                 }
             }
-            assert_eq!(feed(&mut table, 0, &row_type(&input), &rows), expected, "{window:?}");
+            assert_eq!(
+                feed(&mut table, 0, &row_type(&input), &rows),
+                expected,
+                "{window:?}"
+            );
         }
     }
 }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array,
+    RecordBatch,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType as ArrowType, Decimal128Type, Field, Float64Type, Schema, SchemaRef};
@@ -48,7 +49,10 @@ impl Plan {
              WITH ('connector' = 'test', 'topic' = 't', 'mode' = 'cdc'); \
              CREATE TABLE results (g INT, {columns}) WITH ('connector' = 'test', 'topic' = 'r', 'mode' = 'cdc'); \
              INSERT INTO results SELECT g, {all}, {distinct}, {filtered} FROM t GROUP BY g;",
-            columns = (0..12).map(|n| format!("r{n} {result}")).collect::<Vec<_>>().join(", "),
+            columns = (0..12)
+                .map(|n| format!("r{n} {result}"))
+                .collect::<Vec<_>>()
+                .join(", "),
             all = call(|f| format!("{f}(x)")),
             distinct = call(|f| format!("{f}(DISTINCT x)")),
             filtered = call(|f| format!("{f}(x) FILTER (WHERE pass)")),
@@ -204,7 +208,11 @@ impl Argument {
             }
             Rounding::Cut => {
                 let whole = Int64Array::from_iter(values);
-                let data_type = if self.name == "INT" { DataType::int() } else { DataType::bigint() };
+                let data_type = if self.name == "INT" {
+                    DataType::int()
+                } else {
+                    DataType::bigint()
+                };
                 cast(&whole, &data_type.to_arrow()).unwrap()
             }
             _ => Arc::new(Float64Array::from_iter(values.map(|v| v.map(|v| self.number(v))))),

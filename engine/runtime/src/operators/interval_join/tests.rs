@@ -79,8 +79,14 @@ fn assert_timely(kind: JoinKind, tables: &[Vec<Row>; 2], result: &Table, waterma
         let is_given = result.0.contains_key(&row);
         let can_have_none = own[0][1].unwrap() + waits < watermark;
         let is_due = own[0][1].unwrap() + waits + (5 + 3) / 2 + 10 < watermark;
-        assert!(is_given || !is_due, "{kind:?}: {row:?} is not there at {watermark}");
-        assert!(can_have_none || !is_given, "{kind:?}: {row:?} is there at {watermark}");
+        assert!(
+            is_given || !is_due,
+            "{kind:?}: {row:?} is not there at {watermark}"
+        );
+        assert!(
+            can_have_none || !is_given,
+            "{kind:?}: {row:?} is there at {watermark}"
+        );
     };
     for row in left.iter().filter(|_| kind.keeps_left()) {
         let mine = vec![row.clone()];

@@ -136,7 +136,8 @@ fn results_are_those_of_the_windows() {
                 let mut random = StdRng::seed_from_u64(3);
                 let state = state(400);
                 let mut operator = over(kind, frame, &calls, &state);
-                let (mut rows, mut out, mut now): (Vec<Row>, Vec<Change>, i64) = (Vec::new(), Vec::new(), 1000);
+                let (mut rows, mut out, mut now): (Vec<Row>, Vec<Change>, i64) =
+                    (Vec::new(), Vec::new(), 1000);
                 // By event time a row goes out with the watermark that comes to it, by arrival at once.
                 let count = |rows: &[Row], to: i64| {
                     let mut counts: BTreeMap<Option<i64>, usize> = BTreeMap::new();

@@ -59,7 +59,8 @@ impl<'a> Both<'a> {
     fn new(plan: &'a Plan, columns: &'a [&'a str]) -> Self {
         let states = [state(400), state(400)];
         Both {
-            ranks: [true, false].map(|before| rank_over(plan, columns, before, &states[usize::from(!before)])),
+            ranks: [true, false]
+                .map(|before| rank_over(plan, columns, before, &states[usize::from(!before)])),
             plan,
             columns,
             states,
@@ -72,7 +73,12 @@ impl<'a> Both<'a> {
         let changes = feed(all, 0, &columns, given);
         let mut expected = changes.clone();
         expected.retain(|(kind, _)| *kind != UpdateBefore);
-        assert_eq!(feed(bare, 0, &columns, given), expected, "{:?}: {given:?}", self.plan);
+        assert_eq!(
+            feed(bare, 0, &columns, given),
+            expected,
+            "{:?}: {given:?}",
+            self.plan
+        );
         changes
     }
 
@@ -201,7 +207,12 @@ fn updated_rows_have_their_newest_columns() {
             if end == 1 && with_number {
                 continue;
             }
-            let plan = plan(RankStrategy::UpdateFast { keys: vec![2] }, start, end, with_number);
+            let plan = plan(
+                RankStrategy::UpdateFast { keys: vec![2] },
+                start,
+                end,
+                with_number,
+            );
             let mut random = StdRng::seed_from_u64(end);
             let mut rank = Both::new(&plan, &columns);
             let (mut rows, mut result): (Vec<Row>, Table) = Default::default();

@@ -1,6 +1,8 @@
-//! Runs scenarios one after another and prints what they did.
+//! Runs scenarios, one or several at once, and prints what they did.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use clap::Parser;
@@ -22,6 +24,54 @@ struct Arguments {
     /// Scenarios that this machine cannot run; others than those of the short form fail where that shows
     #[arg(long, value_delimiter = ',')]
     impossible: Vec<String>,
+    /// Scenarios that run at the same time: most wait most of the time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    at_once: u8,
+}
+
+/// What became of the scenarios.
+#[derive(Default)]
+struct Outcomes {
+    failed: usize,
+    skipped: Vec<&'static str>,
+}
+
+/// Runs scenarios that nobody else has begun.
+fn work(chosen: &[(&'static Scenario, bool)], next: &AtomicUsize, context: &Context) -> Outcomes {
+    let mut outcomes = Outcomes::default();
+    while let Some((scenario, may_skip)) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let start = Instant::now();
+        println!("torture {} ...", scenario.name);
+        match scenario.run(context) {
+            Ok(s) => println!(
+                "torture {} ... ok: {} records, {} runs, {} kills, {} restored at another parallelism, \
+                 {} checkpoints failed; recovery committed {} and fenced {}, {} times between two commits; {} s",
+                scenario.name,
+                s.records,
+                s.runs,
+                s.kills,
+                s.rescaled,
+                s.failed_checkpoints,
+                s.committed,
+                s.fenced,
+                s.torn,
+                start.elapsed().as_secs()
+            ),
+            Err(e) if *may_skip && e.is::<Impossible>() => {
+                outcomes.skipped.push(scenario.name);
+                println!("torture {} ... skipped: {e}", scenario.name);
+            }
+            Err(e) => {
+                outcomes.failed += 1;
+                println!(
+                    "torture {} ... FAILED after {} s: {e:?}",
+                    scenario.name,
+                    start.elapsed().as_secs()
+                );
+            }
+        }
+    }
+    outcomes
 }
 
 fn main() -> ExitCode {
@@ -38,7 +88,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     // Each with whether it may be left out where it is impossible.
-    let mut chosen: Vec<(&Scenario, bool)> = Vec::new();
+    let mut chosen: Vec<(&'static Scenario, bool)> = Vec::new();
     for what in &arguments.what {
         let found = ALL.iter().filter(|s| match what.as_str() {
             "short" => s.forms.contains(&Form::Short),
@@ -59,39 +109,22 @@ fn main() -> ExitCode {
         seed: arguments.seed.unwrap_or_else(clock),
     };
     println!("torture: seed {}", context.seed);
-    let (mut failed, mut skipped) = (0, Vec::new());
-    for (scenario, may_skip) in &chosen {
-        let start = Instant::now();
-        println!("torture {} ...", scenario.name);
-        match scenario.run(&context) {
-            Ok(s) => println!(
-                "torture {} ... ok: {} records, {} runs, {} kills, {} restored at another parallelism, \
-                 {} checkpoints failed; recovery committed {} and fenced {}, {} times between two commits; {} s",
-                scenario.name,
-                s.records,
-                s.runs,
-                s.kills,
-                s.rescaled,
-                s.failed_checkpoints,
-                s.committed,
-                s.fenced,
-                s.torn,
-                start.elapsed().as_secs()
-            ),
-            Err(e) if *may_skip && e.is::<Impossible>() => {
-                skipped.push(scenario.name);
-                println!("torture {} ... skipped: {e}", scenario.name);
-            }
-            Err(e) => {
-                failed += 1;
-                println!(
-                    "torture {} ... FAILED after {} s: {e:?}",
-                    scenario.name,
-                    start.elapsed().as_secs()
-                );
-            }
-        }
-    }
+    let next = AtomicUsize::new(0);
+    let all = thread::scope(|scope| {
+        let workers = (0..arguments.at_once).map(|_| scope.spawn(|| work(&chosen, &next, &context)));
+        let workers: Vec<_> = workers.collect();
+        // One that panics has failed its scenario.
+        let broken = |_| Outcomes {
+            failed: 1,
+            ..Outcomes::default()
+        };
+        let ended = workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(broken));
+        ended.collect::<Vec<_>>()
+    });
+    let failed: usize = all.iter().map(|outcomes| outcomes.failed).sum();
+    let skipped: Vec<&str> = all.into_iter().flat_map(|outcomes| outcomes.skipped).collect();
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
     if !skipped.is_empty() {
         println!("\nskipped on this machine: {}", skipped.join(", "));

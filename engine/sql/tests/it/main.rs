@@ -17,3 +17,4 @@ mod robust;
 mod session;
 mod single_rows;
 mod state_ttl;
+mod uids;

@@ -11,7 +11,7 @@ use millrace_state::job::find_checkpoint;
 use millrace_state::metadata::OperatorState;
 use tokio::runtime::Handle;
 
-use crate::recovery;
+use crate::{recovery, twins};
 
 /// What becomes of an operator's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,7 @@ pub fn with_checkpoint(
 ) -> Result<Compatibility> {
     let graph = JobGraph::build(graph, name, config)?;
     let (store, metadata) = find_checkpoint(path, config, runtime)?;
+    let metadata = twins::told_apart(&metadata, &graph);
     let restored = recovery::load(&store, &metadata)?;
     recovery::adopt_key_groups(&graph, Some(&restored), config)?;
     compare(&metadata, &graph)
@@ -117,8 +118,9 @@ pub fn compare(metadata: &Metadata, graph: &JobGraph) -> Result<Compatibility> {
         };
         let before = lost.remove(at);
         let difference = before.schema.as_ref().and_then(|s| s.difference(schema));
-        let difference =
-            difference.unwrap_or_else(|| "it was kept under another condition, window or range".to_owned());
+        let difference = difference.unwrap_or_else(|| {
+            "it was kept under another condition, window or range, or beside other columns".to_owned()
+        });
         operator.fate = Fate::Incompatible(format!("in the checkpoint it is {}: {difference}", before.uid));
     }
     operators.extend(lost.into_iter().map(|state| OperatorFate {

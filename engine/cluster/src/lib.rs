@@ -15,7 +15,8 @@
 //! `attempt` one attempt's event loop, `checkpoint` a checkpoint in progress, `recovery` from the
 //! head to restored state and recovered sinks, `store_worker` the thread that completes
 //! checkpoints, `task_manager` subtasks and the channels between them, `restart` strategies,
-//! `status` what a person is shown, `wire` what JobMaster and subtasks say as bytes, `compatibility` what becomes of a checkpoint's state in a job.
+//! `status` what a person is shown, `wire` what JobMaster and subtasks say as bytes, `compatibility` what becomes of a checkpoint's state in a job,
+//! `twins` operators that keep what one of the checkpoint has kept.
 
 mod attempt;
 mod checkpoint;
@@ -27,6 +28,7 @@ mod restart;
 pub mod status;
 mod store_worker;
 mod task_manager;
+mod twins;
 mod wire;
 
 pub use job::{JobHandle, JobSpec, Outcome, Start, submit};

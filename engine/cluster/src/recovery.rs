@@ -13,8 +13,8 @@ use millrace_state::job::find_checkpoint;
 use millrace_state::{JobStore, Leadership, Metadata, Store};
 use tokio::runtime::Handle;
 
-use crate::compatibility;
 use crate::job::Start;
+use crate::{compatibility, twins};
 
 /// The state of a checkpoint.
 #[derive(Clone, Default)]
@@ -121,8 +121,8 @@ pub fn check_start(
     let head = job.head()?.unwrap_or_else(|| Head::new(&graph.name));
     let state = match resume_from(start, &head, job) {
         Resume::Fresh => return Ok(()),
-        Resume::Checkpoint(id) => load(job.store(), &job.read(&head, id)?)?,
-        Resume::Elsewhere { path, .. } => load_elsewhere(&path, config, runtime)?,
+        Resume::Checkpoint(id) => load_for(graph, job.store(), &job.read(&head, id)?)?,
+        Resume::Elsewhere { path, .. } => load_elsewhere(graph, &path, config, runtime)?,
     };
     compatibility::compare(&state.metadata, graph)?.check(false)
 }
@@ -146,9 +146,19 @@ pub fn load(store: &Arc<dyn Store>, metadata: &Metadata) -> Result<RestoredState
     })
 }
 
-fn load_elsewhere(path: &str, config: &Configuration, runtime: &Handle) -> Result<RestoredState> {
+/// What a job restores.
+fn load_for(graph: &JobGraph, store: &Arc<dyn Store>, metadata: &Metadata) -> Result<RestoredState> {
+    load(store, &twins::told_apart(metadata, graph))
+}
+
+fn load_elsewhere(
+    graph: &JobGraph,
+    path: &str,
+    config: &Configuration,
+    runtime: &Handle,
+) -> Result<RestoredState> {
     let (store, metadata) = find_checkpoint(path, config, runtime)?;
-    load(&store, &metadata)
+    load_for(graph, &store, &metadata)
 }
 
 /// `millrace.recovery.lost-output`.
@@ -235,7 +245,7 @@ impl Recovery<'_> {
         let restored = match &head.resume {
             Resume::Fresh => None,
             Resume::Checkpoint(id) => {
-                let state = load(&self.files, &self.leadership.read(*id)?)?;
+                let state = load_for(self.graph, &self.files, &self.leadership.read(*id)?)?;
                 Some((
                     Some(*id),
                     RestoredState {
@@ -244,7 +254,9 @@ impl Recovery<'_> {
                     },
                 ))
             }
-            Resume::Elsewhere { path, .. } => Some((None, load_elsewhere(path, self.config, self.runtime)?)),
+            Resume::Elsewhere { path, .. } => {
+                Some((None, load_elsewhere(self.graph, path, self.config, self.runtime)?))
+            }
         };
         if let Some((_, state)) = &restored {
             compatibility::compare(&state.metadata, self.graph)?.check(false)?;

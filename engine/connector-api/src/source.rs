@@ -58,7 +58,8 @@ pub struct SourceContext {
     pub max_rows: usize,
     /// Wakes the subtask's thread; call it whenever `poll` would no longer say `Pending`.
     pub waker: Waker,
-    /// `None` at a fresh start. Else the states of all splits of all subtasks of the restored
+    /// `None` at a fresh start, and where the restored checkpoint does not know the source, which was added to
+    /// its job since. Else the states of all splits of all subtasks of the restored
     /// checkpoint; every reader gets all and takes those that fall to it at this parallelism.
     pub restored: Option<Vec<Vec<u8>>>,
     /// For connectors that do asynchronous I/O.

@@ -430,26 +430,8 @@ fn window_columns(columns: &WindowColumns, input: &RowType) -> String {
 /// `TUMBLE(time_col=[ts], size=[10 s])`
 /// `of` says where the window of a row comes from.
 fn format_window(window: &Window, of: &str) -> String {
-    let length = |name: &str, millis: i64| match millis % 1000 {
-        0 => format!("{name}=[{} s]", millis / 1000),
-        _ => format!("{name}=[{millis} ms]"),
-    };
-    let (name, mut parts, offset) = match *window {
-        Window::Tumble { size, offset } => ("TUMBLE", vec![length("size", size)], offset),
-        Window::Hop { slide, size, offset } => {
-            ("HOP", vec![length("size", size), length("slide", slide)], offset)
-        }
-        Window::Cumulate { step, size, offset } => (
-            "CUMULATE",
-            vec![length("max_size", size), length("step", step)],
-            offset,
-        ),
-        Window::Session { gap } => ("SESSION", vec![length("gap", gap)], 0),
-    };
-    if offset != 0 {
-        parts.push(length("offset", offset));
-    }
-    format!("{name}({of}, {})", parts.join(", "))
+    let (name, lengths) = window.written();
+    format!("{name}({of}, {})", lengths.join(", "))
 }
 
 /// A call of an aggregate function: `SUM(DISTINCT a) FILTER b`; over rows that may be taken back,

@@ -5,11 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_core::key_group;
+use millrace_expr::aggregate::{AggregateCall, Parameters};
 use millrace_expr::{DataType, Expr, Field, RowType};
 
 use crate::explain::{self, column_names, format_call, format_expr};
-use crate::graph::{Graph, GroupAggregate, Node, NodeId, Operator, WindowAggregate};
+use crate::graph::{Graph, GroupAggregate, Node, NodeId, Operator, WindowAggregate, WindowTable};
 use crate::ranking::{Rank, RankStrategy};
+use crate::window::Window;
 
 /// Longer texts are cut, and told apart by a hash.
 const LENGTH: usize = 200;
@@ -116,10 +118,15 @@ fn columns(node: &Node, inputs: &[Of], lineage: &Lineage) -> Vec<String> {
         let names = columns.iter().map(|column| first.columns.get(*column).cloned());
         names.map(Option::unwrap_or_default).collect()
     };
-    let behind = |mut columns: Vec<String>, more: &[&str]| {
-        columns.extend(more.iter().map(|name| (*name).to_owned()));
+    // What an operator adds has the same words as what one like it before it has added, and is something else.
+    let behind = |mut columns: Vec<String>, more: Vec<String>| {
+        for name in more {
+            let name = apart("further", name, &columns);
+            columns.push(name);
+        }
         columns
     };
+    let windowed = |columns: Vec<String>| behind(columns, WINDOW.map(str::to_owned).into());
     let mut columns = match &node.operator {
         Operator::Source(spec) => {
             let fields = node.output.fields.iter();
@@ -157,8 +164,8 @@ fn columns(node: &Node, inputs: &[Of], lineage: &Lineage) -> Vec<String> {
         Operator::Values { .. } => (0..node.output.fields.len())
             .map(|i| format!("VALUES.{i}"))
             .collect(),
-        Operator::WindowTable(_) => behind(first.columns.clone(), &WINDOW),
-        Operator::Expand(_) => behind(first.columns.clone(), &["grouping"]),
+        Operator::WindowTable(_) => windowed(first.columns.clone()),
+        Operator::Expand(_) => behind(first.columns.clone(), vec!["grouping".to_owned()]),
         Operator::GroupAggregate(plan) => [of(&plan.keys), calls(plan, first)].concat(),
         // Its states have names by position only, and are read by the second phase alone.
         Operator::LocalGroupAggregate(plan) => of(&plan.keys),
@@ -167,25 +174,21 @@ fn columns(node: &Node, inputs: &[Of], lineage: &Lineage) -> Vec<String> {
             let before = before.map(|id| lineage.of(id)).unwrap_or_default();
             [of(&plan.keys), calls(plan, &before)].concat()
         }
-        Operator::WindowAggregate(plan) => {
-            behind([of(&plan.keys), window_calls(plan, first)].concat(), &WINDOW)
+        Operator::WindowAggregate(plan) => windowed([of(&plan.keys), window_calls(plan, first)].concat()),
+        Operator::Rank(_) | Operator::WindowRank(_) => {
+            behind(first.columns.clone(), vec!["row_number".to_owned()])
         }
-        Operator::Rank(_) | Operator::WindowRank(_) => behind(first.columns.clone(), &["row_number"]),
         Operator::OverAggregate(plan) => {
             let call = |call: &crate::ranking::OverCall| {
                 let written = call.written(&|column| of(&[column]).remove(0));
-                cut(format!("{written} OVER"))
+                cut(format!("{written}{} OVER", nulls(&call.parameters)))
             };
-            [first.columns.clone(), plan.calls.iter().map(call).collect()].concat()
+            behind(first.columns.clone(), plan.calls.iter().map(call).collect())
         }
         Operator::Join(_) | Operator::IntervalJoin(_) | Operator::WindowJoin(_) => {
             let mut columns = first.columns.clone();
             for column in inputs.get(1).map_or(&[][..], |right| &right.columns) {
-                let is_taken = first.columns.contains(column);
-                columns.push(match is_taken {
-                    true => cut(format!("right {column}")),
-                    false => column.clone(),
-                });
+                columns.push(apart("right", column.clone(), &first.columns));
             }
             columns
         }
@@ -198,18 +201,39 @@ fn columns(node: &Node, inputs: &[Of], lineage: &Lineage) -> Vec<String> {
     columns
 }
 
+/// A name that is not among these, with a word before it as often as it takes.
+fn apart(word: &str, mut name: String, taken: &[String]) -> String {
+    while taken.contains(&name) {
+        name = cut(format!("{word} {name}"));
+    }
+    name
+}
+
 const WINDOW: [&str; 3] = ["window_start", "window_end", "window_time"];
 
 fn calls(plan: &GroupAggregate, input: &Of) -> Vec<String> {
-    let row = row(input);
-    let calls = plan.calls.iter();
-    calls.map(|call| cut(format_call(call, &row, false))).collect()
+    named_calls(&plan.calls, input)
 }
 
 fn window_calls(plan: &WindowAggregate, input: &Of) -> Vec<String> {
+    named_calls(&plan.calls, input)
+}
+
+fn named_calls(calls: &[AggregateCall], input: &Of) -> Vec<String> {
     let row = row(input);
-    let calls = plan.calls.iter();
-    calls.map(|call| cut(format_call(call, &row, false))).collect()
+    let name = |call: &AggregateCall| {
+        let call_text = format_call(call, &row, false);
+        cut(format!("{call_text}{}", nulls(&call.parameters)))
+    };
+    calls.iter().map(name).collect()
+}
+
+/// Plans do not show it; lists without nulls are others.
+fn nulls(parameters: &Parameters) -> &'static str {
+    match parameters.ignore_nulls {
+        true => " IGNORE NULLS",
+        false => "",
+    }
 }
 
 /// `plan` is the plan up to this node, with columns named by where they come from.
@@ -236,8 +260,10 @@ fn rows(node: &Node, inputs: &[Of], lineage: &Lineage, plan: &Graph) -> String {
         | Operator::ConstraintEnforcer { .. }
         | Operator::LocalGroupAggregate(_)
         | Operator::Sink(_) => return first.rows.clone(),
+        // Which column of one goes with which of another is said by no column's name alone.
         Operator::Union => {
-            let mut all: Vec<&str> = inputs.iter().map(|of| of.rows.as_str()).collect();
+            let of = |of: &Of| format!("{} with {}", of.rows, of.columns.join(", "));
+            let mut all: Vec<String> = inputs.iter().map(of).collect();
             all.sort_unstable();
             return cut(format!("({})", all.join(" and ")));
         }
@@ -269,6 +295,10 @@ fn rows(node: &Node, inputs: &[Of], lineage: &Lineage, plan: &Graph) -> String {
         Operator::Rank(_)
         | Operator::WindowRank(_)
         | Operator::OverAggregate(_)
+        | Operator::WindowTable(WindowTable {
+            window: Window::Session { .. },
+            ..
+        })
         | Operator::ChangelogNormalize(_) => format!(
             "{} with {}",
             explain::describe(plan, &plan.nodes[plan.nodes.len() - 1]),

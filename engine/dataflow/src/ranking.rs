@@ -1,5 +1,7 @@
 //! Rows in an order within partitions: top-N and OVER windows.
 
+use std::fmt;
+
 use millrace_expr::DataType;
 use millrace_expr::aggregate::{AggregateCall, AggregateFunction, Parameters};
 use serde::{Deserialize, Serialize};
@@ -123,6 +125,18 @@ pub enum Frame {
     /// With rows so many milliseconds before it; none: with the first. Rows of the same time have
     /// the same window.
     Range(Option<i64>),
+}
+
+/// `ROWS BETWEEN 2 PRECEDING AND CURRENT ROW`
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, start) = match self {
+            Frame::Rows(rows) => ("ROWS", rows.map(|n| n.to_string())),
+            Frame::Range(millis) => ("RANGE", millis.map(|n| format!("{n} ms"))),
+        };
+        let start = start.unwrap_or_else(|| "UNBOUNDED".to_owned());
+        write!(f, "{unit} BETWEEN {start} PRECEDING AND CURRENT ROW")
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

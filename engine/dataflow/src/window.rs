@@ -1,5 +1,7 @@
 //! Windows of time: which ones a time falls into.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// How windows are laid over time. All lengths in milliseconds, above 0; the offset shifts where
@@ -28,7 +30,35 @@ pub struct WindowColumns {
     pub is_instant: bool,
 }
 
+/// `HOP(size=[30 s], slide=[10 s])`
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, lengths) = self.written();
+        write!(f, "{name}({})", lengths.join(", "))
+    }
+}
+
 impl Window {
+    /// The function's name, and lengths as plans show them.
+    pub(crate) fn written(&self) -> (&'static str, Vec<String>) {
+        let length = |name: &str, millis: i64| match millis % 1000 {
+            0 => format!("{name}=[{} s]", millis / 1000),
+            _ => format!("{name}=[{millis} ms]"),
+        };
+        let (name, mut lengths) = match *self {
+            Window::Tumble { size, .. } => ("TUMBLE", vec![length("size", size)]),
+            Window::Hop { slide, size, .. } => ("HOP", vec![length("size", size), length("slide", slide)]),
+            Window::Cumulate { step, size, .. } => {
+                ("CUMULATE", vec![length("max_size", size), length("step", step)])
+            }
+            Window::Session { gap } => ("SESSION", vec![length("gap", gap)]),
+        };
+        if self.offset() != 0 {
+            lengths.push(length("offset", self.offset()));
+        }
+        (name, lengths)
+    }
+
     /// Windows of fixed bounds are made of slices of this length; each row is in one slice.
     pub fn slice(&self) -> Option<i64> {
         match *self {

@@ -122,12 +122,11 @@ impl SubtaskBuilder {
         let mut links = Vec::with_capacity(plan.vertex.operators.len());
         for chained in &plan.vertex.operators {
             let node = &chained.node;
-            let (restored, restored_keys) = match &plan.restored {
+            // An operator that the checkpoint does not know is new: to it this is a fresh start.
+            let known = plan.restored.as_ref().and_then(|all| all.get(&node.uid).cloned());
+            let (restored, restored_keys) = match known {
                 None => (None, Vec::new()),
-                Some(all) => {
-                    let RestoredOperator { entries, keyed } = all.get(&node.uid).cloned().unwrap_or_default();
-                    (Some(entries), keyed)
-                }
+                Some(RestoredOperator { entries, keyed }) => (Some(entries), keyed),
             };
             let backend = match node.operator.is_keyed() {
                 false => None,

@@ -102,12 +102,12 @@ fn of_operator(
             let Some(&right) = inputs.get(1) else {
                 return Ok(None);
             };
-            let form = format!("rows of windows {:?}, {}", plan.left.window, plan.kind.name());
+            let form = format!("rows of {}, {}", plan.left.window, plan.kind.name());
             schema(form, join_keys(&plan.keys, input), both(input, right))
         }
         Operator::WindowRank(plan) => {
             let form = format!(
-                "rows of windows {:?} to {}, ordered by {}",
+                "rows of {} to {}, ordered by {}",
                 plan.window.window,
                 plan.end,
                 ordered(&plan.order, input)
@@ -115,7 +115,7 @@ fn of_operator(
             schema(form, columns(input, &plan.partition), whole(input))
         }
         Operator::WindowTable(plan) => schema(
-            format!("rows of sessions {:?}", plan.window),
+            format!("rows of {}", plan.window),
             columns(input, &plan.partition),
             whole(input),
         ),
@@ -217,9 +217,9 @@ fn windows(windowing: &Windowing) -> String {
         Windowing::Laid {
             window: window @ Window::Session { .. },
             ..
-        } => format!("sessions {window:?}"),
-        Windowing::Laid { window, .. } => format!("slices {window:?}"),
-        Windowing::Given { window, .. } => format!("windows {window:?}"),
+        } => format!("sessions of {window}"),
+        Windowing::Laid { window, .. } => format!("slices of {window}"),
+        Windowing::Given { window, .. } => format!("windows of {window}"),
     }
 }
 
@@ -260,7 +260,7 @@ fn is_running(plan: &OverAggregate) -> bool {
 fn over(plan: &OverAggregate) -> String {
     match is_running(plan) {
         true => "running accumulators".to_owned(),
-        false => format!("rows of {:?} and their accumulators", plan.frame),
+        false => format!("accumulators and rows for {}", plan.frame),
     }
 }
 

@@ -15,7 +15,9 @@
 //!
 //! Nothing of a plan that other statements have a part in is hashed (the columns that a shared
 //! source reads). Operators without state are numbered. Keyed ones that are equal to the last word
-//! (that calls like RAND keep from being one) go by the sinks that they feed, then by number.
+//! and are not one (calls like RAND, other kinds of rows for their sinks, columns in another order) go
+//! by the sinks that they feed, then by number: behind the uid that one of them alone has, by which a
+//! restore finds what that one has kept (`engine/cluster/src/twins.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

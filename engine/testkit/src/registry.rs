@@ -1,5 +1,7 @@
 //! A schema registry: Apicurio Registry, which speaks Confluent's API below a path.
 
+mod tls;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -14,10 +16,14 @@ use crate::process::Process;
 use crate::scratch::Scratch;
 use crate::{cache, ports, wait};
 
+pub use self::tls::Identity;
+
 const READY: Duration = Duration::from_secs(180);
 /// Where Apicurio has Confluent's API.
 pub const PATH: &str = "/apis/ccompat/v7";
 const STORE_PASSWORD: &str = "testkit-store";
+const KEYSTORE: &str = "keystore.p12";
+const TRUSTSTORE: &str = "truststore.p12";
 
 /// A running registry that keeps schemas in memory, over HTTP and over HTTPS. Dropping it ends it.
 #[derive(Debug)]
@@ -31,7 +37,7 @@ pub struct Registry {
 impl Registry {
     pub fn start() -> Result<Registry> {
         let scratch = Scratch::new("registry")?;
-        certificates(scratch.path())?;
+        tls::certificates(scratch.path(), STORE_PASSWORD)?;
         let mut registry = Registry {
             port: ports::free()?,
             tls_port: ports::free()?,
@@ -70,7 +76,7 @@ impl Registry {
             .env("QUARKUS_HTTP_INSECURE_REQUESTS", "enabled")
             .env(
                 "QUARKUS_HTTP_SSL_CERTIFICATE_KEY_STORE_FILE",
-                self.scratch.join("keystore.p12"),
+                self.scratch.join(KEYSTORE),
             )
             .env("QUARKUS_HTTP_SSL_CERTIFICATE_KEY_STORE_PASSWORD", STORE_PASSWORD)
             .env("QUARKUS_MANAGEMENT_HOST", "127.0.0.1")
@@ -105,7 +111,7 @@ impl Registry {
 
     /// A trust store in PKCS12, and its password.
     pub fn truststore(&self) -> (PathBuf, &'static str) {
-        (self.scratch.join("truststore.p12"), STORE_PASSWORD)
+        (self.scratch.join(TRUSTSTORE), STORE_PASSWORD)
     }
 
     /// What a GET of a path below Confluent's API answers, headers included.
@@ -115,22 +121,48 @@ impl Registry {
 
     /// A proxy before it that lets only requests with this Authorization header pass.
     pub fn guarded(&self, authorization: &str) -> Result<Guarded> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let port = listener.local_addr()?.port();
-        let (wanted, behind) = (authorization.to_owned(), self.port);
-        let passed = Arc::new(AtomicUsize::new(0));
-        let count = passed.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (wanted, count) = (wanted.clone(), count.clone());
-                std::thread::spawn(move || guard(stream, &wanted, behind, &count));
+        let wanted = authorization.to_owned();
+        guarded(self.port, move |client, passed, behind| {
+            pass_on(client, Some(&wanted), passed, behind);
+        })
+    }
+
+    /// A proxy before it over TLS, with the registry's certificate, that lets only those pass who show a
+    /// certificate that this PEM file holds.
+    pub fn mutual(&self, trusted: &Path) -> Result<Guarded> {
+        let acceptor = tls::acceptor(&self.scratch.join(KEYSTORE), STORE_PASSWORD, trusted)?;
+        guarded(self.port, move |client, passed, behind| {
+            if let Some(client) = tls::accept(&acceptor, client) {
+                pass_on(client, None, passed, behind);
             }
-        });
-        Ok(Guarded { port, passed })
+        })
+    }
+
+    /// Somebody's own certificate and key.
+    pub fn identity(&self, name: &str) -> Result<Identity> {
+        tls::identity(self.scratch.path(), name, STORE_PASSWORD)
     }
 }
 
-/// A proxy that asks for credentials.
+/// A listener on a port of its own whose connections are served each by a thread.
+fn guarded(
+    behind: u16,
+    serve: impl Fn(TcpStream, &AtomicUsize, u16) + Send + Sync + 'static,
+) -> Result<Guarded> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    let passed = Arc::new(AtomicUsize::new(0));
+    let (serve, count) = (Arc::new(serve), passed.clone());
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let (serve, count) = (serve.clone(), count.clone());
+            std::thread::spawn(move || serve(client, &count, behind));
+        }
+    });
+    Ok(Guarded { port, passed })
+}
+
+/// A proxy that asks for credentials or for a certificate.
 pub struct Guarded {
     port: u16,
     passed: Arc<AtomicUsize>,
@@ -148,8 +180,14 @@ impl Guarded {
     }
 }
 
-/// Passes one request on, with its answer, or refuses it; then the connection is closed.
-fn guard(mut client: TcpStream, wanted: &str, behind: u16, passed: &AtomicUsize) -> Option<()> {
+/// Passes one request on, with its answer, or refuses it if a header is wanted that it does not have; then
+/// the connection is closed.
+fn pass_on(
+    mut client: impl Read + Write,
+    wanted: Option<&str>,
+    passed: &AtomicUsize,
+    behind: u16,
+) -> Option<()> {
     let mut request = Vec::new();
     let mut chunk = [0; 4096];
     let head = loop {
@@ -171,7 +209,7 @@ fn guard(mut client: TcpStream, wanted: &str, behind: u16, passed: &AtomicUsize)
         let read = client.read(&mut chunk).ok().filter(|n| *n > 0)?;
         request.extend_from_slice(&chunk[..read]);
     }
-    if header("authorization").as_deref() != Some(wanted) {
+    if wanted.is_some() && header("authorization").as_deref() != wanted {
         let answer = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         return client.write_all(answer.as_bytes()).ok();
     }
@@ -212,65 +250,4 @@ fn java() -> Result<PathBuf> {
         .into_iter()
         .find(|java| version(java).is_some_and(|v| v >= 21))
         .context("the schema registry needs Java 21 or newer: run scripts/setup registry")
-}
-
-/// A certificate for 127.0.0.1, and a store that trusts it.
-fn certificates(folder: &Path) -> Result<()> {
-    let keytool = |arguments: &[&str]| -> Result<()> {
-        let output = Command::new("keytool")
-            .current_dir(folder)
-            .args(arguments)
-            .output()?;
-        if !output.status.success() {
-            bail!("keytool: {}", String::from_utf8_lossy(&output.stdout));
-        }
-        Ok(())
-    };
-    keytool(&[
-        "-genkeypair",
-        "-alias",
-        "registry",
-        "-keyalg",
-        "RSA",
-        "-keysize",
-        "2048",
-        "-validity",
-        "30",
-        "-dname",
-        "CN=127.0.0.1",
-        "-ext",
-        "san=ip:127.0.0.1",
-        "-storetype",
-        "PKCS12",
-        "-keystore",
-        "keystore.p12",
-        "-storepass",
-        STORE_PASSWORD,
-    ])?;
-    keytool(&[
-        "-exportcert",
-        "-rfc",
-        "-alias",
-        "registry",
-        "-keystore",
-        "keystore.p12",
-        "-storepass",
-        STORE_PASSWORD,
-        "-file",
-        "registry.pem",
-    ])?;
-    keytool(&[
-        "-importcert",
-        "-noprompt",
-        "-alias",
-        "registry",
-        "-file",
-        "registry.pem",
-        "-storetype",
-        "PKCS12",
-        "-keystore",
-        "truststore.p12",
-        "-storepass",
-        STORE_PASSWORD,
-    ])
 }

@@ -72,6 +72,16 @@ pub const ALL: &[Scenario] = &[
         run: |_| keyed::rescaled(shared()),
     },
     Scenario {
+        name: "keyed-s3-short",
+        forms: SHORT,
+        run: keyed_s3_short,
+    },
+    Scenario {
+        name: "keyed-s3",
+        forms: LONG,
+        run: keyed_s3_long,
+    },
+    Scenario {
         name: "kills-3.9",
         forms: LONG,
         run: |context| kills_long(context, Version::Kafka39),
@@ -164,7 +174,12 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "keyed-files-altered",
         forms: BOTH,
-        run: |_| damage::keyed_files_altered(shared()),
+        run: |_| damage::keyed_files_altered(shared(), None),
+    },
+    Scenario {
+        name: "keyed-files-altered-s3",
+        forms: LONG,
+        run: |_| damage::keyed_files_altered(shared(), Some(&S3::start()?)),
     },
 ];
 
@@ -248,6 +263,38 @@ fn keyed_long(context: &Context) -> Result<Summary> {
         seed: context.seed,
     };
     kills::run(shared(), Line::Plain, None, &kills)
+}
+
+/// Few, for each costs a start: where table files are in the bucket and no checkpoint names them, where a
+/// checkpoint just does, and at any time.
+fn keyed_s3_short(context: &Context) -> Result<Summary> {
+    let kills = Kills {
+        shape: Shape::Keyed,
+        points: &["checkpoint.before-head", "checkpoint.after-head"],
+        hits: 1,
+        random: 3,
+        failing: 1,
+        committed_at_least: 3,
+        fenced_at_least: 3,
+        records_per_second: 1000,
+        seed: context.seed,
+    };
+    kills::run(shared(), Line::Plain, Some(&S3::start()?), &kills)
+}
+
+fn keyed_s3_long(context: &Context) -> Result<Summary> {
+    let kills = Kills {
+        shape: Shape::Keyed,
+        points: failpoint::ALL,
+        hits: 1,
+        random: 20,
+        failing: 5,
+        committed_at_least: 5,
+        fenced_at_least: 5,
+        records_per_second: 1000,
+        seed: context.seed,
+    };
+    kills::run(shared(), Line::Plain, Some(&S3::start()?), &kills)
 }
 
 fn kills_long(context: &Context, version: Version) -> Result<Summary> {

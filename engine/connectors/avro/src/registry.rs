@@ -301,10 +301,19 @@ async fn once(
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
+        let cause = cause.to_string();
+        // What the other end of a TLS connection says has no type here.
+        let hint = match cause.contains("fatal alert") {
+            true => {
+                "it refuses the connection: see whether it wants a certificate, and trusts that of \
+                 'ssl.keystore.location'"
+            }
+            false => "see whether it runs, and whether the option 'url' is right",
+        };
         Failure::Passing(
             Error::external("the schema registry does not answer")
                 .with_detail(format!("{shown}: {cause}"))
-                .with_hint("see whether it runs, and whether the option 'url' is right"),
+                .with_hint(hint),
         )
     };
     let answer = request.send().await.map_err(unreachable)?;

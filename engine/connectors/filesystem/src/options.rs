@@ -257,6 +257,7 @@ fn check_keys(table: &TableSpec, options: &Options<'_>, formats: &Registry, form
                     "the format '{format}' of the filesystem table '{}'",
                     table.name
                 ))
+                .with_detail("Avro in files stands in containers with a schema of their own, which are not read or written")
                 .with_hint("take 'parquet', 'json', 'csv', 'raw' or 'debezium-json'"));
             }
             Ok(found) => found.options(),

@@ -103,7 +103,8 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::optional(
         "scan.watermark.emit.strategy",
         Some("on-periodic"),
-        "on-periodic or on-event: watermarks are told with each event in both",
+        "on-periodic or on-event: watermarks are told with each event in both, so that which rows are late goes by \
+         their order alone",
     ),
     OptionSpec::optional(
         "scan.watermark.emit.on-event.gap",

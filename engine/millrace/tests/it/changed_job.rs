@@ -204,6 +204,64 @@ fn a_sink_more_that_groups_by_the_same_key_takes_no_other_state() {
     assert_eq!(last_rows(&printed, 1), totals(|_| true));
 }
 
+/// The same sums under other names, of columns in another order: an operator of its own, which goes on from what
+/// the one has kept; and so does that.
+#[test]
+fn a_statement_more_that_keeps_what_another_keeps_shares_its_state() {
+    let bench = Bench::new();
+    let one = "INSERT INTO parts SELECT 'one', k, SUM(amount) FROM orders GROUP BY k;";
+    let two = "INSERT INTO parts SELECT 'two', g, s FROM
+        (SELECT g, SUM(n) AS s FROM (SELECT amount AS n, k AS g FROM orders) GROUP BY g);";
+    bench.stop_in_the_middle(&[one]);
+    // Checkpoints after that name its files twice, and those before it go.
+    let settings = [
+        "millrace.test.checkpoint-after-rows=10",
+        "millrace.test.stop-at-checkpoint=true",
+    ];
+    let script = bench.script("", &[two, one]);
+    let before = bench.run(&script, &settings).unwrap() + &bench.run(&script, &settings).unwrap();
+    let printed = before + &bench.goes_on("", &[one, two], 0);
+    let rows = last_rows(&printed, 2);
+    for (key, row) in totals(|_| true) {
+        let sum = row.split(", ").nth(1).unwrap();
+        for part in ["one", "two"] {
+            assert_eq!(rows[&format!("{part}, {key}")], sum, "{part}, {key}");
+        }
+    }
+}
+
+#[test]
+fn a_source_more_is_read_from_its_beginning_and_the_others_go_on() {
+    let bench = Bench::new();
+    bench.stop_in_the_middle(&[TOTALS]);
+    let paid = "INSERT INTO most SELECT id, paid FROM payments;";
+    let generated = "INSERT INTO pairs SELECT n, n FROM generated WHERE n > 1000;";
+    let script = bench.script("", &[TOTALS, paid, generated]);
+    let sql = std::fs::read_to_string(&script).unwrap();
+    let generator =
+        "CREATE TABLE generated (n INT) WITH ('connector' = 'datagen', 'fields.n.kind' = 'sequence',
+        'fields.n.start' = '1001', 'fields.n.end' = '1020');";
+    std::fs::write(
+        &script,
+        sql.replace("BEGIN STATEMENT", &format!("{generator}\nBEGIN STATEMENT")),
+    )
+    .unwrap();
+    let said = bench.explain(&script);
+    assert!(said.contains("source:payments (Source: payments"), "{said}");
+    let printed = bench.run(&script, &[]).unwrap();
+    assert_eq!(last_rows(&printed, 1), totals(|_| true));
+    for id in 1..=ROWS {
+        assert!(
+            printed.contains(&format!("+I[{id}, {}]\n", 10 * id)),
+            "{id} of {printed}"
+        );
+    }
+    let of_generator = printed
+        .lines()
+        .filter(|line| line.starts_with("+I[10") && line.len() == "+I[1001, 1001]".len());
+    assert_eq!(of_generator.count(), 20, "{printed}");
+}
+
 #[test]
 fn parts_of_a_union_keep_their_own_sums_whatever_stands_before_them() {
     let bench = Bench::new();

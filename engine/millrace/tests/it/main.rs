@@ -1,8 +1,10 @@
 //! The command as a person meets it: its output, its errors, its exit codes, its signals.
 
 mod changed_job;
+mod changed_state;
 mod compatibility;
 mod memory;
+mod schemas;
 mod state;
 
 use std::io::{BufRead, BufReader, Read};
@@ -133,6 +135,14 @@ fn what_cannot_run_is_said_before_anything_starts() {
         (
             table("'connector' = 'filesystem'"),
             "lacks the required option 'format'",
+        ),
+        (
+            table("'connector' = 'filesystem', 'path' = '/nowhere', 'format' = 'avro'"),
+            "the format 'avro' of the filesystem table 't'",
+        ),
+        (
+            table("'connector' = 'filesystem', 'path' = '/nowhere', 'format' = 'avro'"),
+            "Avro in files stands in containers",
         ),
         (
             table("'connector' = 'print', 'standard-error' = 'perhaps'"),

@@ -1,6 +1,7 @@
 //! Jobs with changelogs in Kafka, by the binary and on a real broker: what comes in as changes, and what
 //! goes out exactly once behind a query that updates.
 
+mod added;
 mod changes;
 mod watermarks;
 

@@ -45,7 +45,7 @@ fn table(topic: &str, options: &str) -> String {
 }
 
 /// Rows of each window of ten seconds, counted.
-fn counting(folder: &Path, topic: &str, output: &str, options: &str) -> Child {
+fn counting(folder: &Path, topic: &str, output: &str, options: &str, settings: &[&str]) -> Child {
     let script = table(topic, options)
         + &format!(
             "CREATE TABLE counts (at TIMESTAMP(3), c BIGINT) WITH (
@@ -55,7 +55,7 @@ fn counting(folder: &Path, topic: &str, output: &str, options: &str) -> Child {
             kafka().bootstrap()
         )
         .replace("(at ", "(`at` ");
-    start(folder, &script, &["parallelism.default=1"])
+    start(folder, &script, settings)
 }
 
 /// The first window's row, while `meanwhile` goes on.
@@ -77,7 +77,7 @@ fn a_partition_without_rows_holds_the_watermark_back() {
     let rows = |second: u32, keys: &[String]| keys.iter().map(|key| row(key, second)).collect::<Vec<_>>();
     write(&topic, &rows(1, &keys[..2]));
     write(&topic, &rows(100, &keys[..2]));
-    let mut job = counting(folder.path(), &topic, &output, "");
+    let mut job = counting(folder.path(), &topic, &output, "", &["parallelism.default=1"]);
     // It has read all of both, and a checkpoint says so.
     wait::until("offsets of what was read", PATIENCE, || {
         let offsets = records::committed_offsets(&kafka().client(), &topic, &topic)?;
@@ -95,16 +95,15 @@ fn a_partition_without_rows_holds_the_watermark_back() {
     job.wait().unwrap();
 }
 
-#[test]
-fn an_idle_partition_lets_the_watermark_go() {
+/// Two of three partitions go on; the first window has the two rows of theirs once the third one is idle.
+fn the_idle_partition_lets_the_watermark_go(options: &str, settings: &[&str]) {
     let keys = keys();
     let topic = kafka().unique_topic("events", PARTITIONS);
     let output = kafka().unique_topic("counts", 1);
     let folder = tempfile::tempdir().unwrap();
     let both = |second: u32| write(&topic, &[row(&keys[0], second), row(&keys[1], second)]);
     both(1);
-    let options = ", 'scan.watermark.idle-timeout' = '1 s', 'scan.watermark.emit.strategy' = 'on-event'";
-    let mut job = counting(folder.path(), &topic, &output, options);
+    let mut job = counting(folder.path(), &topic, &output, options, settings);
     // The others go on: where all are idle nothing moves.
     assert_eq!(
         first_count(&output, || both(100)),
@@ -112,6 +111,23 @@ fn an_idle_partition_lets_the_watermark_go() {
     );
     job.kill().unwrap();
     job.wait().unwrap();
+}
+
+#[test]
+fn an_idle_partition_lets_the_watermark_go() {
+    // The table's own timeout counts, whatever the job's is.
+    let options = ", 'scan.watermark.idle-timeout' = '1 s', 'scan.watermark.emit.strategy' = 'on-event'";
+    let settings = ["parallelism.default=1", "table.exec.source.idle-timeout=1 h"];
+    the_idle_partition_lets_the_watermark_go(options, &settings);
+}
+
+#[test]
+fn the_jobs_timeout_is_that_of_tables_without_one() {
+    // An idle partition among others of a subtask, and as all that a subtask has.
+    for parallelism in ["parallelism.default=1", "parallelism.default=3"] {
+        let settings = [parallelism, "table.exec.source.idle-timeout=1 s"];
+        the_idle_partition_lets_the_watermark_go("", &settings);
+    }
 }
 
 #[test]

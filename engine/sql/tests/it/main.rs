@@ -17,4 +17,5 @@ mod robust;
 mod session;
 mod single_rows;
 mod state_ttl;
+mod uids;
 mod variances;

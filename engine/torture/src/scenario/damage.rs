@@ -121,10 +121,14 @@ pub fn files_altered(kafka: &Kafka, s3: Option<&S3>) -> Result<Summary> {
 }
 
 /// The same of a table file of state by key. With it gone for good an older retained checkpoint is there.
-pub fn keyed_files_altered(kafka: &Kafka) -> Result<Summary> {
+pub fn keyed_files_altered(kafka: &Kafka, s3: Option<&S3>) -> Result<Summary> {
     let mut bench = Workbench::of(kafka, Line::Plain, Shape::Keyed, "keyed-files-altered", RATE)?;
     bench.job.option("execution.checkpointing.num-retained", "4");
-    let place = bench.checkpoints();
+    let mut place = bench.checkpoints();
+    if let Some(s3) = s3 {
+        bench.use_s3(s3);
+        place = s3.file("checkpoints");
+    }
     // By then there is an older one of a clean stop.
     for _ in 0..2 {
         let mut run = bench.start(&RunOptions::parallel(2))?;
@@ -163,8 +167,12 @@ pub fn keyed_files_altered(kafka: &Kafka) -> Result<Summary> {
         damaged.mend()?;
     }
     let _lost = Damaged::by(MISSING.1, file)?;
-    let from = file.ancestors().nth(2).context("no folder of the job")?;
-    let from = from.join(format!("chk-{older}")).display().to_string();
+    let of_job = file.ancestors().nth(2).context("no folder of the job")?;
+    let from = of_job.join(format!("chk-{older}"));
+    let from = match s3 {
+        None => from.display().to_string(),
+        Some(s3) => s3.url(&from.strip_prefix(s3.bucket())?.display().to_string()),
+    };
     let mut run = bench.start(&RunOptions {
         arguments: vec!["--from".to_owned(), from],
         ..RunOptions::parallel(3)

@@ -308,6 +308,68 @@ fn a_registry_over_tls_has_to_be_trusted() {
 }
 
 #[test]
+fn a_registry_that_wants_a_certificate_is_shown_the_key_stores() {
+    let registry = Registry::shared();
+    let (me, stranger) = (
+        registry.identity("client").unwrap(),
+        registry.identity("stranger").unwrap(),
+    );
+    let proxy = registry.mutual(&me.pem).unwrap();
+    let url = format!("https://{}", proxy.address());
+    let (truststore, password) = registry.truststore();
+    let trusting = [
+        ("url", url.as_str()),
+        ("subject", "mutual-tls"),
+        ("ssl.truststore.location", truststore.to_str().unwrap()),
+        ("ssl.truststore.password", password),
+    ];
+    let with = |more: &[(&'static str, &str)]| {
+        let options = [&trusting[..], more].concat();
+        write(&id_and_name(), &options, &two_rows())
+    };
+    let (pkcs12, jks) = (me.pkcs12.to_str().unwrap(), me.jks.to_str().unwrap());
+    let stored = |location| {
+        [
+            ("ssl.keystore.location", location),
+            ("ssl.keystore.password", me.password),
+        ]
+    };
+    let written = with(&stored(pkcs12)).unwrap();
+    assert_eq!(
+        schema_number(with(&stored(jks)).unwrap().get(0).unwrap()),
+        schema_number(written.get(0).unwrap())
+    );
+    let by_property = [
+        ("properties.schema.registry.ssl.keystore.location", pkcs12),
+        ("properties.schema.registry.ssl.keystore.password", me.password),
+    ];
+    let options = [&trusting[..], &by_property].concat();
+    assert_eq!(read(&id_and_name(), &options, &written).unwrap().rows, 2);
+    assert_eq!(proxy.passed(), 3);
+    // Without a certificate, and with another one, nobody gets in.
+    let strangers = stored(stranger.pkcs12.to_str().unwrap());
+    for (shown, alert) in [(&[][..], "CertificateRequired"), (&strangers, "UnknownCA")] {
+        let error = said(with(shown));
+        assert!(
+            error.contains(alert) && error.contains("'ssl.keystore.location'"),
+            "{error}"
+        );
+    }
+    let error = said(with(&[
+        ("ssl.keystore.location", pkcs12),
+        ("ssl.keystore.password", "no"),
+    ]));
+    assert!(
+        error.contains("password is wrong") && error.contains("client.p12"),
+        "{error}"
+    );
+    // A store of what is trusted has no key to show.
+    let error = said(with(&stored(truststore.to_str().unwrap())));
+    assert!(error.contains("exactly one private key"), "{error}");
+    assert_eq!(proxy.passed(), 3);
+}
+
+#[test]
 fn options_are_checked_before_anybody_is_asked() {
     let fields = id_and_name();
     let check = |options: &[(&str, &str)]| {

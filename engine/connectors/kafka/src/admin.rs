@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use millrace_core::{Error, Result};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
@@ -191,24 +191,22 @@ impl Cluster {
     }
 
     /// Commits offsets to the group. librdkafka's own call that waits for the answer waits for ever where the
-    /// coordinator went away under it.
+    /// coordinator went away under it, and its call that does not wait tells nobody of the answer.
     pub fn commit(&self, offsets: &[(TopicPartition, i64)]) -> Result<()> {
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for ((topic, partition), offset) in offsets {
             list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
                 .map_err(|e| client::error("cannot list offsets to commit", &e))?;
         }
-        let failed = |e| client::error("cannot commit offsets to the group", &e);
-        let context = self.consumer.context().clone();
-        // One that came late tells of an earlier commit.
-        let _ = context.take_commit_answer();
+        let failed = |e: KafkaError| client::error("cannot commit offsets to the group", &e);
+        let answers = client::Answers::new(self.consumer.client());
+        answers.commit(&list).map_err(failed)?;
         let until = Instant::now() + self.limit;
-        self.consumer.commit(&list, CommitMode::Async).map_err(failed)?;
         loop {
-            self.serve(PAUSE);
-            if let Some(answer) = context.take_commit_answer() {
+            if let Some(answer) = answers.next(PAUSE) {
                 return answer.map_err(failed);
             }
+            self.serve(Duration::ZERO);
             if Instant::now() >= until {
                 return Err(Error::external(
                     "a commit of offsets to the group was not answered in time",

@@ -2,11 +2,12 @@
 
 use std::ffi::{CStr, CString, c_char};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use millrace_core::{Error, Result};
 use millrace_kafka_wire::{Token, TokenSource};
 use rdkafka::TopicPartitionList;
-use rdkafka::client::{ClientContext, OAuthToken};
+use rdkafka::client::{Client, ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -18,7 +19,6 @@ pub struct Context {
     pub table: String,
     pub tokens: Option<Arc<dyn TokenSource>>,
     pub last_error: Mutex<Option<(RDKafkaErrorCode, String)>>,
-    commit_answer: Mutex<Option<KafkaResult<()>>>,
 }
 
 impl Context {
@@ -27,16 +27,7 @@ impl Context {
             table: table.to_owned(),
             tokens,
             last_error: Mutex::new(None),
-            commit_answer: Mutex::new(None),
         }
-    }
-
-    /// The answer to a commit of offsets, once.
-    pub fn take_commit_answer(&self) -> Option<KafkaResult<()>> {
-        self.commit_answer
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .take()
     }
 
     /// The newest error that librdkafka told of, and forgets it.
@@ -79,9 +70,64 @@ impl ClientContext for Context {
     }
 }
 
-impl ConsumerContext for Context {
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        *self.commit_answer.lock().unwrap_or_else(|e| e.into_inner()) = Some(result);
+impl ConsumerContext for Context {}
+
+/// A queue of a client on which it answers to commits of offsets.
+pub struct Answers<'a> {
+    client: &'a Client<Context>,
+    queue: *mut rd::rd_kafka_queue_t,
+}
+
+impl<'a> Answers<'a> {
+    pub fn new(client: &'a Client<Context>) -> Self {
+        // SAFETY: the client lives as long as the queue, by the reference to it.
+        let queue = unsafe { rd::rd_kafka_queue_new(client.native_ptr()) };
+        Answers { client, queue }
+    }
+
+    /// Sends a commit; its answer comes later.
+    pub fn commit(&self, offsets: &TopicPartitionList) -> KafkaResult<()> {
+        // SAFETY: client and queue are alive; librdkafka copies the list. Without a callback it passes nothing to one.
+        let code = unsafe {
+            rd::rd_kafka_commit_queue(
+                self.client.native_ptr(),
+                offsets.ptr(),
+                self.queue,
+                None,
+                std::ptr::null_mut(),
+            )
+        };
+        done(code)
+    }
+
+    /// The next answer, waited for so long.
+    pub fn next(&self, time: Duration) -> Option<KafkaResult<()>> {
+        let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is alive; the event is ours, is looked at before it is destroyed, and that once.
+        let code = unsafe {
+            let event = rd::rd_kafka_queue_poll(self.queue, millis);
+            if event.is_null() {
+                return None;
+            }
+            let code = rd::rd_kafka_event_error(event);
+            rd::rd_kafka_event_destroy(event);
+            code
+        };
+        Some(done(code))
+    }
+}
+
+impl Drop for Answers<'_> {
+    fn drop(&mut self) {
+        // SAFETY: it is ours, and nobody uses it afterwards; an answer that still comes is dropped by librdkafka.
+        unsafe { rd::rd_kafka_queue_destroy(self.queue) }
+    }
+}
+
+fn done(code: RDKafkaRespErr) -> KafkaResult<()> {
+    match code {
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        code => Err(KafkaError::ConsumerCommit(code.into())),
     }
 }
 

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use millrace_core::RowKind;
 use millrace_dataflow::{Window, WindowAggregate as Plan, WindowTable, Windowing};
-use millrace_expr::aggregate::{AggregateCall, AggregateFunction, Parameters};
+use millrace_expr::aggregate::AggregateFunction;
 use millrace_expr::text::zone;
-use millrace_expr::{DataType, TypeKind};
 use millrace_state::keyed::{KeyedBackend, Lifetimes};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -19,6 +18,7 @@ use super::harness::{
 };
 use super::session::SessionWindows;
 use super::window_aggregate::WindowAggregate;
+use super::window_tests::call;
 use crate::keys::Keys;
 use crate::metrics::TaskMetrics;
 
@@ -33,19 +33,6 @@ enum What {
     },
     /// Rows with their sessions.
     Rows,
-}
-
-fn call(function: AggregateFunction, arg: Option<usize>, data_type: DataType) -> AggregateCall {
-    AggregateCall {
-        function,
-        arg,
-        arg_type: arg.map(|_| DataType::bigint()),
-        distinct: false,
-        ignores_retractions: false,
-        parameters: Parameters::default(),
-        filter: None,
-        data_type,
-    }
 }
 
 /// `time` is the column of the event time; none goes by the clock.
@@ -73,12 +60,8 @@ fn operator(
         windowing: Windowing::Laid { window, time },
         keys: vec![0],
         calls: vec![
-            call(
-                AggregateFunction::Count,
-                None,
-                DataType::not_null(TypeKind::BigInt),
-            ),
-            call(AggregateFunction::Max, Some(2), DataType::bigint()),
+            call(AggregateFunction::Count, None),
+            call(AggregateFunction::Max, Some(2)),
         ],
         retracts,
         in_parts: false,
@@ -216,11 +199,7 @@ fn rows_that_bring_along_windows_of_the_clock_are_never_late_and_go_out_with_the
             is_proctime: true,
         },
         keys: vec![0],
-        calls: vec![call(
-            AggregateFunction::Count,
-            None,
-            DataType::not_null(TypeKind::BigInt),
-        )],
+        calls: vec![call(AggregateFunction::Count, None)],
         retracts: false,
         in_parts: false,
     };

@@ -34,7 +34,7 @@ enum Of {
     Distinct,
 }
 
-fn call(function: AggregateFunction, arg: Option<usize>) -> AggregateCall {
+pub(super) fn call(function: AggregateFunction, arg: Option<usize>) -> AggregateCall {
     AggregateCall {
         function,
         arg,

@@ -584,7 +584,7 @@ fn is_living(stored: &[u8], life: Option<Life>, damage: &mut Result<()>) -> bool
 }
 
 /// The range of what begins with a prefix; `end` holds its end.
-fn under<'a>(prefix: &'a [u8], end: &'a mut Vec<u8>) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {
+pub(super) fn under<'a>(prefix: &'a [u8], end: &'a mut Vec<u8>) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {
     end.extend_from_slice(prefix);
     while end.last() == Some(&u8::MAX) {
         end.pop();

@@ -8,6 +8,7 @@ use std::ops::Bound;
 use millrace_core::Result;
 
 use super::{Map, MapTable};
+use crate::keyed::maps::under;
 use crate::keyed::ttl;
 
 /// What is known of a large map.
@@ -142,11 +143,10 @@ impl MapTable {
     /// The greatest entry that begins so.
     pub fn last_under(&self, slot: u32, prefix: &[u8]) -> Result<Option<Vec<u8>>> {
         if !self.is_large(slot) {
-            let last = self.range(slot, Bound::Included(prefix), Bound::Unbounded);
-            let last = last
-                .map(|(entry, _)| entry)
-                .take_while(|entry| entry.starts_with(prefix));
-            return Ok(last.last().map(<[u8]>::to_vec));
+            let mut end = Vec::new();
+            let (from, to) = under(prefix, &mut end);
+            let last = self.range(slot, from, to).next_back();
+            return Ok(last.map(|(entry, _)| entry.to_vec()));
         }
         let mut last = Ok(None);
         let start = [self.slots.key(slot), prefix].concat();

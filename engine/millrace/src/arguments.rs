@@ -65,6 +65,10 @@ pub struct Settings {
     /// The folder of config.yaml
     #[arg(long, value_name = "FOLDER", env = "FLINK_CONF_DIR")]
     pub config_dir: Option<PathBuf>,
+
+    /// More lines of config.yaml, stronger than the file: what an image takes from FLINK_PROPERTIES.
+    #[arg(skip)]
+    pub properties: Option<String>,
 }
 
 #[derive(Args)]
@@ -128,7 +132,7 @@ pub struct Inspect {
     pub settings: Settings,
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
+pub fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => {
             Ok((key.trim().to_owned(), unquoted(value).to_owned()))

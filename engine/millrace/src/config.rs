@@ -24,6 +24,14 @@ pub fn load(settings: &Settings) -> Result<Configuration> {
         })?;
         flatten("", &Value::from(values), &mut config);
     }
+    if let Some(properties) = &settings.properties {
+        let values: Dict = Figment::from(Yaml::string(properties)).extract().map_err(|e| {
+            Error::user("FLINK_PROPERTIES cannot be read")
+                .with_source(e)
+                .with_hint("it has lines of config.yaml: `key: value`")
+        })?;
+        flatten("", &Value::from(values), &mut config);
+    }
     for (key, value) in &settings.options {
         config.set(key, value);
     }
@@ -79,6 +87,7 @@ mod tests {
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
                 .collect(),
             config_dir: Some(folder.to_owned()),
+            properties: None,
         }
     }
 

@@ -1,7 +1,8 @@
-//! The `millrace` command: its arguments, and the wiring of the engine's parts.
+//! The `millrace` command: its arguments, those of Flink's image, and the wiring of the engine's parts.
 
 mod arguments;
 mod config;
+mod entrypoint;
 mod logging;
 mod memory;
 mod progress;
@@ -17,6 +18,10 @@ use millrace_core::Result;
 use crate::arguments::{Arguments, Command, State};
 
 fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args_os().collect();
+    if entrypoint::is_meant(words.first().map(|word| word.as_os_str())) {
+        return report(entrypoint::read(words).and_then(|run| run::run(&run)));
+    }
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Run(run) => run::run(&run),

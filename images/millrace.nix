@@ -1,0 +1,33 @@
+# The engine, by the contract of Apache Flink's image: arguments, environment, ports, user, /opt/flink/conf. No shell.
+{ dashboard, image, millrace, millrace-crates }:
+image {
+  name = "millrace";
+  title = "Millrace";
+  license = "Apache-2.0";
+  user = "flink";
+  uid = 9999;
+  contents = [ millrace ];
+  crates = {
+    package = millrace;
+    list = millrace-crates;
+  };
+  links = {
+    "/docker-entrypoint.sh" = "${millrace}/bin/millrace";
+    "/opt/flink/web" = dashboard;
+  };
+  folders = [ "/opt/flink/conf" "/opt/flink/log" "/var/lib/millrace" ];
+  config = {
+    Entrypoint = [ "/docker-entrypoint.sh" ];
+    Cmd = [ "help" ];
+    Env = [ "PATH=/bin" "FLINK_HOME=/opt/flink" ];
+    WorkingDir = "/opt/flink";
+    ExposedPorts = {
+      "6121/tcp" = { };
+      "6122/tcp" = { };
+      "6123/tcp" = { };
+      "6124/tcp" = { };
+      "8081/tcp" = { };
+      "9249/tcp" = { };
+    };
+  };
+}

@@ -1,0 +1,23 @@
+# Apicurio Registry as Maven Central has it, and the gateway that puts Confluent's API at the root.
+{ jars, jdk21_headless, lib, runCommand }:
+let
+  release = "3.3.3";
+  archive = jars {
+    name = "apicurio";
+    version = release;
+    lock = ../java/apicurio/lock;
+  };
+in
+runCommand "apicurio-registry-${release}"
+  {
+    nativeBuildInputs = [ jdk21_headless ];
+    passthru = { inherit release; };
+    meta.license = lib.licenses.asl20;
+  }
+  ''
+    mkdir -p $out
+    tar -xf ${archive}/*.tar.gz -C $out
+    mkdir $out/gateway
+    cp ${../../images/schema-registry/Gateway.java} Gateway.java
+    javac --release 21 -d $out/gateway Gateway.java
+  ''

@@ -1,0 +1,29 @@
+# What every derivation that compiles the engine's crates is made with.
+{
+  mold,
+  rustPlatform,
+  openssl,
+  perl,
+  pkg-config,
+  version,
+  zlib,
+}:
+{
+  inherit version;
+  cargoLock.lockFile = ../../Cargo.lock;
+  nativeBuildInputs = [
+    mold # .cargo/config.toml links with it
+    perl
+    pkg-config
+    rustPlatform.bindgenHook
+  ];
+  buildInputs = [
+    openssl
+    zlib
+  ];
+  # No path of a build folder gets into a binary. Both are read by wrappers of the compilers, and so unknown to Cargo.
+  preBuild = ''
+    export NIX_RUSTFLAGS="''${NIX_RUSTFLAGS-} --remap-path-prefix=$NIX_BUILD_TOP=/build"
+    export NIX_CFLAGS_COMPILE="''${NIX_CFLAGS_COMPILE-} -ffile-prefix-map=$NIX_BUILD_TOP=/build"
+  '';
+}

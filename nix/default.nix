@@ -2,7 +2,7 @@
 { pkgs, revision, source }:
 let
   inherit (pkgs) lib;
-  manifest = lib.fromTOML (lib.readFile ../Cargo.toml);
+  manifest = builtins.fromTOML (lib.readFile ../Cargo.toml);
 
   # Of the tree, what `keep` says by the path from its top.
   sourceOf =
@@ -31,7 +31,7 @@ let
     engineSource = sourceOf "millrace-source" (path: type: ofTheWorkspace path && !(lib.hasInfix "/tests" path));
     # Arguments and no package: nothing that a package set adds to one.
     engineInputs = import ./packages/engine-inputs.nix {
-      inherit (pkgs) mold openssl perl pkg-config rustPlatform zlib;
+      inherit (pkgs) mold openssl perl pkg-config python3 rustPlatform zlib zstd;
       inherit (ours) version;
     };
     millrace-dependencies = call ./packages/dependencies.nix;

@@ -1,6 +1,6 @@
 """Cargo's target folder with the dependencies alone, made so that it can be used at another place.
 
-    stub WORKSPACE         writes an empty source for every target of every manifest below WORKSPACE
+    empty WORKSPACE        writes an empty source for every target of every manifest below WORKSPACE
     pack TARGET VENDOR     leaves of TARGET what is of crates under VENDOR, and takes the folders' names out of it
     unpack TARGET SOURCES  puts the names of this place in: SOURCES has the crates, as VENDOR had them
 
@@ -8,17 +8,17 @@ Cargo tells by time stamps what is older than what it was made from. After `unpa
 newer than the sources, which have to be there before.
 """
 
+import os
 import pathlib
 import re
 import shutil
 import sys
 import time
-import os
 
 TARGET, VENDOR = b"@target@", b"@vendor@"
 
 
-def stub(workspace):
+def empty(workspace):
     for manifest in workspace.rglob("Cargo.toml"):
         text = manifest.read_text()
         if "[package]" not in text:
@@ -75,4 +75,4 @@ def unpack(target, sources):
 
 if __name__ == "__main__":
     command, *paths = sys.argv[1:]
-    {"stub": stub, "pack": pack, "unpack": unpack}[command](*map(pathlib.Path, paths))
+    {"empty": empty, "pack": pack, "unpack": unpack}[command](*map(pathlib.Path, paths))

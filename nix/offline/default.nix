@@ -4,7 +4,7 @@ let
   # What set-up found on this machine (scripts/nix writes it): paths, and the versions that the store paths depend on.
   host =
     if builtins.pathExists ./host.json then
-      lib.fromJSON (lib.readFile ./host.json)
+      builtins.fromJSON (lib.readFile ./host.json)
     else
       throw "nix/offline/host.json is missing: `scripts/nix setup` writes it (scripts/images does so by itself)";
 

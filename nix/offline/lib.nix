@@ -11,8 +11,6 @@ rec {
     concatStringsSep
     elem
     filter
-    fromJSON
-    fromTOML
     functionArgs
     genList
     hasAttr
@@ -23,17 +21,13 @@ rec {
     isString
     length
     listToAttrs
-    map
     mapAttrs
     pathExists
-    readDir
     readFile
-    removeAttrs
     replaceStrings
     stringLength
     substring
     tail
-    toJSON
     ;
   id = x: x;
   mapAttrs' = f: set: listToAttrs (map (name: f name set.${name}) (attrNames set));
@@ -57,9 +51,11 @@ rec {
   removePrefix = p: s: if hasPrefix p s then substring (stringLength p) (-1) s else s;
   removeSuffix = p: s: if hasSuffix p s then substring 0 (stringLength s - stringLength p) s else s;
   splitString = sep: s: filter isString (b.split (escapeRegex sep) s);
-  escapeRegex = replaceStrings (map (c: c) [ "\\" "[" "{" "(" ")" "^" "$" "?" "*" "+" "|" "." ]) (
-    map (c: "\\" + c) [ "\\" "[" "{" "(" ")" "^" "$" "?" "*" "+" "|" "." ]
-  );
+  escapeRegex =
+    let
+      special = stringToCharacters "\\[{()^$?*+|.";
+    in
+    replaceStrings special (map (c: "\\" + c) special);
   concatStrings = concatStringsSep "";
   concatLines = concatMapStrings (line: line + "\n");
   concatMapStrings = f: xs: concatStrings (map f xs);

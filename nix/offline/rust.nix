@@ -16,7 +16,7 @@ let
   importCargoLock =
     { lockFile }:
     let
-      fromRegistry = builtins.filter (package: package ? source) (lib.fromTOML (lib.readFile lockFile)).package;
+      fromRegistry = builtins.filter (package: package ? source) (builtins.fromTOML (lib.readFile lockFile)).package;
       line =
         package:
         if package ? checksum then

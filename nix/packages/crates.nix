@@ -1,18 +1,15 @@
 # The crates that the engine's binary is linked from, with their licences: `name version licence` a line.
 {
-  lib,
   rustPlatform,
   engineInputs,
   manifests,
-  python3,
 }:
 rustPlatform.buildRustPackage (
   engineInputs
   // {
     pname = "millrace-crates";
     src = manifests;
-    nativeBuildInputs = engineInputs.nativeBuildInputs ++ [ python3 ];
-    postPatch = "python3 ${../dependencies.py} stub .";
+    postPatch = "python3 ${../dependencies.py} empty .";
     buildPhase = ''
       runHook preBuild
       cargo tree --offline --package millrace --edges normal,no-proc-macro --prefix none --format '{p} {l}' |

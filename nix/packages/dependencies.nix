@@ -1,25 +1,18 @@
 # The engine's dependencies, compiled: every crate of Cargo.lock as `cargo build`, `cargo test` and `cargo clippy` of the
 # workspace want it, with Cargo.lock and the manifests alone: what the engine's own derivation is filled from.
 {
-  lib,
   rustPlatform,
   engineInputs,
   manifests,
-  python3,
-  zstd,
 }:
 rustPlatform.buildRustPackage (
   engineInputs
   // {
     pname = "millrace-dependencies";
     src = manifests;
-    nativeBuildInputs = engineInputs.nativeBuildInputs ++ [
-      python3
-      zstd
-    ];
 
     # Empty sources, where the manifests say that there are some.
-    postPatch = "python3 ${../dependencies.py} stub .";
+    postPatch = "python3 ${../dependencies.py} empty .";
     buildPhase = ''
       runHook preBuild
       jobs="-j $NIX_BUILD_CORES --offline --release --workspace"

@@ -5,8 +5,10 @@
   openssl,
   perl,
   pkg-config,
+  python3,
   version,
   zlib,
+  zstd,
 }:
 {
   inherit version;
@@ -15,7 +17,9 @@
     mold # .cargo/config.toml links with it
     perl
     pkg-config
+    python3 # ../dependencies.py
     rustPlatform.bindgenHook
+    zstd
   ];
   buildInputs = [
     openssl

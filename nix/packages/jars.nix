@@ -32,7 +32,7 @@ let
     };
   jars = map parse (lib.filter (line: line != "" && !(lib.hasPrefix "#" line)) (lib.splitString "\n" (lib.readFile lock)));
 in
-runCommand "${name}-jars-${version}" { passthru = { inherit jars; }; } ''
+runCommand "${name}-jars-${version}" { } ''
   mkdir -p $out
   ${lib.concatMapStringsSep "\n" (jar: "cp ${jar.archive} $out/${jar.file}") jars}
 ''

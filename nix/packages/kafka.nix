@@ -16,7 +16,6 @@ in
 runCommand "apache-kafka-${release}"
   {
     nativeBuildInputs = [ python3 ];
-    passthru = { inherit (found) jars; };
     meta.license = lib.licenses.asl20;
   }
   ''

@@ -5,18 +5,12 @@
   engineInputs,
   engineSource,
   millrace-dependencies,
-  python3,
-  zstd,
 }:
 rustPlatform.buildRustPackage (
   engineInputs
   // {
     pname = "millrace";
     src = engineSource;
-    nativeBuildInputs = engineInputs.nativeBuildInputs ++ [
-      python3
-      zstd
-    ];
 
     preBuild = ''
       mkdir target

@@ -16,7 +16,7 @@
 }:
 let
   # What jars are, and their licences, by hash: of the locks, and of what their archives have inside.
-  folders = lib.attrNames (lib.filterAttrs (_: type: type == "directory") (lib.readDir ../java));
+  folders = lib.attrNames (lib.filterAttrs (_: type: type == "directory") (builtins.readDir ../java));
   files = lib.concatMap (folder: [ (../java + "/${folder}/lock") (../java + "/${folder}/licences") ]) folders;
   locks = lib.concatMapStrings lib.readFile (lib.filter lib.pathExists files);
 in

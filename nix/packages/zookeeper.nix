@@ -10,10 +10,7 @@ let
 in
 runCommand "apache-zookeeper-${release}"
   {
-    passthru = {
-      inherit (found) jars;
-      inherit release;
-    };
+    passthru = { inherit release; };
     meta.license = lib.licenses.asl20;
   }
   ''

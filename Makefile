@@ -8,7 +8,7 @@ export CARGO_TARGET_DIR := $(shell MILLRACE_CACHE="$(MILLRACE_CACHE)" scripts/ta
 endif
 bin := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help run test test-long bench fmt
+.PHONY: help run test test-long bench images fmt
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 - /p' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test-long: ## the same, with the whole torture test, planted bugs, a comparison 
 
 bench: ## Millrace, Apache Flink and a bare copy loop; writes bench/RESULTS.md
 	@bench/run
+
+images: ## every image of the platform by Nix, loaded into Docker; writes images/manifest.json
+	@scripts/images
 
 fmt: ## formats the sources
 	@cargo fmt --all

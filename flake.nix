@@ -37,7 +37,7 @@
       packages = forEach (
         ours:
         {
-          inherit (ours) millrace millrace-dependencies;
+          inherit (ours) millrace millrace-dependencies versitygw;
           images = ours.all-images;
           default = ours.millrace;
         }

@@ -1,5 +1,5 @@
 # Apache Flink, the platform's second engine, by the arguments of its official image.
-{ bash, busybox, flink, image, jre-flink }:
+{ bash, flink, image, jre-flink, shell-tools }:
 image {
   name = "flink";
   tag = flink.release;
@@ -7,7 +7,7 @@ image {
   license = "Apache-2.0";
   user = "flink";
   uid = 9999;
-  contents = [ bash busybox ];
+  contents = [ bash shell-tools ];
   links = {
     "/opt/java" = jre-flink;
     "/opt/flink" = flink;

@@ -1,16 +1,18 @@
 # A static server of job files and other artifacts: what is mounted at /srv.
-{ busybox, image }:
+{ applets, image, runCommand, shell-tools }:
+let
+  entrypoint = runCommand "job-server-entrypoint" { } "install -D -m755 ${./job-server/entrypoint} $out/bin/job-server";
+in
 image {
   name = "job-server";
   title = "Job server (busybox httpd)";
   license = "GPL-2.0-only";
   user = "server";
   uid = 8080;
-  contents = [ busybox ];
+  contents = [ shell-tools (applets [ "httpd" ]) entrypoint ];
   folders = [ "/srv" ];
   config = {
-    Entrypoint = [ "/bin/httpd" "-f" "-p" "8080" "-h" "/srv" ];
-    Env = [ "PATH=/bin" ];
+    Entrypoint = [ "/bin/job-server" ];
     WorkingDir = "/srv";
     ExposedPorts."8080/tcp" = { };
   };

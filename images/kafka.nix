@@ -1,5 +1,5 @@
 # Kafka 3.9 and 4.x: a broker or controller from the environment, with its tools and a metrics exporter.
-{ busybox, image, jre-kafka, kafka }:
+{ image, jre-kafka, kafka, shell-tools }:
 { release, line }:
 let
   package = kafka { inherit release line; };
@@ -11,7 +11,7 @@ image {
   license = "Apache-2.0";
   user = "kafka";
   uid = 9092;
-  contents = [ busybox ];
+  contents = [ shell-tools ];
   links = {
     "/opt/kafka" = package;
     "/opt/java" = jre-kafka;

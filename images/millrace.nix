@@ -1,12 +1,15 @@
-# The engine, by the contract of Apache Flink's image: arguments, environment, ports, user, /opt/flink/conf. No shell.
-{ dashboard, image, millrace, millrace-crates }:
+# The engine, by the contract of Apache Flink's image: arguments, environment, ports, user, /opt/flink/conf. No shell,
+# but in the variant for debugging, which has busybox.
+{ dashboard, image, lib, millrace, millrace-crates, shell-tools }:
+{ debug ? false }:
 image {
   name = "millrace";
+  variant = lib.optionalString debug "-debug";
   title = "Millrace";
   license = "Apache-2.0";
   user = "flink";
   uid = 9999;
-  contents = [ millrace ];
+  contents = [ millrace ] ++ lib.optional debug shell-tools;
   crates = {
     package = millrace;
     list = millrace-crates;

@@ -1,5 +1,8 @@
 # An S3 server over a folder: versitygw. One replica: its conditional writes are locked in the process.
-{ image, versitygw }:
+{ image, runCommand, shell-tools, versitygw }:
+let
+  entrypoint = runCommand "object-store-entrypoint" { } "install -D -m755 ${./object-store/entrypoint} $out/bin/object-store";
+in
 image {
   name = "object-store";
   tag = versitygw.version;
@@ -7,12 +10,10 @@ image {
   license = "Apache-2.0";
   user = "store";
   uid = 7070;
-  contents = [ versitygw ];
+  contents = [ shell-tools entrypoint versitygw ];
   folders = [ "/var/lib/objects" ];
   config = {
-    Entrypoint = [ "/bin/versitygw" ];
-    # ROOT_ACCESS_KEY and ROOT_SECRET_KEY come from the environment.
-    Cmd = [ "--port" ":7070" "--health" "/healthz" "posix" "--sidecar" "/var/lib/objects/attributes" "/var/lib/objects/buckets" ];
+    Entrypoint = [ "/bin/object-store" ];
     WorkingDir = "/var/lib/objects";
     Volumes."/var/lib/objects" = { };
     ExposedPorts."7070/tcp" = { };

@@ -1,5 +1,5 @@
 # ZooKeeper: a server of a quorum or alone, from the environment.
-{ busybox, image, jre-zookeeper, zookeeper }:
+{ image, jre-zookeeper, shell-tools, zookeeper }:
 image {
   name = "zookeeper";
   tag = zookeeper.release;
@@ -7,7 +7,7 @@ image {
   license = "Apache-2.0";
   user = "zookeeper";
   uid = 2181;
-  contents = [ busybox ];
+  contents = [ shell-tools ];
   links = {
     "/opt/zookeeper" = zookeeper;
     "/opt/java" = jre-zookeeper;

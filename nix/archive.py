@@ -1,4 +1,7 @@
-"""What a docker archive on stdin is made of, as JSON on stdout: its name, tag, image id, layers and sizes."""
+"""What a docker archive on stdin is made of, as JSON on stdout: its name, tag, image id, layers and sizes.
+
+A manifest of earlier ones may be named: what its layers come to compressed is not worked out again.
+"""
 
 import hashlib
 import io
@@ -11,27 +14,42 @@ import zlib
 class Counter(io.RawIOBase):
     """Counts and digests what is read from a member, and what it comes to compressed."""
 
-    def __init__(self, file):
-        self.file, self.size, self.compressed = file, 0, 0
+    def __init__(self, file, compressed):
+        self.file, self.size, self.compressed = file, 0, compressed or 0
         self.digest = hashlib.sha256()
-        self.deflate = zlib.compressobj(6, wbits=31)
+        self.deflate = None if compressed else zlib.compressobj(6, wbits=31)
 
     def drain(self):
         while data := self.file.read(1 << 20):
             self.size += len(data)
             self.digest.update(data)
-            self.compressed += len(self.deflate.compress(data))
-        self.compressed += len(self.deflate.flush())
+            if self.deflate:
+                self.compressed += len(self.deflate.compress(data))
+        if self.deflate:
+            self.compressed += len(self.deflate.flush())
         return self
+
+
+def known_layers(paths):
+    """Compressed sizes by digest."""
+    manifests = [json.loads(open(path).read()) for path in paths]
+    return {
+        layer["digest"]: layer["compressedBytes"]
+        for manifest in manifests
+        for image in manifest.values()
+        for layer in image["layers"]
+    }
 
 
 def main():
     layers, small = {}, {}
+    known = known_layers(sys.argv[1:])
     with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
         for member in archive:
             if member.name.endswith("/layer.tar"):
-                counted = Counter(archive.extractfile(member)).drain()
-                layers[member.name] = counted
+                # The folder has the layer's digest for its name; whether it is right is looked at below.
+                compressed = known.get("sha256:" + member.name.split("/")[0])
+                layers[member.name] = Counter(archive.extractfile(member), compressed).drain()
             elif member.isfile():
                 small[member.name] = archive.extractfile(member).read()
     (manifest,) = json.loads(small["manifest.json"])

@@ -12,12 +12,16 @@ let
       src = ../.;
       filter = path: type: keep (lib.removePrefix (toString ../. + "/") (toString path)) type;
     };
-  # The workspace's members, and the folders above them.
-  inside = folder: path: path == folder || lib.hasPrefix (folder + "/") path || lib.hasPrefix (path + "/") folder;
-  ofTheWorkspace = path: path == "Cargo.toml" || path == "Cargo.lock" || inside ".cargo/config.toml" path || lib.any (member: inside member path) manifest.workspace.members;
+  # Of the workspace its manifests, and the folders that they are in.
+  inside = folder: path: path == folder || lib.hasPrefix (folder + "/") path;
+  isManifest = path: path == "Cargo.toml" || path == "Cargo.lock" || inside ".cargo" path || lib.any (member: path == "${member}/Cargo.toml") manifest.workspace.members;
+  above = path: lib.any (member: inside path member) manifest.workspace.members;
+  # The sources that the engine's binary is made of: not what tests it.
+  ofTheEngine = path: inside "engine" path && !(inside "engine/testkit" path) && !(inside "engine/torture" path) && !(lib.hasInfix "/tests" path);
 
   call = file: lib.callPackageWith (pkgs // ours) file { };
   jre = call ./packages/jre.nix;
+  engineImage = call ../images/millrace.nix;
   kafkaImage = call ../images/kafka.nix;
 
   ours = {
@@ -25,10 +29,8 @@ let
     version = manifest.workspace.package.version;
 
     # The engine.
-    manifests = sourceOf "millrace-manifests" (
-      path: type: ofTheWorkspace path && (type == "directory" || baseNameOf path == "Cargo.toml" || path == "Cargo.lock" || path == ".cargo/config.toml")
-    );
-    engineSource = sourceOf "millrace-source" (path: type: ofTheWorkspace path && !(lib.hasInfix "/tests" path));
+    manifests = sourceOf "millrace-manifests" (path: type: isManifest path || (type == "directory" && above path));
+    engineSource = sourceOf "millrace-source" (path: type: isManifest path || ofTheEngine path || (type == "directory" && above path));
     # Arguments and no package: nothing that a package set adds to one.
     engineInputs = import ./packages/engine-inputs.nix {
       inherit (pkgs) mold openssl perl pkg-config python3 rustPlatform zlib zstd;
@@ -55,18 +57,28 @@ let
     jre-zookeeper = ours.jre-kafka;
     jre-flink = jre {
       jdk = pkgs.jdk17_headless;
-      modules = [ "java.se" "jdk.compiler" "jdk.crypto.ec" "jdk.management" "jdk.naming.dns" "jdk.net" "jdk.unsupported" "jdk.zipfs" "jdk.httpserver" ];
+      modules = [ "java.se" "jdk.compiler" "jdk.crypto.ec" "jdk.management" "jdk.naming.dns" "jdk.net" "jdk.security.auth" "jdk.unsupported" "jdk.zipfs" "jdk.httpserver" ];
     };
     jre-registry = jre {
       jdk = pkgs.jdk21_headless;
-      modules = [ "java.se" "jdk.crypto.ec" "jdk.httpserver" "jdk.management" "jdk.naming.dns" "jdk.net" "jdk.unsupported" "jdk.zipfs" ];
+      modules = [ "java.se" "jdk.crypto.ec" "jdk.httpserver" "jdk.management" "jdk.net" "jdk.unsupported" "jdk.zipfs" ];
     };
+
+    # The shell of entrypoints, and what one looks around with in a container.
+    applets = call ./packages/applets.nix;
+    shell-tools = ours.applets [
+      "[" "awk" "base64" "basename" "cat" "chmod" "cp" "cut" "date" "dd" "df" "dirname" "du" "env" "expr" "false" "find" "grep"
+      "gunzip" "gzip" "head" "hexdump" "hostname" "id" "ip" "kill" "less" "ln" "ls" "mkdir" "mktemp" "mv" "nc" "netstat"
+      "nslookup" "ping" "printf" "ps" "pwd" "readlink" "realpath" "rm" "sed" "seq" "sh" "sha256sum" "sleep" "sort" "stat" "tail"
+      "tar" "tee" "test" "timeout" "top" "touch" "tr" "true" "uname" "uniq" "vi" "wc" "wget" "which" "xargs" "zcat"
+    ];
 
     # The images.
     sbom = call ./packages/sbom.nix;
     image = call ./packages/image.nix;
     images = {
-      millrace = call ../images/millrace.nix;
+      millrace = engineImage { };
+      millrace-debug = engineImage { debug = true; };
       zookeeper = call ../images/zookeeper.nix;
       kafka = kafkaImage { release = "3.9.2"; line = "kafka-3.9.2"; };
       kafka-previous = kafkaImage { release = "3.9.1"; line = "kafka-3.9.1"; };

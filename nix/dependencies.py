@@ -1,6 +1,6 @@
 """Cargo's target folder with the dependencies alone, made so that it can be used at another place.
 
-    empty WORKSPACE        writes an empty source for every target of every manifest below WORKSPACE
+    empty WORKSPACE        writes an empty source for every target of every manifest below WORKSPACE that has no src
     pack TARGET VENDOR     leaves of TARGET what is of crates under VENDOR, and takes the folders' names out of it
     unpack TARGET SOURCES  puts the names of this place in: SOURCES has the crates, as VENDOR had them
 
@@ -21,7 +21,7 @@ TARGET, VENDOR = b"@target@", b"@vendor@"
 def empty(workspace):
     for manifest in workspace.rglob("Cargo.toml"):
         text = manifest.read_text()
-        if "[package]" not in text:
+        if "[package]" not in text or (manifest.parent / "src").exists():
             continue
         paths = set(re.findall(r'^path = "(.*\.rs)"$', text, re.MULTILINE)) | {"src/lib.rs"}
         for path in paths:

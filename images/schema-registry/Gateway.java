@@ -42,7 +42,7 @@ public final class Gateway {
         int outside = Integer.getInteger("gateway.port", 8081);
         int inside = Integer.getInteger("quarkus.http.port", 8080);
         HttpServer server = HttpServer.create(new InetSocketAddress(outside), 0);
-        server.setExecutor(Executors.newVirtualThreadPerTaskExecutor());
+        server.setExecutor(Executors.newFixedThreadPool(64));
         server.createContext("/", new Gateway(inside)::handle);
         server.start();
         Runtime.getRuntime().addShutdownHook(new Thread(() -> server.stop(1)));
@@ -53,43 +53,49 @@ public final class Gateway {
 
     private void handle(HttpExchange exchange) throws IOException {
         try (exchange) {
-            URI asked = exchange.getRequestURI();
-            if (asked.getRawPath().equals("/")) {
-                answer(exchange, 200, "{}");
-                return;
+            try {
+                pass(exchange);
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            } catch (IOException e) {
+                // Confluent's clients try another registry at a 5xx.
+                answer(exchange, 503, "{\"error_code\":50003,\"message\":\"the registry does not answer yet\"}");
             }
-            HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(registry + inside(asked)));
-            request.timeout(Duration.ofMinutes(1));
-            for (Map.Entry<String, List<String>> header : exchange.getRequestHeaders().entrySet()) {
-                if (!PER_CONNECTION.contains(header.getKey().toLowerCase(Locale.ROOT))) {
-                    header.getValue().forEach(value -> request.header(header.getKey(), value));
-                }
+        }
+    }
+
+    private void pass(HttpExchange exchange) throws IOException, InterruptedException {
+        URI asked = exchange.getRequestURI();
+        if (asked.getRawPath().equals("/")) {
+            answer(exchange, 200, "{}");
+            return;
+        }
+        HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(registry + inside(asked)));
+        request.timeout(Duration.ofMinutes(1));
+        for (Map.Entry<String, List<String>> header : exchange.getRequestHeaders().entrySet()) {
+            if (!PER_CONNECTION.contains(header.getKey().toLowerCase(Locale.ROOT))) {
+                header.getValue().forEach(value -> request.header(header.getKey(), value));
             }
-            // Schemas are small: a body is read whole, so that its length is known.
-            byte[] body = exchange.getRequestBody().readAllBytes();
-            request.method(
-                    exchange.getRequestMethod(),
-                    body.length == 0 ? HttpRequest.BodyPublishers.noBody() : HttpRequest.BodyPublishers.ofByteArray(body));
-            HttpResponse<InputStream> response = client.send(request.build(), HttpResponse.BodyHandlers.ofInputStream());
-            byte[] answer;
-            try (InputStream stream = response.body()) {
-                answer = stream.readAllBytes();
+        }
+        // Schemas are small: a body is read whole, so that its length is known.
+        byte[] body = exchange.getRequestBody().readAllBytes();
+        request.method(
+                exchange.getRequestMethod(),
+                body.length == 0 ? HttpRequest.BodyPublishers.noBody() : HttpRequest.BodyPublishers.ofByteArray(body));
+        HttpResponse<InputStream> response = client.send(request.build(), HttpResponse.BodyHandlers.ofInputStream());
+        byte[] answer;
+        try (InputStream stream = response.body()) {
+            answer = stream.readAllBytes();
+        }
+        response.headers().map().forEach((name, values) -> {
+            if (!PER_CONNECTION.contains(name.toLowerCase(Locale.ROOT))) {
+                exchange.getResponseHeaders().put(name, values);
             }
-            response.headers().map().forEach((name, values) -> {
-                if (!PER_CONNECTION.contains(name.toLowerCase(Locale.ROOT))) {
-                    exchange.getResponseHeaders().put(name, values);
-                }
-            });
-            boolean bare = exchange.getRequestMethod().equals("HEAD") || answer.length == 0;
-            exchange.sendResponseHeaders(response.statusCode(), bare ? -1 : answer.length);
-            if (!bare) {
-                exchange.getResponseBody().write(answer);
-            }
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-        } catch (IOException e) {
-            // Confluent's clients try another registry at a 5xx.
-            answer(exchange, 503, "{\"error_code\":50003,\"message\":\"the registry does not answer yet\"}");
+        });
+        boolean bare = exchange.getRequestMethod().equals("HEAD") || answer.length == 0;
+        exchange.sendResponseHeaders(response.statusCode(), bare ? -1 : answer.length);
+        if (!bare) {
+            exchange.getResponseBody().write(answer);
         }
     }
 

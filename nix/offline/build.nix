@@ -76,13 +76,19 @@ in
     inherit mkDerivation;
     hostPlatform = { inherit system; };
   };
-  # `nix develop` asks for the environment of a build: the host's tools, and the inputs.
+  # `nix develop` asks for the environment of a build, which $stdenv/setup makes: the host's tools and toolchains.
   mkShell =
     { packages ? [ ], buildInputs ? [ ], shellHook ? "" }:
     raw {
       name = "nix-shell";
       inherit buildInputs shellHook;
       nativeBuildInputs = packages;
+      outputs = [ "out" ];
+      stdenv = file {
+        name = "shell";
+        text = "export PATH=${host.rust.sysroot}/bin:${host.go.root}/bin:${hostPath}\n";
+        destination = "/setup";
+      };
       buildCommand = "touch $out";
     };
   writeText = name: text: file { inherit name text; };

@@ -15,7 +15,7 @@ let
   tools = import ./tools.nix { inherit lib host build libraries; };
   rust = import ./rust.nix { inherit system lib host strict build fetch libraries tools; };
   go = import ./go.nix { inherit system lib host strict build fetch; };
-  java = import ./java.nix { inherit lib host build libraries; };
+  java = import ./java.nix { inherit system lib host build fetch libraries; };
   images = import ./docker.nix { inherit system lib host build tools; };
 in
 {
@@ -35,6 +35,8 @@ in
     bash
     busybox
     cacert
+    cargo
+    clippy
     closureInfo
     go
     libclang
@@ -43,6 +45,8 @@ in
     perl
     pkg-config
     python3
+    rustc
+    rustfmt
     shellcheck
     skopeo
     zstd

@@ -59,6 +59,15 @@ in
       env = { inherit pname version; file = "${pname}-${version}.${extension}"; };
     };
 
+  wheel =
+    { pname, version, file, sha256 }:
+    fetched {
+      name = file;
+      hash = builtins.convertHash { hash = sha256; hashAlgo = "sha256"; toHashFormat = "sri"; };
+      kind = "wheel";
+      env = { inherit pname version file; };
+    };
+
   crate =
     { name, version, sha256 }:
     fetched {

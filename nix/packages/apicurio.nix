@@ -1,5 +1,5 @@
 # Apicurio Registry as Maven Central has it, and the gateway that puts Confluent's API at the root.
-{ jars, jdk21_headless, lib, runCommand }:
+{ jars, jdk17_headless, lib, runCommand }:
 let
   release = "3.3.3";
   archive = jars {
@@ -10,7 +10,7 @@ let
 in
 runCommand "apicurio-registry-${release}"
   {
-    nativeBuildInputs = [ jdk21_headless ];
+    nativeBuildInputs = [ jdk17_headless ];
     passthru = { inherit release; };
     meta.license = lib.licenses.asl20;
   }
@@ -19,5 +19,5 @@ runCommand "apicurio-registry-${release}"
     tar -xf ${archive}/*.tar.gz -C $out
     mkdir $out/gateway
     cp ${../../images/schema-registry/Gateway.java} Gateway.java
-    javac --release 21 -d $out/gateway Gateway.java
+    javac --release 17 -d $out/gateway Gateway.java
   ''

@@ -12,8 +12,9 @@ rustPlatform.buildRustPackage (
     postPatch = "python3 ${../dependencies.py} empty .";
     buildPhase = ''
       runHook preBuild
-      cargo tree --offline --package millrace --edges normal,no-proc-macro --prefix none --format '{p} {l}' |
-        sed -n 's/^\([^ ]*\) v\([^ ]*\) \((.*) \)\{0,1\}\(.*\)$/\1 \2 \4/p' | sort -u > crates
+      # name vVERSION [(where it is from)] | licence
+      cargo tree --offline --package millrace --edges normal,no-proc-macro --no-dedupe --prefix none --format '{p} | {l}' |
+        sed -n 's/^\([^ ]*\) v\([^ ]*\) .*| \(.*\)$/\1 \2 \3/p' | sort -u > crates
       runHook postBuild
     '';
     doCheck = false;

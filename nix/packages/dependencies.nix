@@ -1,5 +1,6 @@
 # The engine's dependencies, compiled: every crate of Cargo.lock as `cargo build`, `cargo test` and `cargo clippy` of the
-# workspace want it, with Cargo.lock and the manifests alone: what the engine's own derivation is filled from.
+# workspace want it. It changes with Cargo.lock and the manifests alone. Both the engine's own derivation and the
+# target folder of a checkout (scripts/seed-target) are filled from it.
 {
   rustPlatform,
   engineInputs,

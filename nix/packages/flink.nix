@@ -1,12 +1,14 @@
 # Apache Flink's distribution as PyPI has it, with the connectors, formats and plugins of nix/java/flink.
 { fetchPypi, jars, lib, runCommand }:
 let
-  release = "2.1.1";
+  # `apache-flink-libraries==VERSION --hash=sha256:HEXADECIMAL`
+  archive = builtins.match ".*==([0-9.]+).*--hash=sha256:([0-9a-f]+).*" (lib.readFile ../java/flink/requirements.txt);
+  release = builtins.elemAt archive 0;
   distribution = fetchPypi {
     pname = "apache_flink_libraries";
     version = release;
     hash = builtins.convertHash {
-      hash = "0a8e42be82a4c601d9eccbb8b10d6253fefbb07fb22cd89af36f00512c685b01";
+      hash = builtins.elemAt archive 1;
       hashAlgo = "sha256";
       toHashFormat = "sri";
     };

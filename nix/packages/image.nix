@@ -12,6 +12,8 @@
   name,
   # The version of what is inside; the platform's own for what is its own.
   tag ? version,
+  # Of the same version another image: "-debug".
+  variant ? "",
   user,
   uid,
   # Packages whose bin/ is on the PATH, and files from the root on.
@@ -44,7 +46,7 @@ let
 in
 dockerTools.streamLayeredImage {
   name = "millrace/${name}";
-  inherit tag;
+  tag = tag + variant;
   contents = contents ++ [
     root
     dockerTools.caCertificates
@@ -58,7 +60,7 @@ dockerTools.streamLayeredImage {
     ${lib.concatLines (
       map (folder: ''
         chown ${toString uid}:${toString uid} .${folder}
-        chmod 0777 .${folder}
+        chmod 1777 .${folder}
       '') folders
     )}
   '';

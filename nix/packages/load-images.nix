@@ -2,37 +2,46 @@
 { images, lib, writeShellScriptBin }:
 writeShellScriptBin "load-images" ''
   set -euo pipefail
-  usage() {
-    echo "load-images [docker | kind CLUSTER] [IMAGE...]: loads images (default: all) into Docker, or into every node of a kind cluster" >&2
-    exit 64
+  fail() {
+    status=$1
+    shift
+    printf 'load-images: %s\n' "$@" >&2
+    exit "$status"
   }
   declare -A streams=(${
     lib.concatStringsSep " " (lib.mapAttrsToList (name: image: "[${name}]=${image}") images)
   })
   into=''${1:-docker}
+  cluster=
   case $into in
   docker) shift || true ;;
   kind)
-    cluster=''${2:?load-images kind: the name of a cluster is missing}
+    [ $# -ge 2 ] || fail 64 "kind: the name of a cluster is missing (kind get clusters)"
+    cluster=$2
     shift 2
     ;;
-  *) usage ;;
+  *)
+    fail 64 "[docker | kind CLUSTER] [IMAGE...]: loads images into Docker, or into every node of a kind cluster; all of them:" \
+      "${lib.concatStringsSep " " (lib.attrNames images)}"
+    ;;
   esac
-  docker version > /dev/null 2>&1 || {
-    echo "load-images: Docker does not answer. Start it (systemctl start docker, or dockerd), or set DOCKER_HOST." >&2
-    exit 69
-  }
   [ $# -gt 0 ] || set -- ${lib.concatStringsSep " " (lib.attrNames images)}
   for image in "$@"; do
-    [ -n "''${streams[$image]-}" ] || { echo "load-images: there is no image '$image'; there are: ''${!streams[*]}" >&2; exit 64; }
+    [ -n "''${streams[$image]-}" ] || fail 64 "there is no image '$image'; there are: ${lib.concatStringsSep " " (lib.attrNames images)}"
   done
+  docker version > /dev/null 2>&1 || fail 69 "Docker does not answer. Start it (systemctl start docker, or dockerd), or set DOCKER_HOST."
+  if [ "$into" = kind ]; then
+    nodes=$(docker ps --quiet --filter "label=io.x-k8s.kind.cluster=$cluster")
+    [ -n "$nodes" ] || fail 69 "no node of a kind cluster '$cluster' runs (kind get clusters)"
+  fi
   for image in "$@"; do
+    # An archive that ends early leaves no image: its name is at the end.
     if [ "$into" = docker ]; then
-      # An archive that ends early leaves no image: its name is at the end.
-      "''${streams[$image]}" | docker load --quiet
+      "''${streams[$image]}" | docker load --quiet || fail 74 "$image could not be loaded; is Docker's disk full? (docker system df)"
     else
-      for node in $(docker ps --quiet --filter "label=io.x-k8s.kind.cluster=$cluster"); do
-        "''${streams[$image]}" | docker exec --interactive "$node" ctr --namespace=k8s.io images import --digests --snapshotter=overlayfs -
+      for node in $nodes; do
+        "''${streams[$image]}" | docker exec --interactive "$node" ctr --namespace=k8s.io images import --digests --snapshotter=overlayfs - ||
+          fail 74 "$image could not be loaded into node $node; is its disk full? (docker exec $node df -h /var/lib/containerd)"
       done
     fi
   done

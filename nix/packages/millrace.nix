@@ -11,6 +11,8 @@ rustPlatform.buildRustPackage (
   // {
     pname = "millrace";
     src = engineSource;
+    # What is not the engine's is there for Cargo to choose the same features as in a checkout.
+    postPatch = "python3 ${../dependencies.py} empty .";
 
     preBuild = ''
       mkdir target
@@ -19,7 +21,6 @@ rustPlatform.buildRustPackage (
     '' + engineInputs.preBuild;
     buildPhase = ''
       runHook preBuild
-      # The same features as in a checkout, where all binaries are built at once.
       CARGO_INCREMENTAL=0 cargo build -j "$NIX_BUILD_CORES" --offline --release --workspace --bins
       runHook postBuild
     '';

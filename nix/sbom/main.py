@@ -117,6 +117,15 @@ def jar(path, locks, licenses):
     return component("library", artifact, version, license, purl, hashes=[{"alg": "SHA-256", "content": digest}], **more)
 
 
+def number(components, seen):
+    """A reference names one component: what is inside several has a number behind its own."""
+    for part in components:
+        seen[part["purl"]] = seen.get(part["purl"], 0) + 1
+        if seen[part["purl"]] > 1:
+            part["bom-ref"] = f"{part['purl']}#{seen[part['purl']]}"
+        number(part.get("components", []), seen)
+
+
 def main():
     arguments = argparse.ArgumentParser()
     for name in ("name", "version", "license"):
@@ -149,6 +158,7 @@ def main():
     if UNKNOWN:
         sys.exit("sbom: no licence is known of\n  " + "\n  ".join(UNKNOWN) + "\nnix/sbom/licenses.json takes them")
 
+    number(components, {})
     # The same list has the same number.
     text = json.dumps(components, sort_keys=True)
     serial = uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16], version=4)

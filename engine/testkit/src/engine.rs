@@ -29,6 +29,7 @@ pub fn command() -> Result<Command> {
     command
         .env("NO_COLOR", "1")
         .env_remove("MILLRACE_FAIL_POINT")
+        .env_remove("FLINK_CONF_DIR")
         .env_remove("RUST_LOG")
         .stdin(Stdio::null());
     Ok(command)

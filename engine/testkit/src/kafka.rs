@@ -28,7 +28,7 @@ pub use tools::Transaction;
 const READY: Duration = Duration::from_secs(120);
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// Which Kafka; both are pinned by `scripts/maven`.
+/// Which Kafka; both are pinned in `nix/java`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     Kafka39,
@@ -39,14 +39,14 @@ impl Version {
     pub fn number(self) -> &'static str {
         match self {
             Version::Kafka39 => "3.9.1",
-            Version::Kafka41 => "4.1.0",
+            Version::Kafka41 => "4.1.2",
         }
     }
 
     fn home(self) -> Result<PathBuf> {
         match self {
             Version::Kafka39 => cache::installed("kafka/3.9.1", "broker"),
-            Version::Kafka41 => cache::installed("kafka/4.1.0", "broker-4"),
+            Version::Kafka41 => cache::installed("kafka/4.1.2", "broker-4"),
         }
     }
 
@@ -332,8 +332,7 @@ impl Kafka {
             .arg(format!("-Xmx{heap_mib}m"))
             .arg(format!("-Xms{}m", heap_mib.min(128)))
             .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"])
-            .arg("-Dorg.slf4j.simpleLogger.showDateTime=true")
-            .arg("-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS")
+            .args(self.logging("")?)
             .arg("-cp")
             .arg(self.version.class_path()?);
         // Set-up's archive of loaded classes: a start takes half the time. A JVM that it does not
@@ -345,6 +344,16 @@ impl Kafka {
             command.arg(option);
         }
         Ok(command)
+    }
+
+    /// Options for the configuration of the log that set-up has put there: Kafka 3's and Kafka 4's, one of them unused.
+    fn logging(&self, of: &str) -> Result<[String; 2]> {
+        let config = self.version.home()?.join("config");
+        let file = |name: &str| format!("file:{}", config.join(format!("{of}{name}")).display());
+        Ok([
+            format!("-Dlog4j.configuration={}", file("log4j.properties")),
+            format!("-Dlog4j2.configurationFile={}", file("log4j2.properties")),
+        ])
     }
 
     fn format(&self) -> Result<()> {
@@ -486,50 +495,10 @@ impl Kafka {
 
     /// Creates a topic, replicated over up to three brokers, and waits until each partition has a leader.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<()> {
-        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
         let replicas = self.brokers.len().min(3) as i32;
-        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
-        let options = AdminOptions::new()
-            .operation_timeout(Some(ANSWER))
-            .request_timeout(Some(ANSWER));
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let mut is_repeated = false;
-        let results = loop {
-            match runtime.block_on(admin.create_topics([&topic], &options)) {
-                // The client gave up its bootstrap connection for those to the brokers themselves: whether
-                // they have heard the request is not known.
-                Err(KafkaError::AdminOp(RDKafkaErrorCode::DestroyBroker)) if !is_repeated => {
-                    is_repeated = true;
-                }
-                other => break other?,
-            }
-        };
-        for result in results {
-            match result {
-                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) if is_repeated => {}
-                Err((topic, RDKafkaErrorCode::TopicAlreadyExists)) => bail!("topic {topic} exists already"),
-                Err((topic, code)) => bail!("topic {topic} cannot be created: {code}"),
-                Ok(_) => {}
-            }
-        }
-        // Each broker by itself: one may know of it before another.
-        for broker in self.brokers.iter().filter(|b| b.process.is_some()) {
-            let client: BaseConsumer = self
-                .client()
-                .set("bootstrap.servers", format!("127.0.0.1:{}", broker.port))
-                .create()?;
-            wait::until(&format!("leaders of topic {name}"), ANSWER, || {
-                let metadata = client.fetch_metadata(Some(name), Duration::from_secs(5))?;
-                let ready = metadata.topics().iter().any(|t| {
-                    t.partitions().len() == partitions as usize
-                        && t.partitions()
-                            .iter()
-                            .all(|p| p.error().is_none() && p.leader() > 0)
-                });
-                Ok(ready.then_some(()))
-            })?;
-        }
-        Ok(())
+        let running = self.brokers.iter().filter(|b| b.process.is_some());
+        let addresses: Vec<String> = running.map(|b| format!("127.0.0.1:{}", b.port)).collect();
+        create_topic(&self.client(), &addresses, name, partitions, replicas)
     }
 
     pub fn delete_topic(&self, name: &str) -> Result<()> {
@@ -582,4 +551,54 @@ fn run_tool(command: Command, folder: &std::path::Path) -> Result<String> {
         bail!("a tool of Kafka failed ({status}):\n{text}");
     }
     Ok(text)
+}
+
+/// Creates a topic on any cluster, and waits until each of these brokers knows a leader of each partition.
+pub fn create_topic(
+    client: &ClientConfig,
+    brokers: &[String],
+    name: &str,
+    partitions: i32,
+    replicas: i32,
+) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = client.create()?;
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
+    let options = AdminOptions::new()
+        .operation_timeout(Some(ANSWER))
+        .request_timeout(Some(ANSWER));
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let mut is_repeated = false;
+    let results = loop {
+        match runtime.block_on(admin.create_topics([&topic], &options)) {
+            // The client gave up its bootstrap connection for those to the brokers themselves: whether
+            // they have heard the request is not known.
+            Err(KafkaError::AdminOp(RDKafkaErrorCode::DestroyBroker)) if !is_repeated => {
+                is_repeated = true;
+            }
+            other => break other?,
+        }
+    };
+    for result in results {
+        match result {
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) if is_repeated => {}
+            Err((topic, RDKafkaErrorCode::TopicAlreadyExists)) => bail!("topic {topic} exists already"),
+            Err((topic, code)) => bail!("topic {topic} cannot be created: {code}"),
+            Ok(_) => {}
+        }
+    }
+    // Each broker by itself: one may know of it before another.
+    for broker in brokers {
+        let client: BaseConsumer = client.clone().set("bootstrap.servers", broker).create()?;
+        wait::until(&format!("leaders of topic {name}"), ANSWER, || {
+            let metadata = client.fetch_metadata(Some(name), Duration::from_secs(5))?;
+            let ready = metadata.topics().iter().any(|t| {
+                t.partitions().len() == partitions as usize
+                    && t.partitions()
+                        .iter()
+                        .all(|p| p.error().is_none() && p.leader() >= 0)
+            });
+            Ok(ready.then_some(()))
+        })?;
+    }
+    Ok(())
 }

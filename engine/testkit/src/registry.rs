@@ -234,12 +234,13 @@ fn get(port: u16, path: &str) -> Result<String> {
     Ok(answer)
 }
 
-/// A Java of version 21 or newer: that of the PATH, or one beside it.
+/// A Java of version 21 or newer: that of the PATH, one beside it, or set-up's.
 fn java() -> Result<PathBuf> {
     let mut found = vec![PathBuf::from("java")];
     if let Ok(folders) = std::fs::read_dir("/usr/lib/jvm") {
         found.extend(folders.flatten().map(|f| f.path().join("bin/java")));
     }
+    found.push(cache::folder()?.join("java-21/bin/java"));
     let version = |java: &Path| -> Option<u32> {
         let output = Command::new(java).arg("-version").output().ok()?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
+use millrace_testkit::engine;
 use tempfile::TempDir;
 
 use crate::Golden;
@@ -66,12 +67,8 @@ impl Bench {
     }
 
     fn execute(&self, script: &Path, settings: &[&str], fail_point: Option<&str>) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
-        command
-            .arg("run")
-            .arg(script)
-            .env_remove("RUST_LOG")
-            .env_remove("FLINK_CONF_DIR");
+        let mut command = engine::command().unwrap();
+        command.arg("run").arg(script);
         if let Some(point) = fail_point {
             command.env("MILLRACE_FAIL_POINT", point);
         }

@@ -11,12 +11,11 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use millrace_testkit::engine;
+
 fn millrace(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
-    command
-        .args(arguments)
-        .env_remove("RUST_LOG")
-        .env_remove("FLINK_CONF_DIR");
+    let mut command = engine::command().unwrap();
+    command.args(arguments);
     command
 }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use millrace_testkit::engine;
 use millrace_testkit::kafka::{Kafka, Version};
 use millrace_testkit::records::{self, Isolation, Record};
 use millrace_testkit::wait;
@@ -25,7 +26,7 @@ fn kafka() -> &'static Kafka {
 fn command(folder: &Path, script: &str, settings: &[&str]) -> Command {
     let file = folder.join("job.sql");
     std::fs::write(&file, script).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+    let mut command = engine::command().unwrap();
     let checkpoints = format!(
         "execution.checkpointing.dir={}",
         folder.join("checkpoints").display()
@@ -39,9 +40,7 @@ fn command(folder: &Path, script: &str, settings: &[&str]) -> Command {
             "-D",
             &checkpoints,
         ])
-        .args(["-D", "table.local-time-zone=UTC"])
-        .env_remove("RUST_LOG")
-        .env_remove("FLINK_CONF_DIR");
+        .args(["-D", "table.local-time-zone=UTC"]);
     for setting in settings {
         command.arg("-D").arg(setting);
     }

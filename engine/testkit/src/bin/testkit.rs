@@ -51,7 +51,7 @@ enum Server {
 fn parse_version(text: &str) -> Result<Version, String> {
     match text {
         "3.9" | "3.9.1" => Ok(Version::Kafka39),
-        "4.1" | "4.1.0" => Ok(Version::Kafka41),
+        "4.1" | "4.1.2" => Ok(Version::Kafka41),
         _ => Err("it takes 3.9 or 4.1".to_owned()),
     }
 }

@@ -37,7 +37,7 @@ impl Kafka {
     pub fn transactions(&self) -> Result<Vec<Transaction>> {
         let mut command = self.java(128)?;
         command
-            .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error")
+            .args(self.logging("tools-")?)
             .arg("org.apache.kafka.tools.TransactionsCommand")
             .args(["--bootstrap-server", &self.bootstrap(), "list"]);
         parse(&run_tool(command, &self.brokers[0].folder)?)
@@ -54,7 +54,7 @@ impl Kafka {
         let log = folder.join(format!("{group}.log"));
         let mut command = self.java(128)?;
         command
-            .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error")
+            .args(self.logging("tools-")?)
             .arg("org.apache.kafka.tools.consumer.ConsoleConsumer")
             .args(["--bootstrap-server", &self.bootstrap(), "--topic", topic])
             .args(["--isolation-level", "read_committed", "--group", &group]);

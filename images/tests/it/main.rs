@@ -1,0 +1,70 @@
+//! The images, run as their users run them. They need a Docker engine, and `make images` before.
+
+mod building;
+mod contract;
+mod flights;
+mod flink;
+
+mod kafka;
+mod loading;
+mod pushing;
+mod registry;
+mod servers;
+mod zookeeper;
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use millrace_images::Brokers;
+use rdkafka::ClientConfig;
+use tempfile::TempDir;
+
+/// Held by a test with a cluster of three brokers: two such at once are more than a small machine does in time.
+fn alone() -> MutexGuard<'static, ()> {
+    static CLUSTER: Mutex<()> = Mutex::new(());
+    CLUSTER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn client(brokers: &Brokers) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", &brokers.bootstrap);
+    client
+}
+
+/// On all three brokers.
+fn create_topic(brokers: &Brokers, name: &str, partitions: i32) {
+    let addresses: Vec<String> = brokers.bootstrap.split(',').map(str::to_owned).collect();
+    millrace_testkit::kafka::create_topic(&client(brokers), &addresses, name, partitions, 3).unwrap();
+}
+
+/// A folder with these files that any user may read, to be mounted.
+fn readable(files: &[(&str, &[u8])]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    for (name, content) in files {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    folder
+}
+
+/// Of a folder of the host's.
+fn mounted(folder: &TempDir, at: &str) -> testcontainers::core::Mount {
+    testcontainers::core::Mount::bind_mount(folder.path().to_str().unwrap(), at)
+}
+
+/// Whether a test may do what only root can; if not, that it is skipped is said.
+fn is_root(what: &str) -> bool {
+    let output = std::process::Command::new("id").arg("-u").output().unwrap();
+    let root = output.stdout.trim_ascii() == b"0";
+    if !root {
+        // Not by println: a test that passes has that kept from it.
+        let mut stdout = std::io::stdout();
+        writeln!(
+            stdout,
+            "skipped on this machine: {what}, which only root can make"
+        )
+        .unwrap();
+    }
+    root
+}

@@ -89,9 +89,15 @@ fn committed(client: &ClientConfig, topic: &str, count: usize) -> BTreeSet<(Stri
         }))
     });
     found.unwrap_or_else(|e| {
-        let name = format!("{NETWORK}-{topic}");
-        let log = docker(&["logs", "--tail", "60", &name]).unwrap_or_default();
-        panic!("{e:#}; its log ends with:\n{log}")
+        let seen = |isolation| records::read(client, topic, isolation).map_or(0, |records| records.len());
+        let logs: String = [topic, "taskmanager"]
+            .map(|name| docker(&["logs", "--tail", "40", &format!("{NETWORK}-{name}")]).unwrap_or_default())
+            .concat();
+        panic!(
+            "{e:#}: {} records committed, {} in all, of {count}; the logs end with:\n{logs}",
+            seen(Isolation::ReadCommitted),
+            seen(Isolation::ReadUncommitted)
+        )
     })
 }
 

@@ -301,6 +301,8 @@ impl Brokers {
                 .with_env_var("KAFKA_INTER_BROKER_LISTENER_NAME", "INTERNAL")
                 .with_env_var("KAFKA_DEFAULT_REPLICATION_FACTOR", "3")
                 .with_env_var("KAFKA_MIN_INSYNC_REPLICAS", "2")
+                // The flights are of 2013.
+                .with_env_var("KAFKA_LOG_RETENTION_MS", "-1")
                 .with_env_var("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "3")
                 .with_env_var("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "3")
                 .with_env_var("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "2");

@@ -33,6 +33,7 @@ in
   inherit (libraries) openssl zlib;
   inherit (tools)
     bash
+    bashInteractive
     busybox
     cacert
     cargo

@@ -9,21 +9,30 @@ let
     buildCommand = "mkdir $out";
   };
 in
-rec {
-  cargo = ofTheHost "cargo";
-  clippy = ofTheHost "clippy";
-  go = ofTheHost "go";
-  libclang = ofTheHost "libclang";
-  maven = ofTheHost "maven";
-  mold = ofTheHost "mold";
-  perl = ofTheHost "perl";
-  pkg-config = ofTheHost "pkg-config";
-  python3 = ofTheHost "python3";
-  rustc = ofTheHost "rustc";
-  rustfmt = ofTheHost "rustfmt";
-  shellcheck = ofTheHost "shellcheck";
-  skopeo = ofTheHost "skopeo";
-  zstd = ofTheHost "zstd";
+lib.genAttrs [
+  "cargo"
+  "clippy"
+  "go"
+  "libclang"
+  "maven"
+  "mold"
+  "perl"
+  "pkg-config"
+  "python3"
+  "rustc"
+  "rustfmt"
+  "shellcheck"
+  "skopeo"
+  "zstd"
+] ofTheHost
+// rec {
+  # What `nix develop` starts.
+  bashInteractive = build.raw {
+    pname = "bash-interactive";
+    version = "host";
+    meta.mainProgram = "bash";
+    buildCommand = "mkdir -p $out/bin && ln -s /bin/bash $out/bin/bash";
+  };
 
   busybox = build.raw {
     pname = "busybox";

@@ -1,11 +1,14 @@
-"""What a docker archive on stdin is made of, as JSON on stdout: its name, tag, image id, layers and sizes.
+"""What the docker archive that a program writes is made of, as JSON: its name, tag, image id, layers and sizes.
 
-A manifest of earlier ones may be named: what its layers come to compressed is not worked out again.
+    archive.py PROGRAM [MANIFEST]
+
+Of the layers that a manifest of earlier archives has, what they come to compressed is not worked out again.
 """
 
 import hashlib
 import io
 import json
+import subprocess
 import sys
 import tarfile
 import zlib
@@ -43,8 +46,9 @@ def known_layers(paths):
 
 def main():
     layers, small = {}, {}
-    known = known_layers(sys.argv[1:])
-    with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
+    known = known_layers(sys.argv[2:])
+    program = subprocess.Popen([sys.argv[1]], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with tarfile.open(fileobj=program.stdout, mode="r|") as archive:
         for member in archive:
             if member.name.endswith("/layer.tar"):
                 # The folder has the layer's digest for its name; whether it is right is looked at below.
@@ -52,6 +56,11 @@ def main():
                 layers[member.name] = Counter(archive.extractfile(member), compressed).drain()
             elif member.isfile():
                 small[member.name] = archive.extractfile(member).read()
+    # What pads the end of an archive.
+    while program.stdout.read(1 << 20):
+        pass
+    if status := program.wait():
+        sys.exit(f"{sys.argv[1]} ended with {status}")
     (manifest,) = json.loads(small["manifest.json"])
     config_text = small[manifest["Config"]]
     config = json.loads(config_text)

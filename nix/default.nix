@@ -33,7 +33,7 @@ let
     engineSource = sourceOf "millrace-source" (path: type: isManifest path || ofTheEngine path || (type == "directory" && above path));
     # Arguments and no package: nothing that a package set adds to one.
     engineInputs = import ./packages/engine-inputs.nix {
-      inherit (pkgs) mold openssl perl pkg-config python3 rustPlatform zlib zstd;
+      inherit (pkgs) mold-wrapped openssl perl pkg-config python3 rustPlatform zlib zstd;
       inherit (ours) version;
     };
     millrace-dependencies = call ./packages/dependencies.nix;

@@ -42,7 +42,7 @@ in
     go
     libclang
     maven
-    mold
+    mold-wrapped
     perl
     pkg-config
     python3

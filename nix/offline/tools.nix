@@ -15,7 +15,7 @@ lib.genAttrs [
   "go"
   "libclang"
   "maven"
-  "mold"
+  "mold-wrapped"
   "perl"
   "pkg-config"
   "python3"

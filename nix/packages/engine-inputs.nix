@@ -1,6 +1,6 @@
 # What every derivation that compiles the engine's crates is made with.
 {
-  mold,
+  mold-wrapped,
   rustPlatform,
   openssl,
   perl,
@@ -14,7 +14,7 @@
   inherit version;
   cargoLock.lockFile = ../../Cargo.lock;
   nativeBuildInputs = [
-    mold # .cargo/config.toml links with it
+    mold-wrapped # .cargo/config.toml links with it; the wrapper adds the run path
     perl
     pkg-config
     python3 # ../dependencies.py

@@ -7,7 +7,6 @@
   jdk17_headless,
   maven,
   mkShell,
-  mold,
   openssl,
   python3,
   rustc,
@@ -24,7 +23,6 @@ mkShell {
     go
     jdk17_headless
     maven
-    mold
     python3
     rustc
     rustfmt

@@ -106,9 +106,9 @@ fn both_engines_give_the_same_flights_from_one_file() {
     let _alone = crate::alone();
     let brokers = Brokers::kraft(NETWORK);
     let store = object_store(NETWORK);
-    let client = crate::client(&brokers);
+    let client = brokers.client();
     for topic in [replay::TOPIC, "delayed-millrace", "delayed-flink"] {
-        crate::create_topic(&brokers, topic, replay::PARTITIONS);
+        brokers.create_topic(topic, replay::PARTITIONS).unwrap();
     }
     let flights = Flights::load(&cache::installed("nycflights13/flights.csv", "flights").unwrap())
         .unwrap()

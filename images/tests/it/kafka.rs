@@ -24,8 +24,8 @@ fn no_acknowledged_record_is_lost_with_a_broker_of_a_kraft_quorum() {
 
 /// Writes with acks=all while one broker of three is killed, and reads all of it back.
 fn no_acknowledged_record_is_lost(cluster: Brokers) {
-    let client = crate::client(&cluster);
-    crate::create_topic(&cluster, TOPIC, 6);
+    let client = cluster.client();
+    cluster.create_topic(TOPIC, 6).unwrap();
 
     let mut config = client.clone();
     config.set("acks", "all").set("enable.idempotence", "true");

@@ -4,7 +4,6 @@ mod building;
 mod contract;
 mod flights;
 mod flink;
-
 mod kafka;
 mod loading;
 mod pushing;
@@ -16,26 +15,12 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use millrace_images::Brokers;
-use rdkafka::ClientConfig;
 use tempfile::TempDir;
 
 /// Held by a test with a cluster of three brokers: two such at once are more than a small machine does in time.
 fn alone() -> MutexGuard<'static, ()> {
     static CLUSTER: Mutex<()> = Mutex::new(());
     CLUSTER.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn client(brokers: &Brokers) -> ClientConfig {
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", &brokers.bootstrap);
-    client
-}
-
-/// On all three brokers.
-fn create_topic(brokers: &Brokers, name: &str, partitions: i32) {
-    let addresses: Vec<String> = brokers.bootstrap.split(',').map(str::to_owned).collect();
-    millrace_testkit::kafka::create_topic(&client(brokers), &addresses, name, partitions, 3).unwrap();
 }
 
 /// A folder with these files that any user may read, to be mounted.

@@ -10,8 +10,9 @@ image {
   user = "flink";
   uid = 9999;
   contents = [ millrace ] ++ lib.optional debug shell-tools;
-  crates = {
+  linked = {
     package = millrace;
+    type = "cargo";
     list = millrace-crates;
   };
   links = {

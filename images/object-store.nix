@@ -1,5 +1,5 @@
 # An S3 server over a folder: versitygw. One replica: its conditional writes are locked in the process.
-{ image, runCommand, shell-tools, versitygw }:
+{ image, modules, runCommand, shell-tools, versitygw }:
 let
   entrypoint = runCommand "object-store-entrypoint" { } "install -D -m755 ${./object-store/entrypoint} $out/bin/object-store";
 in
@@ -11,6 +11,11 @@ image {
   user = "store";
   uid = 7070;
   contents = [ shell-tools entrypoint versitygw ];
+  linked = {
+    package = versitygw;
+    type = "golang";
+    list = modules versitygw;
+  };
   folders = [ "/var/lib/objects" ];
   config = {
     Entrypoint = [ "/bin/object-store" ];

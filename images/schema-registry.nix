@@ -1,5 +1,4 @@
 # Apicurio Registry over Kafka: Confluent's API on 8081, Apicurio's own below /apis, metrics and health on 9000.
-# Of replicas that make their topics at the same time one ends with TopicExistsException, and works once it is started again.
 { apicurio, image, jre-registry }:
 image {
   name = "schema-registry";

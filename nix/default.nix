@@ -74,6 +74,7 @@ let
     ];
 
     # The images.
+    modules = call ./packages/modules.nix;
     sbom = call ./packages/sbom.nix;
     image = call ./packages/image.nix;
     images = {

@@ -2,13 +2,20 @@ import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;
 import java.io.InputStream;
+import java.lang.reflect.InvocationTargetException;
 import java.net.InetSocketAddress;
 import java.net.URI;
+import java.net.URL;
+import java.net.URLClassLoader;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -45,10 +52,34 @@ public final class Gateway {
         server.setExecutor(Executors.newFixedThreadPool(64));
         server.createContext("/", new Gateway(inside)::handle);
         server.start();
+        makeTopics(Path.of(System.getProperty("registry.home", "/opt/registry")));
         Runtime.getRuntime().addShutdownHook(new Thread(() -> server.stop(1)));
         Class.forName("io.quarkus.bootstrap.runner.QuarkusEntryPoint")
                 .getMethod("main", String[].class)
                 .invoke(null, (Object) arguments);
+    }
+
+    /** With Kafka's client as Apicurio has it, which is not on the class path. */
+    private static void makeTopics(Path home) {
+        List<URL> classes = new ArrayList<>();
+        Thread thread = Thread.currentThread();
+        ClassLoader before = thread.getContextClassLoader();
+        try (DirectoryStream<Path> jars = Files.newDirectoryStream(home.resolve("lib/main"), "*.jar")) {
+            classes.add(home.resolve("topics/").toUri().toURL());
+            for (Path jar : jars) {
+                classes.add(jar.toUri().toURL());
+            }
+            try (URLClassLoader loader = new URLClassLoader(classes.toArray(URL[]::new))) {
+                thread.setContextClassLoader(loader);
+                loader.loadClass("Topics").getMethod("make").invoke(null);
+            }
+        } catch (InvocationTargetException e) {
+            System.err.println("topics are left to the registry to make: " + e.getCause());
+        } catch (IOException | ReflectiveOperationException e) {
+            System.err.println("topics are left to the registry to make: " + e);
+        } finally {
+            thread.setContextClassLoader(before);
+        }
     }
 
     private void handle(HttpExchange exchange) throws IOException {

@@ -45,7 +45,12 @@ let
     in
     drv // extra // lib.optionalAttrs (args ? pname) { inherit (args) pname version; } // (args.passthru or { });
 
-  mkDerivation = args: raw (strict.known "mkDerivation" attributes (if lib.isFunction args then lib.fix args else args));
+  mkDerivation =
+    args:
+    let
+      named = strict.known "mkDerivation" attributes (if lib.isFunction args then lib.fix args else args);
+    in
+    raw (strict.without "mkDerivation" [ "outputs" ] named);
 
   runCommand =
     name: args: text:

@@ -91,7 +91,8 @@ in
     buildRustPackage =
       args0:
       let
-        args = strict.known "buildRustPackage" attributes (if lib.isFunction args0 then lib.fix args0 else args0);
+        named = strict.known "buildRustPackage" attributes (if lib.isFunction args0 then lib.fix args0 else args0);
+        args = strict.without "buildRustPackage" [ "checkType" "buildFeatures" "buildNoDefaultFeatures" "buildAndTestSubdir" ] named;
         cargoDeps = importCargoLock (args.cargoLock or (throw "buildRustPackage of the offline set wants cargoLock"));
         flags = lib.concatStringsSep " " (args.cargoBuildFlags or [ ]);
         release = lib.optionalString ((args.buildType or "release") == "release") "--release";

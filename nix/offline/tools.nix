@@ -12,7 +12,6 @@ in
 lib.genAttrs [
   "cargo"
   "clippy"
-  "go"
   "libclang"
   "maven"
   "mold-wrapped"
@@ -26,6 +25,14 @@ lib.genAttrs [
   "zstd"
 ] ofTheHost
 // rec {
+  # The host's may be of another place than its PATH.
+  go = build.raw {
+    pname = "go";
+    inherit (host.go) version;
+    meta.mainProgram = "go";
+    buildCommand = "mkdir $out && ln -s ${host.go.root}/bin $out/bin";
+  };
+
   # What `nix develop` starts.
   bashInteractive = build.raw {
     pname = "bash-interactive";

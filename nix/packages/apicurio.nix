@@ -1,4 +1,4 @@
-# Apicurio Registry as Maven Central has it, and the gateway that puts Confluent's API at the root.
+# Apicurio Registry as Maven Central has it, the gateway that puts Confluent's API at the root, and what makes its topics.
 { jars, jdk17_headless, lib, runCommand }:
 let
   release = "3.3.3";
@@ -17,7 +17,9 @@ runCommand "apicurio-registry-${release}"
   ''
     mkdir -p $out
     tar -xf ${archive}/*.tar.gz -C $out
-    mkdir $out/gateway
+    mkdir $out/gateway $out/topics
     cp ${../../images/schema-registry/Gateway.java} Gateway.java
+    cp ${../../images/schema-registry/Topics.java} Topics.java
     javac --release 17 -d $out/gateway Gateway.java
+    javac --release 17 -d $out/topics -cp $(echo $out/lib/main/org.apache.kafka.kafka-clients-*.jar) Topics.java
   ''

@@ -26,8 +26,8 @@
   license,
   title,
   config,
-  # What Cargo has linked into one of the packages: see sbom.nix.
-  crates ? null,
+  # What is linked into one of the packages: see sbom.nix.
+  linked ? null,
 }:
 let
   root = runCommand "${name}-root" { } ''
@@ -50,7 +50,7 @@ dockerTools.streamLayeredImage {
   contents = contents ++ [
     root
     dockerTools.caCertificates
-    (sbom { inherit name tag license crates; contents = inside; })
+    (sbom { inherit name tag license linked; contents = inside; })
   ];
   # Any user may write there: a platform may choose another one than the image's, and a file system in memory that is
   # mounted there takes the folder's mode and not its owner.

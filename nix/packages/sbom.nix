@@ -11,8 +11,9 @@
   tag,
   license,
   contents,
-  # Crates of one of the packages: { package; list; }, a line each as packages/crates.nix writes them.
-  crates ? null,
+  # What one of the packages is linked from: { package; type; list; }, where type is that of a purl, and the list as
+  # crates.nix and modules.nix write it.
+  linked ? null,
 }:
 let
   # What jars are, and their licences, by hash: of the locks, and of what their archives have inside.
@@ -26,6 +27,6 @@ runCommand "${name}-sbom" { nativeBuildInputs = [ python3 ]; } ''
     --paths ${closureInfo { rootPaths = contents; }}/store-paths \
     --locks ${writeText "locks" locks} \
     --licenses ${../sbom}/licenses.json \
-    ${lib.optionalString (crates != null) "--crates ${crates.list} --crates-of ${crates.package}"} \
+    ${lib.optionalString (linked != null) "--linked ${linked.package} ${linked.type} ${linked.list}"} \
     > $out/usr/share/sbom/${name}.cdx.json
 ''

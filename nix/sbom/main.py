@@ -1,7 +1,8 @@
 """A CycloneDX 1.5 list of what is in store paths, on stdout.
 
 Every store path is a component; in it every jar is one (by its own pom.properties, those shaded into it too), and the
-engine has the crates that it is linked from. What has no licence that can be told is an error: nothing is guessed.
+engine and the S3 server have the crates and modules that they are linked from. What has no licence that can be told is
+an error: nothing is guessed.
 """
 
 import argparse
@@ -132,8 +133,8 @@ def main():
         arguments.add_argument(name)
     for name in ("paths", "locks", "licenses"):
         arguments.add_argument(f"--{name}", type=pathlib.Path, required=True)
-    arguments.add_argument("--crates", type=pathlib.Path)
-    arguments.add_argument("--crates-of", type=pathlib.Path)
+    # What a package is linked from: its store path, the packages' type in purls, and a list of `name version licence`.
+    arguments.add_argument("--linked", nargs=3, metavar=("PACKAGE", "TYPE", "LIST"))
     given = arguments.parse_args()
     licenses = json.loads(given.licenses.read_text())
     locks = read_locks(given.locks)
@@ -147,10 +148,10 @@ def main():
             UNKNOWN.append(store_name)
         jars = [path] if path.suffix == ".jar" else sorted(path.rglob("*.jar")) if path.is_dir() else []
         parts = [jar(file, locks, licenses) for file in jars if not file.is_symlink()]
-        if path == given.crates_of:
-            for line in given.crates.read_text().splitlines():
-                crate, release, terms = line.split(" ", 2)
-                parts.append(component("library", crate, release, terms.replace("/", " OR "), f"pkg:cargo/{crate}@{release}"))
+        if given.linked and path == pathlib.Path(given.linked[0]):
+            for line in pathlib.Path(given.linked[2]).read_text().splitlines():
+                library, release, terms = line.split(" ", 2)
+                parts.append(component("library", library, release, terms.replace("/", " OR "), f"pkg:{given.linked[1]}/{library}@{release}"))
         more = {"components": parts} if parts else {}
         purl = f"pkg:nix/{store_name}?path={path.name}"
         components.append(component("application", name, version or "0", license, purl, **more))

@@ -11,10 +11,10 @@ const SCHEMA: &str = r#"{"type":"record","name":"Flight","fields":[{"name":"carr
 /// A field more, without a default: what was written before cannot be read by it.
 const INCOMPATIBLE: &str = r#"{"type":"record","name":"Flight","fields":[{"name":"carrier","type":"string"},{"name":"miles","type":"int"}]}"#;
 
-fn replica(brokers: &Brokers, name: &str, image: ContainerRequest<GenericImage>) -> Container<GenericImage> {
+fn replica(brokers: &Brokers, i: usize, image: ContainerRequest<GenericImage>) -> Container<GenericImage> {
     limited(image, 768)
         .with_network(NETWORK)
-        .with_container_name(without_leftover(format!("{NETWORK}-{name}")))
+        .with_container_name(without_leftover(format!("{NETWORK}-{i}")))
         .with_env_var("APICURIO_KAFKASQL_BOOTSTRAP_SERVERS", &brokers.inside)
         .with_mapped_port(ports::free().unwrap(), 8081.tcp())
         .with_mapped_port(ports::free().unwrap(), 9000.tcp())
@@ -37,23 +37,22 @@ fn registration(schema: &str) -> String {
 fn two_replicas_have_one_registry_with_confluents_api_at_the_root() {
     let _alone = crate::alone();
     let brokers = Brokers::kraft(NETWORK);
-    // One after the other, as a StatefulSet starts them: of two that make their topics at once one ends, and has to be
-    // started again.
+    // At once, on a cluster without their topics.
     let images = [
         container("schema-registry"),
         as_anybody(container("schema-registry")),
     ];
-    let replicas: Vec<_> = images
-        .into_iter()
-        .enumerate()
-        .map(|(i, image)| {
-            let replica = replica(&brokers, &i.to_string(), image);
-            answers(&url(&replica, 9000, "health/ready"), |text| text.contains("UP")).unwrap();
-            answers(&url(&replica, 9000, "metrics"), |text| text.contains("jvm_")).unwrap();
-            answers(&url(&replica, 8081, "subjects"), |text| text == "[]").unwrap();
-            replica
-        })
-        .collect();
+    let replicas = std::thread::scope(|scope| {
+        let brokers = &brokers;
+        let start = |(i, image)| scope.spawn(move || replica(brokers, i, image));
+        let threads: Vec<_> = images.into_iter().enumerate().map(start).collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect::<Vec<_>>()
+    });
+    for replica in &replicas {
+        answers(&url(replica, 9000, "health/ready"), |text| text.contains("UP")).unwrap();
+        answers(&url(replica, 9000, "metrics"), |text| text.contains("jvm_")).unwrap();
+        answers(&url(replica, 8081, "subjects"), |text| text == "[]").unwrap();
+    }
 
     let (status, text) = request(
         "PUT",

@@ -1,4 +1,5 @@
-"""What the docker archive that a program writes is made of, as JSON: its name, tag, image id, layers and sizes.
+"""What the docker archive that a program writes is made of, as JSON: its name, tag, image id, revision,
+layers and sizes.
 
     archive.py PROGRAM [MANIFEST]
 
@@ -75,6 +76,7 @@ def main():
             "name": name,
             "tag": tag,
             "id": f"sha256:{id}",
+            "revision": config["config"]["Labels"]["org.opencontainers.image.revision"],
             "bytes": sum(layer.size for layer in layers.values()),
             "compressedBytes": sum(layers[path].compressed for path in manifest["Layers"]),
             "layers": [

@@ -52,6 +52,25 @@ fn a_wrong_hash_is_said() {
 }
 
 #[test]
+fn a_wrong_hash_of_nixs_is_said() {
+    let clone = clone();
+    let file = "nix/packages/versitygw.nix";
+    let text = std::fs::read_to_string(clone.path().join(file)).unwrap();
+    let hash = text.split('"').find(|word| word.starts_with("sha256-")).unwrap();
+    replace(&clone, file, hash, &format!("sha256-{}=", "A".repeat(43)));
+    let (output, said) = output(
+        Command::new("scripts/images")
+            .args(["--no-load", "object-store"])
+            .current_dir(clone.path()),
+    );
+    assert_ne!(output.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("images: what was downloaded is not what the lock names"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_missing_network_is_said() {
     let cache = tempfile::tempdir().unwrap();
     // In a network of its own, which has nothing.

@@ -51,7 +51,11 @@ fn a_registry_gets_images_and_kustomize_their_digests() {
         .unwrap();
         assert_eq!(status, 200, "{manifest}");
         let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
-        assert_eq!(manifest["config"]["digest"], named(image).id.as_str());
+        assert_eq!(
+            manifest["config"]["digest"],
+            named(image).id.as_str(),
+            "sources have changed since `make images`: run it"
+        );
     }
     registry.stop(Duration::from_secs(10)).unwrap();
 

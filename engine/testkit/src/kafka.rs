@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rdkafka::ClientConfig;
@@ -567,12 +567,21 @@ pub fn create_topic(
         .operation_timeout(Some(ANSWER))
         .request_timeout(Some(ANSWER));
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let until = Instant::now() + READY;
     let mut is_repeated = false;
     let results = loop {
         match runtime.block_on(admin.create_topics([&topic], &options)) {
-            // The client gave up its bootstrap connection for those to the brokers themselves: whether
-            // they have heard the request is not known.
-            Err(KafkaError::AdminOp(RDKafkaErrorCode::DestroyBroker)) if !is_repeated => {
+            // The client gave up its bootstrap connection for those to the brokers themselves, or a cluster that has
+            // just been started is slow: whether they have heard the request is not known.
+            Err(KafkaError::AdminOp(
+                RDKafkaErrorCode::DestroyBroker | RDKafkaErrorCode::OperationTimedOut,
+            )) if Instant::now() < until => is_repeated = true,
+            Ok(results)
+                if Instant::now() < until
+                    && results
+                        .iter()
+                        .any(|r| matches!(r, Err((_, RDKafkaErrorCode::RequestTimedOut)))) =>
+            {
                 is_repeated = true;
             }
             other => break other?,

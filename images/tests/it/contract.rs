@@ -136,5 +136,9 @@ fn each_has_a_list_of_what_is_inside() {
         let is_jar = |line: &&String| line.ends_with(".jar") && !line.contains(" -> ");
         let jars = files(&image.reference()).iter().filter(is_jar).count();
         assert_eq!(text.matches("SHA-256").count(), jars, "{file}");
+        // And what a program is linked from.
+        for (linked, kind) in [("millrace", "pkg:cargo/"), ("object-store", "pkg:golang/")] {
+            assert!(name != linked || text.contains(kind), "{file}: nothing of {kind}");
+        }
     }
 }

@@ -52,6 +52,8 @@ fn two_replicas_have_one_registry_with_confluents_api_at_the_root() {
         answers(&url(replica, 9000, "health/ready"), |text| text.contains("UP")).unwrap();
         answers(&url(replica, 9000, "metrics"), |text| text.contains("jvm_")).unwrap();
         answers(&url(replica, 8081, "subjects"), |text| text == "[]").unwrap();
+        let said = String::from_utf8(replica.stderr_to_vec().unwrap()).unwrap();
+        assert!(!said.contains("topics are left to the registry"), "{said}");
     }
 
     let (status, text) = request(

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use millrace_testkit::kafka::Kafka;
 use millrace_testkit::wait;
 
@@ -58,11 +58,7 @@ pub fn broker_unreachable(kafka: &mut Kafka, away: Duration) -> Result<Summary> 
 /// and its commits, and so many times more under a running job.
 pub fn coordinator_moved(kafka: &mut Kafka, more: u32) -> Result<Summary> {
     let mut bench = restarting(kafka, "coordinator-moved")?;
-    ensure!(
-        bench.run_to("checkpoint.after-head", 10, RunOptions::parallel(3), LIMIT)?,
-        "no checkpoint was completed"
-    );
-    let coordinator = coordinator_of_open_transactions(kafka, &bench)?;
+    let coordinator = die_before_commits(kafka, &mut bench, 3)?;
     kafka.kill(coordinator)?;
     let mut run = bench.start(&RunOptions::parallel(3))?;
     bench.wait_for_progress(&mut run, LIMIT)?;
@@ -82,21 +78,46 @@ pub fn coordinator_moved(kafka: &mut Kafka, more: u32) -> Result<Summary> {
     Ok(bench.summary)
 }
 
-/// The broker (counted from 0) that coordinates most of the job's open transactions.
-fn coordinator_of_open_transactions(kafka: &Kafka, bench: &Workbench) -> Result<usize> {
-    let prefix = bench.job.transactional_id_prefix.as_str();
-    wait::until("an open transaction of the job", LIMIT, || {
-        let transactions = kafka.transactions()?;
-        let open = transactions
-            .iter()
-            .filter(|t| t.transactional_id.starts_with(prefix) && t.is_open());
-        let mut counts = [0usize; 16];
-        for transaction in open {
-            counts[(transaction.coordinator as usize).min(15)] += 1;
+/// Runs until a checkpoint is complete whose transactions are not committed; the broker (counted from 0) that
+/// coordinates most of them.
+fn die_before_commits(kafka: &Kafka, bench: &mut Workbench, parallelism: usize) -> Result<usize> {
+    // On a busy machine the first checkpoints are over before the first records come.
+    for passage in [10, 20, 40, 80] {
+        ensure!(
+            bench.run_to(
+                "checkpoint.after-head",
+                passage,
+                RunOptions::parallel(parallelism),
+                LIMIT
+            )?,
+            "no checkpoint was completed"
+        );
+        if let Some(coordinator) = coordinator_now(kafka, bench)? {
+            return Ok(coordinator);
         }
-        let most = (1..16).max_by_key(|id| counts[*id]).filter(|id| counts[*id] > 0);
-        Ok(most.map(|id| id - 1))
+    }
+    bail!("no checkpoint held records: the test has lost its meaning")
+}
+
+/// The broker that coordinates most of the job's open transactions, once there are some.
+fn coordinator_of_open_transactions(kafka: &Kafka, bench: &Workbench) -> Result<usize> {
+    wait::until("an open transaction of the job", LIMIT, || {
+        coordinator_now(kafka, bench)
     })
+}
+
+fn coordinator_now(kafka: &Kafka, bench: &Workbench) -> Result<Option<usize>> {
+    let prefix = bench.job.transactional_id_prefix.as_str();
+    let transactions = kafka.transactions()?;
+    let open = transactions
+        .iter()
+        .filter(|t| t.transactional_id.starts_with(prefix) && t.is_open());
+    let mut counts = [0usize; 16];
+    for transaction in open {
+        counts[(transaction.coordinator as usize).min(15)] += 1;
+    }
+    let most = (1..16).max_by_key(|id| counts[*id]).filter(|id| counts[*id] > 0);
+    Ok(most.map(|id| id - 1))
 }
 
 /// The run ends, because another one has taken its place, and says so.
@@ -187,10 +208,7 @@ pub fn transaction_timed_out(kafka: &Kafka) -> Result<Summary> {
 pub fn prepared_transaction_timed_out(kafka: &Kafka) -> Result<Summary> {
     let mut bench = Workbench::new(kafka, Line::Plain, "prepared-timed-out", RATE)?;
     bench.job.sink = vec![("properties.transaction.timeout.ms".to_owned(), "2000".to_owned())];
-    ensure!(
-        bench.run_to("checkpoint.after-head", 8, RunOptions::parallel(2), LIMIT)?,
-        "no checkpoint was completed"
-    );
+    die_before_commits(kafka, &mut bench, 2)?;
     let prefix = bench.job.transactional_id_prefix.clone();
     wait::until("the broker to abort the transactions", LIMIT, || {
         let all = kafka.transactions()?;

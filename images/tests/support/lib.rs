@@ -78,14 +78,19 @@ pub fn all() -> &'static BTreeMap<String, Image> {
     })
 }
 
+/// A line for who runs the tests. Not by println: a test that passes has that kept from it.
+pub fn say(line: &str) {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{line}").unwrap();
+}
+
 /// Containers have the same names in every run: a second run waits for the end of the first.
 fn alone_on_this_machine() {
     static LOCK: OnceLock<File> = OnceLock::new();
     LOCK.get_or_init(|| {
         let lock = File::create(std::env::temp_dir().join("millrace-images.lock")).unwrap();
         if lock.try_lock().is_err() {
-            // Not by println: a test that passes has that kept from it.
-            writeln!(std::io::stdout(), "waits for another run's tests of images").unwrap();
+            say("waits for another run's tests of images");
             lock.lock().unwrap();
         }
         lock

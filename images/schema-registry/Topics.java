@@ -6,8 +6,11 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.common.KafkaException;
+import org.apache.kafka.common.errors.RetriableException;
 import org.apache.kafka.common.errors.TopicExistsException;
 
 /**
@@ -15,20 +18,24 @@ import org.apache.kafka.common.errors.TopicExistsException;
  *
  * <p>Apicurio asks which topics there are and makes those that are not: of two replicas that start on an empty cluster
  * one ends with TopicExistsException. Here a topic that another replica has made meanwhile is as good as one's own. They
- * are made with Apicurio's own settings and defaults, and if that fails Apicurio does it as ever.
+ * are made with Apicurio's settings and its defaults (3.3.3: up to three replicas, one fewer in sync, kept for ever), and
+ * if that fails Apicurio does it as ever.
  */
 public final class Topics {
     private static final String REGISTRY = "apicurio.kafkasql.";
     private static final String PARTITIONS = "partitions";
     private static final String REPLICATION = "replication.factor";
+    /** Of one try, and of all. */
     private static final int SECONDS = 20;
+    private static final int PATIENCE = 180;
 
     private Topics() {}
 
     public static void make() throws Exception {
         String servers = setting(REGISTRY + "bootstrap.servers", "");
         boolean wanted = setting("apicurio.storage.kind", "").equals("kafkasql");
-        if (servers.isEmpty() || !wanted || !setting(REGISTRY + "topic.auto-create", "true").equals("true")) {
+        if (servers.isEmpty() || !wanted || !Boolean.parseBoolean(setting(REGISTRY + "topic.auto-create", "true"))) {
+            System.out.println("topics are not made: that is not wanted");
             return;
         }
         Map<String, Object> client = new HashMap<>();
@@ -41,6 +48,36 @@ public final class Topics {
         client.putAll(security());
         client.putAll(under("apicurio.kafka.common."));
         client.putAll(under(REGISTRY + "admin."));
+        make(client);
+        System.out.println("topics are there");
+    }
+
+    /** Brokers may start at the same time as this: they are waited for. */
+    private static void make(Map<String, Object> client) throws Exception {
+        long until = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE);
+        while (true) {
+            try {
+                create(client);
+                return;
+            } catch (ExecutionException | TimeoutException e) {
+                Throwable cause = e instanceof ExecutionException ? e.getCause() : e;
+                boolean passes = cause instanceof RetriableException || cause instanceof TimeoutException;
+                if (!passes || System.nanoTime() > until) {
+                    throw e;
+                }
+                System.out.println("topics are not there yet: " + cause);
+            } catch (KafkaException e) {
+                // Names that are not known yet, among others.
+                if (System.nanoTime() > until) {
+                    throw e;
+                }
+                System.out.println("topics are not there yet: " + e + (e.getCause() == null ? "" : ": " + e.getCause()));
+                Thread.sleep(1000);
+            }
+        }
+    }
+
+    private static void create(Map<String, Object> client) throws Exception {
         try (Admin admin = Admin.create(client)) {
             int brokers = admin.describeCluster().nodes().get(SECONDS, TimeUnit.SECONDS).size();
             List<NewTopic> topics = new ArrayList<>();
@@ -75,6 +112,8 @@ public final class Topics {
         Optional<Integer> partitions = Optional.ofNullable(properties.remove(PARTITIONS)).map(Integer::valueOf);
         String replicas = properties.remove(REPLICATION);
         short factor = replicas == null ? (short) Math.min(3, brokers) : Short.parseShort(replicas);
+        // One broker may be away.
+        properties.putIfAbsent("min.insync.replicas", Integer.toString(Math.max(factor - 1, 1)));
         return new NewTopic(name, partitions, Optional.of(factor)).configs(properties);
     }
 
@@ -87,7 +126,7 @@ public final class Topics {
             put(found, key, setting(prefix + key, ""));
         }
         put(found, "security.protocol", setting(prefix + "protocol", ""));
-        if (setting(prefix + "sasl.enabled", "false").equals("true")) {
+        if (Boolean.parseBoolean(setting(prefix + "sasl.enabled", "false"))) {
             put(found, "sasl.mechanism", setting(prefix + "sasl.mechanism", ""));
             put(found, "sasl.login.callback.handler.class", setting(prefix + "sasl.login.callback.handler.class", ""));
             found.put("sasl.jaas.config", String.format(

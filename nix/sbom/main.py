@@ -1,6 +1,7 @@
 """A CycloneDX 1.5 list of what is in store paths, on stdout.
 
-Every store path is a component; in it every jar is one (by its own pom.properties, those shaded into it too), and the
+Every store path is a component; in it every jar is one, with what is
+shaded into it by its NOTICE and by pom.properties, and the
 engine and the S3 server have the crates and modules that they are linked from. What has no licence that can be told is
 an error: nothing is guessed.
 """
@@ -54,20 +55,56 @@ def shaded(archive):
                 yield tuple(fields[key].strip() for key in ("groupId", "artifactId", "version"))
 
 
+def bundled(archive):
+    """What a jar's NOTICE says is inside, as Flink writes it: coordinates, and the licence that they stand under."""
+    if "META-INF/NOTICE" not in archive.namelist():
+        return
+    terms = None
+    lines = iter(archive.read("META-INF/NOTICE").decode("utf-8", "replace").splitlines())
+    for line in lines:
+        before, heading, words = line.partition("bundles the following dependencies under")
+        if heading:
+            # It may go on in the next line.
+            terms = spdx(words if spdx(words) else f"{words} {next(lines, '')}")
+        item = re.match(r"\s*-\s+([\w.-]+):([\w.-]+):(?:[\w.-]+:)*(\d[\w.-]*)", line)
+        if item:
+            yield *item.groups(), terms
+
+
+def parts_of(path, archive, itself, licenses):
+    """Components of what is shaded into a jar."""
+    found = {(group, artifact, version): terms for group, artifact, version, terms in bundled(archive)}
+    for at in shaded(archive):
+        found.setdefault(at, None)
+    parts = []
+    for (group, artifact, version), terms in sorted(found.items()):
+        if (group, artifact) == itself:
+            continue
+        license = licenses["maven"].get(f"{group}:{artifact}") or terms or of_pom(archive, (group, artifact)) or licenses["maven"].get(group)
+        if not license:
+            UNKNOWN.append(f"{group}:{artifact} in the jar {path.name}")
+        parts.append(component("library", artifact, version, license, f"pkg:maven/{group}/{artifact}@{version}"))
+    return parts
+
+
+def of_pom(archive, at):
+    """The licences of an artifact's POM in a jar: any of them may be chosen."""
+    pom = f"META-INF/maven/{at[0]}/{at[1]}/pom.xml"
+    if pom not in archive.namelist():
+        return None
+    found = []
+    for element in xml.fromstring(archive.read(pom)).iter():
+        if element.tag.rpartition("}")[2] == "license":
+            words = [child.text for child in element]
+            found += [spdx(text) for text in words if spdx(text)][:1]
+    return " OR ".join(dict.fromkeys(found)) or None
+
+
 def own_license(archive, at):
     """What a jar says of its own licence: in its POM, in its manifest, in the head of its licence file."""
     names = set(archive.namelist())
-    if at:
-        pom = f"META-INF/maven/{at[0]}/{at[1]}/pom.xml"
-        if pom in names:
-            root = xml.fromstring(archive.read(pom))
-            found = []
-            for element in root.iter():
-                if element.tag.rpartition("}")[2] == "license":
-                    words = [child.text for child in element]
-                    found += [spdx(text) for text in words if spdx(text)][:1]
-            if found:
-                return " OR ".join(dict.fromkeys(found))
+    if at and of_pom(archive, at):
+        return of_pom(archive, at)
     if "META-INF/MANIFEST.MF" in names:
         manifest = archive.read("META-INF/MANIFEST.MF").decode("utf-8", "replace").replace("\r\n ", "").replace("\n ", "")
         stated = re.search(r"^Bundle-License: (.*)$", manifest, re.MULTILINE)
@@ -109,11 +146,7 @@ def jar(path, locks, licenses):
     if not license:
         UNKNOWN.append(f"the jar {path.name} ({group}:{artifact})")
     purl = f"pkg:maven/{group}/{artifact}@{version}" if group else f"pkg:generic/{artifact}@{version}"
-    parts = [
-        component("library", a, v, licenses["maven"].get(f"{g}:{a}") or licenses["maven"].get(g) or license, f"pkg:maven/{g}/{a}@{v}")
-        for g, a, v in inside
-        if (g, a) != (group, artifact)
-    ]
+    parts = parts_of(path, archive, (group, artifact), licenses)
     more = {"components": parts} if parts else {}
     return component("library", artifact, version, license, purl, hashes=[{"alg": "SHA-256", "content": digest}], **more)
 
@@ -151,6 +184,8 @@ def main():
         if given.linked and path == pathlib.Path(given.linked[0]):
             for line in pathlib.Path(given.linked[2]).read_text().splitlines():
                 library, release, terms = line.split(" ", 2)
+                if not terms:
+                    UNKNOWN.append(f"{library} {release}")
                 parts.append(component("library", library, release, terms.replace("/", " OR "), f"pkg:{given.linked[1]}/{library}@{release}"))
         more = {"components": parts} if parts else {}
         purl = f"pkg:nix/{store_name}?path={path.name}"

@@ -24,11 +24,12 @@ def license(cache, name, version):
     texts = [
         archive.read(entry).decode("utf-8", "replace")
         for entry in sorted(archive.namelist())
-        if re.fullmatch(r"(LICEN[SC]E|COPYING)([-.].*)?", entry.removeprefix(top), re.IGNORECASE)
+        if re.fullmatch(r"(.*/)?(LICEN[SC]E|COPYING)([-.][^/]*)?", entry.removeprefix(top), re.IGNORECASE)
+        and not re.search(r"(^|/)(testdata|vendor|_?examples?)/", entry.removeprefix(top))
     ]
-    found = [of_text(text) for text in texts]
-    # More than one text: all of them hold.
-    return " AND ".join(dict.fromkeys(identifier for identifier in found if identifier)) or None
+    # Of several files, also of folders', all hold.
+    found = [identifier for text in texts for identifier in (of_text(text) or "").split(" AND ") if identifier]
+    return " AND ".join(dict.fromkeys(found)) or None
 
 
 def main():

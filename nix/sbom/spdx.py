@@ -45,6 +45,11 @@ TEXTS = [
 
 
 def of_text(text):
-    """The name of the licence whose text that is, or None."""
+    """The licences whose texts stand there: all of them hold. None, if there is none that is known."""
     words = " ".join(text.split()).lower()
-    return next((identifier for pattern, identifier in TEXTS if re.search(pattern, words)), None)
+    found = []
+    for pattern, identifier in TEXTS:
+        # BSD-2-Clause is BSD-3-Clause without its third.
+        if re.search(pattern, words) and not (identifier == "BSD-2-Clause" and "BSD-3-Clause" in found):
+            found.append(identifier)
+    return " AND ".join(found) or None

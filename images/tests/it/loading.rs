@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use millrace_images::{app, docker, named};
+use millrace_images::{alone_on_this_machine, app, docker, named};
 use millrace_testkit::process::Process;
 use millrace_testkit::wait;
 
@@ -146,6 +146,7 @@ struct Node(String);
 
 impl Node {
     fn start(cluster: &str) -> Node {
+        alone_on_this_machine();
         // The machine's own, with the libraries that they want, and Debian's static shell tools.
         let made = Command::new("sh")
             .arg("-c")

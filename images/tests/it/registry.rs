@@ -1,5 +1,5 @@
 use millrace_images::{
-    Brokers, READY, answers, as_anybody, container, ends_cleanly, limited, request, without_leftover,
+    Brokers, READY, answers, as_anybody, container, docker, ends_cleanly, limited, request, without_leftover,
 };
 use millrace_testkit::{ports, wait};
 use testcontainers::core::IntoContainerPort;
@@ -52,8 +52,23 @@ fn two_replicas_have_one_registry_with_confluents_api_at_the_root() {
         answers(&url(replica, 9000, "health/ready"), |text| text.contains("UP")).unwrap();
         answers(&url(replica, 9000, "metrics"), |text| text.contains("jvm_")).unwrap();
         answers(&url(replica, 8081, "subjects"), |text| text == "[]").unwrap();
-        let said = String::from_utf8(replica.stderr_to_vec().unwrap()).unwrap();
-        assert!(!said.contains("topics are left to the registry"), "{said}");
+        let said = String::from_utf8(replica.stdout_to_vec().unwrap()).unwrap();
+        assert!(said.contains("topics are there\n"), "{said}");
+    }
+
+    let topic = docker(&[
+        "exec",
+        brokers.brokers[0].id(),
+        "kafka-topics.sh",
+        "--bootstrap-server",
+        &brokers.inside,
+        "--describe",
+        "--topic",
+        "kafkasql-journal",
+    ])
+    .unwrap();
+    for part in ["ReplicationFactor: 3", "min.insync.replicas=2", "retention.ms=-1"] {
+        assert!(topic.contains(part), "{topic}");
     }
 
     let (status, text) = request(

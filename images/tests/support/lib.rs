@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 pub use clusters::{Brokers, ZooKeeper};
-use millrace_testkit::wait;
+use millrace_testkit::{cache, wait};
 use serde::Deserialize;
 use testcontainers::core::Mount;
 use testcontainers::{Container, ContainerRequest, GenericImage, ImageExt};
@@ -85,10 +85,12 @@ pub fn say(line: &str) {
 }
 
 /// Containers have the same names in every run: a second run waits for the end of the first.
-fn alone_on_this_machine() {
+pub fn alone_on_this_machine() {
     static LOCK: OnceLock<File> = OnceLock::new();
     LOCK.get_or_init(|| {
-        let lock = File::create(std::env::temp_dir().join("millrace-images.lock")).unwrap();
+        let folder = cache::folder().unwrap();
+        std::fs::create_dir_all(&folder).unwrap();
+        let lock = File::create(folder.join("image-tests.lock")).unwrap();
         if lock.try_lock().is_err() {
             say("waits for another run's tests of images");
             lock.lock().unwrap();

@@ -207,7 +207,7 @@ pub fn transaction_timed_out(kafka: &Kafka) -> Result<Summary> {
 /// and no run may go on as if they were not.
 pub fn prepared_transaction_timed_out(kafka: &Kafka) -> Result<Summary> {
     let mut bench = Workbench::new(kafka, Line::Plain, "prepared-timed-out", RATE)?;
-    bench.job.sink = vec![("properties.transaction.timeout.ms".to_owned(), "2000".to_owned())];
+    bench.job.sink = vec![("properties.transaction.timeout.ms".to_owned(), "10000".to_owned())];
     die_before_commits(kafka, &mut bench, 2)?;
     let prefix = bench.job.transactional_id_prefix.clone();
     wait::until("the broker to abort the transactions", LIMIT, || {

@@ -61,8 +61,9 @@ in
       pname = "${jdk.pname}-minimal-jre";
       inherit (jdk) version;
       meta.mainProgram = "java";
-      passAsFile = [ "buildCommand" ];
-      buildCommand = ''
+      dontUnpack = true;
+      buildPhase = ''
+        runHook preBuild
         if [ -e ${jdkOnBuild}/bin/jlink ]; then
           ${jdkOnBuild}/bin/jlink --module-path ${jdk}/lib/openjdk/jmods --add-modules ${lib.concatStringsSep "," modules} --output $out
         else
@@ -72,8 +73,9 @@ in
             $out/bin/java --list-modules | grep -q "^$module@" || { echo "${jdk} has no module $module" >&2; exit 1; }
           done
         fi
-        # What a headless JDK has not: windows, sound, fonts and pictures, with the libraries of the system that they want.
-        for library in awt_xawt fontmanager javajpeg jawt jsound lcms splashscreen; do rm -f $out/lib/lib$library.so; done
+        runHook postBuild
+      '';
+      fixupPhase = ''
         path=${libraries.rpath [ libraries.glibc libraries.gcc libraries.zlib ]}:$out/lib:$out/lib/server
         find $out -type f -print0 | while IFS= read -r -d "" file; do
           [ "$(head -c 4 "$file" | tail -c 3)" = ELF ] || continue

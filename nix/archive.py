@@ -1,5 +1,4 @@
-"""What the docker archive that a program writes is made of, as JSON: its name, tag, image id, revision,
-layers and sizes.
+"""What the docker archive that a program writes is made of, as JSON: its name, tag, image id, revision, layers and sizes.
 
     archive.py PROGRAM [MANIFEST]
 

@@ -103,8 +103,8 @@ def of_pom(archive, at):
 def own_license(archive, at):
     """What a jar says of its own licence: in its POM, in its manifest, in the head of its licence file."""
     names = set(archive.namelist())
-    if at and of_pom(archive, at):
-        return of_pom(archive, at)
+    if at and (license := of_pom(archive, at)):
+        return license
     if "META-INF/MANIFEST.MF" in names:
         manifest = archive.read("META-INF/MANIFEST.MF").decode("utf-8", "replace").replace("\r\n ", "").replace("\n ", "")
         stated = re.search(r"^Bundle-License: (.*)$", manifest, re.MULTILINE)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use millrace_core::{CheckpointId, Configuration, Error, ErrorKind, Result, options};
 use millrace_runtime::operators::now_millis;
 use millrace_runtime::{Barrier, Command};
@@ -12,10 +12,11 @@ use millrace_state::job::CheckpointSize;
 use millrace_state::schema::StateSchema;
 
 use crate::checkpoint::{PendingCheckpoint, StoredSnapshot};
+use crate::exchange::AttemptId;
+use crate::gateway::{Reports, Task};
 use crate::job::Outcome;
 use crate::status::{CheckpointStatus, JobStatus, State};
 use crate::store_worker::{StoreWorker, unanswered};
-use crate::task_manager::Task;
 
 /// What the JobMaster hears, in one order.
 pub enum Message {
@@ -27,11 +28,26 @@ pub enum Message {
         task: usize,
         event: TaskEvent,
     },
+    /// TaskManagers have come or gone, or slots are free.
+    Resources,
     /// A checkpoint's head swap was done, or failed.
     Stored {
         checkpoint: CheckpointId,
         outcome: Result<CheckpointSize>,
     },
+}
+
+/// Puts reports of subtasks where the JobMaster hears them.
+pub struct Mailbox(pub Sender<Message>);
+
+impl Reports for Mailbox {
+    fn report(&self, attempt: AttemptId, task: usize, event: TaskEvent) {
+        let _ = self.0.send(Message::Task {
+            attempt: attempt.attempt,
+            task,
+            event,
+        });
+    }
 }
 
 pub enum TaskEvent {
@@ -334,6 +350,7 @@ impl<'a> Attempt<'a> {
                 *self.stop_requested = true;
                 Ok(None)
             }
+            Message::Resources => Ok(None),
             Message::Stored { checkpoint, outcome } => {
                 let Some(storing) = self.run.storing.take_if(|s| s.barrier.checkpoint == checkpoint) else {
                     return Ok(None);

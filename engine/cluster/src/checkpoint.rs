@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use millrace_runtime::Barrier;
 use millrace_state::keyed::KeyedFiles;
+use millrace_state::metadata::FileRef;
 use millrace_state::schema::StateSchema;
 use millrace_state::{Metadata, OperatorState, StateBlob, SubtaskState};
 
@@ -15,6 +16,14 @@ pub struct StoredSnapshot {
     pub name: String,
     pub entries: Vec<StateBlob>,
     pub keyed: Option<KeyedFiles>,
+}
+
+impl StoredSnapshot {
+    /// Those that it names.
+    pub fn files(&self) -> impl Iterator<Item = &FileRef> {
+        let entries = self.entries.iter().filter_map(StateBlob::as_file);
+        entries.chain(self.keyed.iter().flat_map(KeyedFiles::file_refs))
+    }
 }
 
 pub struct PendingCheckpoint {

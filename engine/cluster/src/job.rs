@@ -10,8 +10,10 @@ use millrace_dataflow::Graph;
 use tokio::runtime::Handle;
 
 use crate::attempt::Message;
+use crate::gateway::{SlotSource, Slots};
 use crate::job_master::JobMaster;
 use crate::status::JobStatus;
+use crate::task_manager::TaskManager;
 
 /// A job as it is submitted.
 #[derive(Clone)]
@@ -61,11 +63,21 @@ impl Stopper {
     }
 }
 
-/// Checks a job against the outside systems and starts it.
+/// Checks a job against the outside systems and starts it in this process.
 pub fn submit(spec: JobSpec, runtime: Handle) -> Result<JobHandle> {
+    // As many slots as it may want.
+    let slots = Slots {
+        gateway: Arc::new(TaskManager::embedded(spec.registry.clone(), runtime.clone())),
+        count: usize::from(u16::MAX),
+    };
+    submit_to(spec, runtime, SlotSource::Own(vec![slots]))
+}
+
+/// The same, with subtasks in slots from there.
+pub fn submit_to(spec: JobSpec, runtime: Handle, slots: SlotSource) -> Result<JobHandle> {
     let (messages, receiver) = crossbeam_channel::unbounded();
     let status = Arc::new(Mutex::new(JobStatus::new(&spec.name)));
-    let master = JobMaster::new(spec, runtime, messages.clone(), receiver, status.clone())?;
+    let master = JobMaster::new(spec, runtime, slots, messages.clone(), receiver, status.clone())?;
     let thread = std::thread::Builder::new()
         .name("job-master".to_owned())
         .stack_size(crate::STACK)

@@ -1,28 +1,25 @@
 //! A job's master: attempts one after the other, until the job has ended or cannot be restarted.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use millrace_connector_api::Registry;
-use millrace_core::{CheckpointId, Configuration, Error, Result, options};
+use millrace_core::{CheckpointId, Configuration, Error, JobId, Result, options};
 use millrace_dataflow::{JobGraph, Operator};
 use millrace_runtime::state_schema;
-use millrace_state::copies::{Copies, WithCopies};
 use millrace_state::head::{Head, Resume, Status};
-use millrace_state::job::StateWriter;
-use millrace_state::keyed::RunFolder;
-use millrace_state::{JobStore, Leadership, Store, location};
+use millrace_state::{JobStore, Leadership, location};
 use tokio::runtime::Handle;
 
-use crate::attempt::{Attempt, CheckpointSettings, Message};
+use crate::attempt::{Attempt, CheckpointSettings, Mailbox, Message};
+use crate::exchange::AttemptId;
+use crate::gateway::{Deployed, Deployment, End, Reports, Restored, SlotSource, Slots};
 use crate::job::{JobSpec, Outcome, Start};
 use crate::recovery::{self, Recovery};
 use crate::restart::RestartStrategy;
 use crate::status::{JobStatus, State};
 use crate::store_worker::StoreWorker;
-use crate::task_manager::{Deployment, end};
 
 pub struct JobMaster {
     graph: JobGraph,
@@ -37,11 +34,10 @@ pub struct JobMaster {
     store: Option<JobStore>,
     restart: RestartStrategy,
     stop_requested: bool,
-    /// Where keyed state lies while the job runs.
-    state_folder: PathBuf,
-    /// State files that are on this machine too.
-    copies: Option<Copies>,
-    reads_copies: bool,
+    /// Where its subtasks run.
+    slots: SlotSource,
+    /// How long it waits for them.
+    slot_timeout: Duration,
 }
 
 impl JobMaster {
@@ -49,6 +45,7 @@ impl JobMaster {
     pub fn new(
         spec: JobSpec,
         runtime: Handle,
+        slots: SlotSource,
         sender: Sender<Message>,
         messages: Receiver<Message>,
         status: Arc<Mutex<JobStatus>>,
@@ -79,18 +76,9 @@ impl JobMaster {
             }
             None => None,
         };
-        let state_folder = state_folder(&spec.config)?;
-        let reads_copies = spec.config.get(&options::LOCAL_RECOVERY)?;
-        let keeps_copies = spec.config.get_optional(&options::LOCAL_BACKUP)?;
-        let copies = match &store {
-            Some(store) if keeps_copies.unwrap_or(reads_copies) => Some(Copies::open(
-                &copies_folder(&spec.config, &state_folder)?,
-                store.job_id(),
-            )?),
-            _ => None,
-        };
         let restart =
             RestartStrategy::from_config(&spec.config, store.is_some() && settings.interval.is_some())?;
+        let slot_timeout = spec.config.get(&options::SLOT_REQUEST_TIMEOUT)?;
         Ok(JobMaster {
             graph,
             config: spec.config,
@@ -104,18 +92,13 @@ impl JobMaster {
             store,
             restart,
             stop_requested: false,
-            state_folder,
-            copies,
-            reads_copies,
+            slots,
+            slot_timeout,
         })
     }
 
     pub fn run(mut self) -> Result<Outcome> {
         let outcome = self.attempts();
-        // Who ended the job may start it anywhere.
-        if let (Ok(_), Some(copies)) = (&outcome, &self.copies) {
-            copies.remove();
-        }
         let state = match &outcome {
             Ok(Outcome::Finished) => State::Finished,
             Ok(Outcome::Stopped) => State::Stopped,
@@ -221,28 +204,46 @@ impl JobMaster {
         self.stop_requested
     }
 
-    /// What checkpoints of this job are read from.
-    fn files(&self, job: &JobStore) -> Arc<dyn Store> {
-        match (&self.copies, self.reads_copies) {
-            (Some(copies), true) => Arc::new(WithCopies::new(job.store().clone(), copies.clone())),
-            _ => job.store().clone(),
+    /// So many slots, waited for as long as is told. None: the submitter asked for the end meanwhile.
+    fn acquire(&mut self, wanted: usize) -> Result<Option<Vec<Slots>>> {
+        let resources = match &self.slots {
+            SlotSource::Own(slots) => return Ok(Some(slots.clone())),
+            SlotSource::Shared(resources) => resources.clone(),
+        };
+        let sender = self.sender.clone();
+        let _subscription = resources.subscribe(move || drop(sender.send(Message::Resources)));
+        let until = Instant::now() + self.slot_timeout;
+        let mut is_told = false;
+        loop {
+            let shortage = match resources.acquire(wanted) {
+                Ok(slots) => return Ok(Some(slots)),
+                Err(shortage) => shortage,
+            };
+            let there = format!(
+                "the job needs {wanted} slots; {} are free, of {} on {} TaskManagers",
+                shortage.free, shortage.all, shortage.task_managers
+            );
+            if !is_told {
+                tracing::info!(job = %self.graph.name, there, "waiting for resources");
+                self.with_status(|s| s.state = State::WaitingForResources);
+                is_told = true;
+            }
+            match self.messages.recv_deadline(until) {
+                Ok(Message::Stop) => {
+                    self.stop_requested = true;
+                    return Ok(None);
+                }
+                Ok(_) => {}
+                Err(_) => {
+                    return Err(Error::external("no resources available")
+                        .with_detail(format!(
+                            "{there}; waited for slot.request.timeout, {:?}",
+                            self.slot_timeout
+                        ))
+                        .with_hint("start more TaskManagers, or lower parallelism.default"));
+                }
+            }
         }
-    }
-
-    fn state_writer(&self) -> Option<StateWriter> {
-        let writer = StateWriter::new(self.store.clone()?);
-        Some(match &self.copies {
-            Some(copies) => writer.with_copies(copies.clone()),
-            None => writer,
-        })
-    }
-
-    /// A folder for keyed state, if the job has any.
-    fn run_folder(&self) -> Result<Option<RunFolder>> {
-        let is_keyed = self.graph.operators().any(|(node, _)| node.operator.is_keyed());
-        is_keyed
-            .then(|| RunFolder::create(&self.state_folder))
-            .transpose()
     }
 
     /// One attempt, from recovery to the last thread's end.
@@ -261,7 +262,7 @@ impl JobMaster {
                 config: &self.config,
                 runtime: &self.runtime,
                 leadership,
-                files: self.files(leadership.job()),
+                files: leadership.job().store().clone(),
             }
             .run()
             .and_then(|restored| {
@@ -278,12 +279,7 @@ impl JobMaster {
         let worker = match leadership {
             None => None,
             Some(leadership) => {
-                match StoreWorker::start(
-                    leadership,
-                    self.settings.retained,
-                    self.copies.clone(),
-                    self.sender.clone(),
-                ) {
+                match StoreWorker::start(leadership, self.settings.retained, self.sender.clone()) {
                     Ok(worker) => Some(worker),
                     Err(e) => {
                         let error = Error::external("a thread could not be started").with_source(e);
@@ -293,32 +289,52 @@ impl JobMaster {
             }
         };
         let prepared = recovery::adopt_key_groups(&self.graph, restored.as_deref(), &self.config)
-            .and_then(|graph| Ok((self.run_folder()?, state_schema::of_job(&graph)?, graph)));
-        let (run, schemas, graph) = match prepared {
+            .and_then(|graph| Ok((state_schema::of_job(&graph)?, graph)));
+        let (schemas, graph) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return (Err(error), worker.and_then(|w| w.finish().ok())),
         };
-        let deployed = Deployment {
-            graph: &graph,
-            attempt: number,
-            config: &self.config,
-            registry: &self.registry,
-            runtime: &self.runtime,
-            restored,
-            run: run.as_ref().map(RunFolder::path),
-            state_writer: self.state_writer(),
-            messages: &self.sender,
-        }
-        .deploy();
-        let outcome = deployed.and_then(|tasks| {
-            self.with_status(|s| s.tasks = tasks.iter().map(|t| t.metrics.clone()).collect());
-            tracing::info!(attempt = number, subtasks = tasks.len(), "running");
+        let deployment = Deployment {
+            attempt: AttemptId {
+                job: JobId::from_name(&graph.name),
+                attempt: number,
+            },
+            job_name: graph.name.clone(),
+            graph,
+            config: self.config.clone(),
+            restored: restored.map(|restored| Restored {
+                operators: restored.operators.clone(),
+                elsewhere: restored.elsewhere.clone(),
+            }),
+            places: Vec::new(),
+            peers: Vec::new(),
+            me: 0,
+            slots: 0,
+        };
+        let reports: Arc<dyn Reports> = Arc::new(Mailbox(self.sender.clone()));
+        let wanted = deployment
+            .graph
+            .vertices
+            .iter()
+            .map(|v| v.parallelism)
+            .max()
+            .unwrap_or(0);
+        let slots = match self.acquire(wanted) {
+            Ok(Some(slots)) => slots,
+            // What was complete is shown by now; nothing was begun.
+            Ok(None) => return (Ok(Outcome::Stopped), worker.and_then(|w| w.finish().ok())),
+            Err(error) => return (Err(error), worker.and_then(|w| w.finish().ok())),
+        };
+        let deployed = Deployed::start(&slots, deployment, &reports);
+        let outcome = deployed.and_then(|deployed| {
+            self.with_status(|s| s.tasks = deployed.metrics.clone());
+            tracing::info!(attempt = number, subtasks = deployed.tasks.len(), "running");
             let outcome = Attempt::new(
                 number,
                 &self.graph.name,
                 &schemas,
                 &self.settings,
-                &tasks,
+                &deployed.tasks,
                 &self.messages,
                 worker.as_ref(),
                 &self.status,
@@ -326,9 +342,16 @@ impl JobMaster {
                 &mut self.stop_requested,
             )
             .run();
-            end(tasks);
+            // Who ended the job may start it anywhere.
+            deployed.end(match outcome {
+                Ok(_) => End::Job,
+                Err(_) => End::Attempt,
+            });
             outcome
         });
+        if let SlotSource::Shared(resources) = &self.slots {
+            resources.release(&slots);
+        }
         match worker.map(StoreWorker::finish) {
             None => (outcome, None),
             Some(Ok(leadership)) => (outcome, Some(leadership)),
@@ -366,30 +389,4 @@ fn check_checkpoints(
         }
     }
     Ok(())
-}
-
-/// The first of `execution.checkpointing.local-backup.dirs`, else a folder on the disk of keyed state.
-fn copies_folder(config: &Configuration, state_folder: &Path) -> Result<PathBuf> {
-    Ok(match config.get_optional(&options::LOCAL_BACKUP_DIRECTORIES)? {
-        Some(given) => first_of(&given),
-        None => state_folder.join("local-copies"),
-    })
-}
-
-/// Of folders that are divided by commas or colons.
-fn first_of(folders: &str) -> PathBuf {
-    let first = folders.split([',', ':']).next().unwrap_or_default();
-    PathBuf::from(first.trim())
-}
-
-/// `state.backend.rocksdb.localdir`, else a folder in the first of `io.tmp.dirs`, else in the machine's.
-pub fn state_folder(config: &Configuration) -> Result<PathBuf> {
-    if let Some(given) = config.get_optional(&options::LOCAL_STATE_DIRECTORY)? {
-        return Ok(given.into());
-    }
-    let temporary = match config.get_optional(&options::TEMPORARY_DIRECTORIES)? {
-        Some(given) => first_of(&given),
-        None => std::env::temp_dir(),
-    };
-    Ok(temporary.join("millrace-state"))
 }

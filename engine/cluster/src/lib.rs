@@ -21,19 +21,25 @@
 mod attempt;
 mod checkpoint;
 pub mod compatibility;
+pub mod exchange;
+mod gateway;
 pub mod job;
 mod job_master;
+pub mod process;
 mod recovery;
+pub mod resources;
 mod restart;
+pub mod rpc;
 pub mod status;
 mod store_worker;
 mod task_manager;
 mod twins;
 mod wire;
 
-pub use job::{JobHandle, JobSpec, Outcome, Start, submit};
-pub use job_master::state_folder;
+pub use gateway::{SlotSource, Slots, TaskManagerGateway};
+pub use job::{JobHandle, JobSpec, Outcome, Start, submit, submit_to};
 pub use status::JobStatus;
+pub use task_manager::{TaskManager, state_folder};
 
 /// Bytes of stack for the threads that compile, evaluate and copy expressions, which are trees
 /// walked by recursion: the binder and the planner let them grow to some hundred levels. Only what

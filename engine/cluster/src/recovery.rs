@@ -23,10 +23,8 @@ pub struct RestoredState {
     pub operators: Arc<HashMap<String, RestoredOperator>>,
     /// What the checkpoint says of itself.
     pub metadata: Metadata,
-    /// Where the files of keyed state are.
-    pub files: Option<Arc<dyn Store>>,
-    /// The checkpoint is one of those that the job's head holds.
-    pub is_own: bool,
+    /// The checkpoint folder that it is in, if it is not one of those that the job's head holds.
+    pub elsewhere: Option<String>,
 }
 
 impl RestoredState {
@@ -141,8 +139,7 @@ pub fn load(store: &Arc<dyn Store>, metadata: &Metadata) -> Result<RestoredState
     Ok(RestoredState {
         operators: Arc::new(operators),
         metadata: metadata.clone(),
-        files: Some(store.clone()),
-        is_own: false,
+        elsewhere: None,
     })
 }
 
@@ -158,7 +155,10 @@ fn load_elsewhere(
     runtime: &Handle,
 ) -> Result<RestoredState> {
     let (store, metadata) = find_checkpoint(path, config, runtime)?;
-    load_for(graph, &store, &metadata)
+    Ok(RestoredState {
+        elsewhere: Some(store.describe()),
+        ..load_for(graph, &store, &metadata)?
+    })
 }
 
 /// `millrace.recovery.lost-output`.
@@ -244,16 +244,10 @@ impl Recovery<'_> {
         let newest = head.completed.last().map(|c| c.id);
         let restored = match &head.resume {
             Resume::Fresh => None,
-            Resume::Checkpoint(id) => {
-                let state = load_for(self.graph, &self.files, &self.leadership.read(*id)?)?;
-                Some((
-                    Some(*id),
-                    RestoredState {
-                        is_own: true,
-                        ..state
-                    },
-                ))
-            }
+            Resume::Checkpoint(id) => Some((
+                Some(*id),
+                load_for(self.graph, &self.files, &self.leadership.read(*id)?)?,
+            )),
             Resume::Elsewhere { path, .. } => {
                 Some((None, load_elsewhere(self.graph, path, self.config, self.runtime)?))
             }

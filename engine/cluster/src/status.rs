@@ -25,6 +25,8 @@ pub struct JobStatus {
 pub enum State {
     Created,
     Recovering,
+    /// Too few slots are free.
+    WaitingForResources,
     Running,
     Stopping,
     Restarting,

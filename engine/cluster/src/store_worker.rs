@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use millrace_core::{CheckpointId, Error, Result};
-use millrace_state::copies::Copies;
 use millrace_state::{Leadership, Metadata};
 
 use crate::attempt::Message;
@@ -20,17 +19,11 @@ pub struct StoreWorker {
 }
 
 impl StoreWorker {
-    /// `copies` are those of the newest checkpoint's files.
-    pub fn start(
-        leadership: Leadership,
-        retained: usize,
-        copies: Option<Copies>,
-        results: Sender<Message>,
-    ) -> std::io::Result<Self> {
+    pub fn start(leadership: Leadership, retained: usize, results: Sender<Message>) -> std::io::Result<Self> {
         let (requests, receiver) = crossbeam_channel::unbounded();
         let thread = std::thread::Builder::new()
             .name("checkpoints".to_owned())
-            .spawn(move || work(leadership, retained, copies.as_ref(), &receiver, &results))?;
+            .spawn(move || work(leadership, retained, &receiver, &results))?;
         Ok(StoreWorker { requests, thread })
     }
 
@@ -65,7 +58,6 @@ pub fn unanswered() -> Error {
 fn work(
     mut leadership: Leadership,
     retained: usize,
-    copies: Option<&Copies>,
     requests: &Receiver<Metadata>,
     results: &Sender<Message>,
 ) -> Leadership {
@@ -75,10 +67,6 @@ fn work(
         let outcome = catch_unwind(AssertUnwindSafe(|| leadership.complete(&metadata, retained)))
             .unwrap_or_else(|panic| Err(millrace_runtime::driver::panicked(panic.as_ref())))
             .map(|completed| leadership.size(&metadata, &completed));
-        // No later one is under way before the answer to this one.
-        if let (Ok(_), Some(copies)) = (&outcome, copies) {
-            copies.retain(metadata.state_files());
-        }
         let _ = results.send(Message::Stored { checkpoint, outcome });
     }
     leadership

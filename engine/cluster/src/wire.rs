@@ -1,20 +1,29 @@
 //! What the JobMaster and subtasks say to one another as bytes: what a connection between two processes
 //! carries. Today both are in one process, and `millrace.test.wire` sends it through these bytes.
 //!
-//! A frame is its format's version (u8), whether it is a command (0) or a report (1), and a protobuf body.
+//! A frame is its format's version (u8), whether it is a command (0), a report (1) or a deployment (2), and a protobuf body.
 
-use millrace_core::{CheckpointId, Error, ErrorKind, Result};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millrace_core::{CheckpointId, Configuration, Error, ErrorKind, JobId, Result};
+use millrace_dataflow::JobGraph;
+use millrace_runtime::build::RestoredOperator;
 use millrace_runtime::{Barrier, Command};
 use millrace_state::StateBlob;
 use millrace_state::keyed::KeyedFiles;
 use prost::{Message, Oneof};
+use serde::Deserialize;
 
 use crate::attempt::TaskEvent;
 use crate::checkpoint::StoredSnapshot;
+use crate::exchange::AttemptId;
+use crate::gateway::{Deployment, Restored};
 
 const VERSION: u8 = 1;
 const COMMAND: u8 = 0;
 const REPORT: u8 = 1;
+const DEPLOYMENT: u8 = 2;
 
 #[derive(Clone, PartialEq, Message)]
 struct CommandBody {
@@ -250,6 +259,151 @@ pub fn decode_report(bytes: &[u8]) -> Result<TaskEvent> {
             error: body.error.map(ErrorBody::into_error).transpose()?,
         },
     })
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeploymentBody {
+    #[prost(bytes = "vec", tag = "1")]
+    job: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    attempt: u64,
+    #[prost(string, tag = "3")]
+    job_name: String,
+    /// JSON: what people read, and later releases too.
+    #[prost(string, tag = "4")]
+    graph: String,
+    #[prost(btree_map = "string, string", tag = "5")]
+    config: BTreeMap<String, String>,
+    #[prost(uint32, repeated, tag = "6")]
+    places: Vec<u32>,
+    /// Empty: it has none.
+    #[prost(string, repeated, tag = "7")]
+    peers: Vec<String>,
+    #[prost(uint32, tag = "8")]
+    me: u32,
+    #[prost(uint32, tag = "9")]
+    slots: u32,
+    #[prost(message, optional, tag = "10")]
+    restored: Option<RestoredBody>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RestoredBody {
+    #[prost(string, optional, tag = "1")]
+    elsewhere: Option<String>,
+    #[prost(btree_map = "string, message", tag = "2")]
+    operators: BTreeMap<String, RestoredOperatorBody>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RestoredOperatorBody {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    entries: Vec<Vec<u8>>,
+    #[prost(message, repeated, tag = "2")]
+    keyed: Vec<KeyedFiles>,
+}
+
+pub fn encode_deployment(deployment: &Deployment) -> Result<Vec<u8>> {
+    let graph = serde_json::to_string(&deployment.graph)
+        .map_err(|e| Error::internal("a job graph cannot be written down").with_source(e))?;
+    let restored = deployment.restored.as_ref().map(|restored| RestoredBody {
+        elsewhere: restored.elsewhere.clone(),
+        operators: restored
+            .operators
+            .iter()
+            .map(|(uid, operator)| {
+                let body = RestoredOperatorBody {
+                    entries: operator.entries.clone(),
+                    keyed: operator.keyed.clone(),
+                };
+                (uid.clone(), body)
+            })
+            .collect(),
+    });
+    let config = deployment
+        .config
+        .iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Ok(frame(
+        DEPLOYMENT,
+        &DeploymentBody {
+            job: deployment.attempt.job.0.to_vec(),
+            attempt: deployment.attempt.attempt,
+            job_name: deployment.job_name.clone(),
+            graph,
+            config: config.collect(),
+            places: deployment.places.iter().map(|place| *place as u32).collect(),
+            peers: deployment
+                .peers
+                .iter()
+                .map(|peer| peer.clone().unwrap_or_default())
+                .collect(),
+            me: deployment.me as u32,
+            slots: deployment.slots as u32,
+            restored,
+        },
+    ))
+}
+
+pub fn decode_deployment(bytes: &[u8]) -> Result<Deployment> {
+    let body: DeploymentBody = body(DEPLOYMENT, bytes)?;
+    // Expressions are trees of any depth.
+    let mut json = serde_json::Deserializer::from_str(&body.graph);
+    json.disable_recursion_limit();
+    let graph = JobGraph::deserialize(&mut json).map_err(|e| damaged().with_source(e))?;
+    let mut config = Configuration::default();
+    for (key, value) in body.config {
+        config.set(key, value);
+    }
+    let job = body
+        .job
+        .try_into()
+        .map_err(|_| damaged().with_detail("a job's id"))?;
+    let deployment = Deployment {
+        attempt: AttemptId {
+            job: JobId(job),
+            attempt: body.attempt,
+        },
+        job_name: body.job_name,
+        graph,
+        config,
+        places: body.places.into_iter().map(|place| place as usize).collect(),
+        peers: body
+            .peers
+            .into_iter()
+            .map(|peer| Some(peer).filter(|peer| !peer.is_empty()))
+            .collect(),
+        me: body.me as usize,
+        slots: body.slots as usize,
+        restored: body.restored.map(|restored| Restored {
+            elsewhere: restored.elsewhere,
+            operators: Arc::new(
+                restored
+                    .operators
+                    .into_iter()
+                    .map(|(uid, operator)| {
+                        let RestoredOperatorBody { entries, keyed } = operator;
+                        (uid, RestoredOperator { entries, keyed })
+                    })
+                    .collect(),
+            ),
+        }),
+    };
+    let tasks: usize = deployment
+        .graph
+        .vertices
+        .iter()
+        .map(|vertex| vertex.parallelism)
+        .sum();
+    if deployment.places.len() != tasks
+        || deployment
+            .places
+            .iter()
+            .any(|place| *place >= deployment.peers.len())
+    {
+        return Err(damaged().with_detail("a deployment without a place for each subtask"));
+    }
+    Ok(deployment)
 }
 
 fn frame(kind: u8, body: &impl Message) -> Vec<u8> {

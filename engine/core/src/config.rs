@@ -41,7 +41,7 @@ macro_rules! integer_value {
         }
     )*};
 }
-integer_value!(i32, i64, u32, u64, usize);
+integer_value!(i32, i64, u16, u32, u64, usize);
 
 impl OptionValue for Duration {
     const EXPECTED: &'static str = "a duration such as '500 ms', '1 s' or '10 min'";

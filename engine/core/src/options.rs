@@ -76,6 +76,75 @@ options! {
     )
     .with_fallback(&["state.checkpoints.num-retained"]);
 
+    pub const SLOT_REQUEST_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
+        "slot.request.timeout",
+        Some("5 min"),
+        "how long a job waits for slots before it fails",
+    );
+    pub const HEARTBEAT_INTERVAL: ConfigOption<Duration> = ConfigOption::new(
+        "heartbeat.interval",
+        Some("10 s"),
+        "time between heartbeats of JobManager and TaskManagers",
+    );
+    pub const HEARTBEAT_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
+        "heartbeat.timeout",
+        Some("50 s"),
+        "who is not heard of for so long is taken for lost",
+    );
+
+    pub const JOB_MANAGER_ADDRESS: ConfigOption<String> = ConfigOption::new(
+        "jobmanager.rpc.address",
+        None,
+        "host name of the JobManager, for TaskManagers",
+    );
+    pub const JOB_MANAGER_PORT: ConfigOption<u16> =
+        ConfigOption::new("jobmanager.rpc.port", Some("6123"), "port of the JobManager for TaskManagers");
+    pub const JOB_MANAGER_BIND_HOST: ConfigOption<String> = ConfigOption::new(
+        "jobmanager.bind-host",
+        None,
+        "address that the JobManager listens on; localhost if not set, 0.0.0.0 for all",
+    );
+    pub const JOB_MANAGER_BIND_PORT: ConfigOption<u16> = ConfigOption::new(
+        "jobmanager.rpc.bind-port",
+        None,
+        "port that the JobManager listens on, where it is another than jobmanager.rpc.port",
+    );
+    pub const TASK_MANAGER_HOST: ConfigOption<String> = ConfigOption::new(
+        "taskmanager.host",
+        None,
+        "host name at which others reach this TaskManager; the machine's if not set",
+    );
+    pub const TASK_MANAGER_BIND_HOST: ConfigOption<String> = ConfigOption::new(
+        "taskmanager.bind-host",
+        None,
+        "address that a TaskManager listens on; localhost if not set, 0.0.0.0 for all",
+    );
+    pub const TASK_MANAGER_DATA_PORT: ConfigOption<u16> = ConfigOption::new(
+        "taskmanager.data.port",
+        Some("0"),
+        "port for data between TaskManagers; 0 takes any",
+    );
+    pub const TASK_MANAGER_DATA_BIND_PORT: ConfigOption<u16> = ConfigOption::new(
+        "taskmanager.data.bind-port",
+        None,
+        "port that a TaskManager listens on for data, where it is another than taskmanager.data.port",
+    );
+    pub const TASK_MANAGER_ID: ConfigOption<String> = ConfigOption::new(
+        "taskmanager.resource-id",
+        None,
+        "the TaskManager's id; made of its host and port if not set",
+    );
+    pub const TASK_SLOTS: ConfigOption<usize> = ConfigOption::new(
+        "taskmanager.numberOfTaskSlots",
+        Some("1"),
+        "subtasks of one vertex that a TaskManager runs at most",
+    );
+    pub const PROCESS_MEMORY: ConfigOption<MemorySize> = ConfigOption::new(
+        "taskmanager.memory.process.size",
+        None,
+        "memory of the whole TaskManager process",
+    );
+
     pub const LOST_OUTPUT: ConfigOption<String> = ConfigOption::new(
         "millrace.recovery.lost-output",
         Some("fail"),

@@ -10,9 +10,12 @@ pub enum Scalar {
     Boolean(bool),
     /// TINYINT, SMALLINT, INT and BIGINT.
     Integer(i64),
+    #[serde(with = "text")]
     Float(f32),
+    #[serde(with = "text")]
     Double(f64),
     /// The unscaled value.
+    #[serde(with = "text")]
     Decimal(i128),
     String(String),
     Bytes(Vec<u8>),
@@ -24,4 +27,20 @@ pub enum Scalar {
     Timestamp(i64),
     Months(i32),
     Millis(i64),
+}
+
+/// Written down as text: JSON has no infinities, and its readers no long integers.
+mod text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(value: &impl Display, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub fn deserialize<'a, T: FromStr<Err: Display>, D: Deserializer<'a>>(from: D) -> Result<T, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
 }

@@ -32,6 +32,26 @@ Exit codes: 0 when the job is done or was stopped with a checkpoint, 1 when it f
 
 Logging: the environment variable RUST_LOG takes levels, such as 'info' or 'millrace=debug'.")]
     Run(Run),
+    /// Run the jobs of a SQL file on TaskManagers: the JobManager of an application cluster
+    #[command(
+        name = "standalone-job",
+        after_help = "\
+TaskManagers register at jobmanager.rpc.port (6123) of jobmanager.bind-host; the jobs wait for as many slots as they \
+need, at most slot.request.timeout. A TaskManager that is lost costs a restart from the last checkpoint.
+
+Example:
+  millrace standalone-job job.sql -D jobmanager.bind-host=0.0.0.0 -D parallelism.default=4"
+    )]
+    StandaloneJob(Run),
+    /// Run subtasks for a JobManager
+    #[command(
+        name = "taskmanager",
+        after_help = "\
+Example:
+  millrace taskmanager -D jobmanager.rpc.address=jobmanager -D taskmanager.numberOfTaskSlots=2 \\
+      -D taskmanager.bind-host=0.0.0.0"
+    )]
+    TaskManager(Settings),
     /// Show the plan of every job of a SQL file; nothing is started
     #[command(after_help = "\
 With --compatible-with, each operator with state is kept (same uid, same keys and fields), new (starts empty), \

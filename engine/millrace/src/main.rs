@@ -1,6 +1,7 @@
 //! The `millrace` command: its arguments, those of Flink's image, and the wiring of the engine's parts.
 
 mod arguments;
+mod cluster;
 mod config;
 mod entrypoint;
 mod logging;
@@ -25,6 +26,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Run(run) => run::run(&run),
+        Command::StandaloneJob(run) => run::on_cluster(&run),
+        Command::TaskManager(settings) => cluster::task_manager(&settings),
         Command::Explain(explain) => run::explain(&explain),
         Command::State(State::Inspect(inspect)) => state::inspect(&inspect),
         Command::Completions { shell } => {

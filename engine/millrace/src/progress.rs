@@ -59,6 +59,7 @@ fn line(status: &JobStatus, totals: &Totals, before: &Totals, elapsed: Duration)
     let state = match status.state {
         State::Created => "created",
         State::Recovering => "recovering",
+        State::WaitingForResources => "waiting for resources",
         State::Running => "running",
         State::Stopping => "stopping",
         State::Restarting => "restarting",

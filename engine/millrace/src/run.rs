@@ -5,8 +5,9 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use millrace_cluster::{JobHandle, JobSpec, Outcome, Start, compatibility, submit};
-use millrace_core::{Error, Result, options};
+use millrace_cluster::process::JobManager;
+use millrace_cluster::{JobHandle, JobSpec, Outcome, SlotSource, Start, compatibility, submit, submit_to};
+use millrace_core::{Configuration, Error, Result, options};
 use millrace_dataflow::{Graph, Operator};
 use millrace_sql::{Outcome as SqlOutcome, Session};
 use tokio::runtime::Runtime;
@@ -62,12 +63,28 @@ pub fn explain(arguments: &Explain) -> Result<()> {
     fates.check(arguments.allow_non_restored_state)
 }
 
+/// In this process.
 pub fn run(arguments: &Run) -> Result<()> {
+    execute_file(arguments, Where::Here)
+}
+
+/// On the TaskManagers that register.
+pub fn on_cluster(arguments: &Run) -> Result<()> {
+    execute_file(arguments, Where::TaskManagers)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    Here,
+    TaskManagers,
+}
+
+fn execute_file(arguments: &Run, place: Where) -> Result<()> {
     logging::init();
     let config = config::load(&arguments.common.settings)?;
     let mut without_effect: HashSet<String> = options::check(&config)?.into_iter().collect();
     let registry = millrace_connectors::registry();
-    let mut session = Session::new(config, registry.clone());
+    let mut session = Session::new(config.clone(), registry.clone());
     let start = match (&arguments.from, arguments.fresh) {
         (Some(path), _) => Start::From(path.clone()),
         (None, true) => Start::Fresh,
@@ -111,7 +128,11 @@ pub fn run(arguments: &Run) -> Result<()> {
         return Err(Error::user("--from starts one job, and the file has several")
             .with_hint("put each into a file of its own"));
     }
-    execute(specs, arguments.quiet)
+    execute(
+        specs,
+        arguments.quiet,
+        Some(&config).filter(|_| place == Where::TaskManagers),
+    )
 }
 
 /// Flink's name for a job without one.
@@ -137,15 +158,27 @@ fn prints_rows(specs: &[JobSpec]) -> bool {
         })
 }
 
-/// Runs all jobs of a file side by side, until all have ended.
-fn execute(specs: Vec<JobSpec>, quiet: bool) -> Result<()> {
+/// Runs all jobs of a file side by side, until all have ended: as a JobManager, or in this process.
+fn execute(specs: Vec<JobSpec>, quiet: bool, job_manager: Option<&Configuration>) -> Result<()> {
     let runtime =
         Runtime::new().map_err(|e| Error::external("the I/O threads could not be started").with_source(e))?;
     let signals = signals(&runtime)?;
+    let job_manager = match job_manager {
+        Some(config) => Some(JobManager::start(config, runtime.handle())?),
+        None => None,
+    };
     let show = !quiet && !prints_rows(&specs);
     let mut jobs: Vec<JobHandle> = Vec::with_capacity(specs.len());
     for spec in specs {
-        match submit(spec, runtime.handle().clone()) {
+        let submitted = match &job_manager {
+            Some(JobManager { resources, .. }) => submit_to(
+                spec,
+                runtime.handle().clone(),
+                SlotSource::Shared(resources.clone()),
+            ),
+            None => submit(spec, runtime.handle().clone()),
+        };
+        match submitted {
             Ok(job) => jobs.push(job),
             Err(error) => {
                 // The jobs before it stop with a checkpoint, as at Ctrl-C.

@@ -1,16 +1,21 @@
-//! The edge between two subtasks of one process: a queue bounded by the bytes that wait in it.
+//! The edge between two subtasks: a queue bounded by the bytes that wait in it. Of two subtasks in one process the
+//! writer appends to the reader's queue; in two, bytes go between them, and the reader's queue gives the writer credit
+//! for what it may have on its way.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use millrace_connector_api::Waker;
+use millrace_core::{Error, Result};
 
 use crate::element::Element;
+use crate::wire::Wire;
 
 struct Shared {
     queue: Mutex<Queue>,
     capacity: usize,
     reader: Waker,
+    /// Of a writer in this process.
     writer: Waker,
 }
 
@@ -20,16 +25,24 @@ const MOST_ROWS: usize = 1 << 16;
 
 #[derive(Default)]
 struct Queue {
-    elements: VecDeque<(Size, Element)>,
+    items: VecDeque<(Size, Item)>,
     waiting: Size,
     /// The writer has asked for room and there was none.
     refused: bool,
     closed: bool,
+    /// Why nothing more comes: the writer's process is gone.
+    broken: Option<Arc<str>>,
 }
 
-/// Of batches.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Size {
+enum Item {
+    Element(Element),
+    /// An element as it came from another process.
+    Frame(Vec<u8>),
+}
+
+/// What batches take up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
     pub bytes: usize,
     pub rows: usize,
 }
@@ -38,6 +51,13 @@ impl std::ops::AddAssign for Size {
     fn add_assign(&mut self, other: Size) {
         self.bytes += other.bytes;
         self.rows += other.rows;
+    }
+}
+
+impl std::ops::SubAssign for Size {
+    fn sub_assign(&mut self, other: Size) {
+        self.bytes -= other.bytes;
+        self.rows -= other.rows;
     }
 }
 
@@ -53,11 +73,14 @@ impl Size {
         }
     }
 
-    fn is_half_empty(self, capacity: usize) -> bool {
+    /// So much is free of a channel of this capacity that it is worth a word to its writer: for room of one batch
+    /// two threads would wake each other batch by batch.
+    pub fn is_half_empty(self, capacity: usize) -> bool {
         self.bytes <= capacity / 2 && self.rows <= MOST_ROWS / 2
     }
 
-    fn has_room(self, capacity: usize) -> bool {
+    /// Whether another batch may join what waits.
+    pub fn has_room(self, capacity: usize) -> bool {
         self.bytes < capacity && self.rows < MOST_ROWS
     }
 }
@@ -77,65 +100,186 @@ pub fn channel(capacity: usize, writer: Waker, reader: Waker) -> (Sender, Receiv
         reader,
         writer,
     });
-    (Sender(shared.clone()), Receiver(shared))
+    (
+        Sender(Way::Local(shared.clone())),
+        Receiver { shared, remote: None },
+    )
 }
 
-pub struct Sender(Arc<Shared>);
+/// The reading end of a channel whose writer is in another process. What comes is put in by the inlet; `freed` is
+/// told of what the reader has taken out, each time that half of the capacity is free.
+pub fn inlet(capacity: usize, wire: Wire, reader: Waker, freed: Freed) -> (Inlet, Receiver) {
+    let shared = Arc::new(Shared {
+        queue: Mutex::default(),
+        capacity,
+        reader,
+        writer: Waker::default(),
+    });
+    let remote = Remote {
+        wire,
+        taken: Size::default(),
+        freed,
+    };
+    (
+        Inlet(shared.clone()),
+        Receiver {
+            shared,
+            remote: Some(remote),
+        },
+    )
+}
+
+/// Takes word of what was taken out of a channel; must not block.
+pub type Freed = Box<dyn Fn(Size) + Send>;
+
+pub struct Sender(Way);
+
+enum Way {
+    Local(Arc<Shared>),
+    Remote(Box<dyn Outlet>),
+}
+
+/// The way to a reader in another process.
+pub trait Outlet: Send {
+    /// Whether there is credit for a batch; if not, the subtask is woken when there is. A broken way has room: to send
+    /// is what says so.
+    fn has_room(&self) -> bool;
+
+    /// Must not block. Fails once the other process is gone.
+    fn send(&self, element: &Element) -> Result<()>;
+
+    /// What is on its way and not taken out.
+    fn queued(&self) -> Size;
+}
+
+impl From<Box<dyn Outlet>> for Sender {
+    fn from(outlet: Box<dyn Outlet>) -> Self {
+        Sender(Way::Remote(outlet))
+    }
+}
 
 impl Sender {
     pub fn has_room(&self) -> bool {
-        let mut queue = self.0.queue();
-        queue.refused = !queue.waiting.has_room(self.0.capacity) && !queue.closed;
-        !queue.refused
+        match &self.0 {
+            Way::Local(shared) => {
+                let mut queue = shared.queue();
+                queue.refused = !queue.waiting.has_room(shared.capacity) && !queue.closed;
+                !queue.refused
+            }
+            Way::Remote(outlet) => outlet.has_room(),
+        }
     }
 
-    /// Appends an element; the caller has asked for room before. Without a reader it is dropped:
+    /// Appends an element; the caller has asked for room before. Without a reader in this process it is dropped:
     /// the reader has failed, and with it the attempt.
-    pub fn send(&self, element: Element) {
-        let size = Size::of(&element);
+    pub fn send(&self, element: Element) -> Result<()> {
+        match &self.0 {
+            Way::Local(shared) => {
+                let size = Size::of(&element);
+                let mut queue = shared.queue();
+                if queue.closed {
+                    return Ok(());
+                }
+                queue.waiting += size;
+                queue.items.push_back((size, Item::Element(element)));
+                drop(queue);
+                shared.reader.wake();
+                Ok(())
+            }
+            Way::Remote(outlet) => outlet.send(&element),
+        }
+    }
+
+    /// Bytes that wait, for the metrics of buffers.
+    pub fn queued_bytes(&self) -> usize {
+        match &self.0 {
+            Way::Local(shared) => shared.queue().waiting.bytes,
+            Way::Remote(outlet) => outlet.queued().bytes,
+        }
+    }
+}
+
+/// What a subtask fails with that can no longer reach one in another process.
+pub fn lost(why: &str) -> Error {
+    Error::external("the connection to another TaskManager is lost").with_detail(why)
+}
+
+/// Where what comes from another process is put in.
+pub struct Inlet(Arc<Shared>);
+
+impl Inlet {
+    /// A frame of an element, of the size that its writer has counted.
+    pub fn put(&self, frame: Vec<u8>, size: Size) {
         let mut queue = self.0.queue();
         if queue.closed {
             return;
         }
         queue.waiting += size;
-        queue.elements.push_back((size, element));
+        queue.items.push_back((size, Item::Frame(frame)));
         drop(queue);
         self.0.reader.wake();
     }
 
-    /// Bytes that wait, for the metrics of buffers.
-    pub fn queued_bytes(&self) -> usize {
-        self.0.queue().waiting.bytes
+    /// The writer's process is gone; the reader is told once it has taken all that came before.
+    pub fn fail(&self, why: Arc<str>) {
+        self.0.queue().broken = Some(why);
+        self.0.reader.wake();
     }
 }
 
-pub struct Receiver(Arc<Shared>);
+pub struct Receiver {
+    shared: Arc<Shared>,
+    remote: Option<Remote>,
+}
+
+/// Of a channel whose writer is in another process.
+struct Remote {
+    wire: Wire,
+    /// Since its writer was told last.
+    taken: Size,
+    freed: Freed,
+}
 
 impl Receiver {
-    pub fn try_receive(&mut self) -> Option<Element> {
-        let mut queue = self.0.queue();
-        let (size, element) = queue.elements.pop_front()?;
-        queue.waiting.bytes -= size.bytes;
-        queue.waiting.rows -= size.rows;
-        // For room of one batch the two threads would wake each other batch by batch.
-        let wakes = queue.refused && queue.waiting.is_half_empty(self.0.capacity);
+    /// The next element, if one is there. Fails for one that cannot be read, and where none can come any more.
+    pub fn try_receive(&mut self) -> Result<Option<Element>> {
+        let mut queue = self.shared.queue();
+        let Some((size, item)) = queue.items.pop_front() else {
+            return match &queue.broken {
+                None => Ok(None),
+                Some(why) => Err(lost(why)),
+            };
+        };
+        queue.waiting -= size;
+        let waiting = queue.waiting;
+        let wakes = queue.refused && waiting.is_half_empty(self.shared.capacity);
         queue.refused &= !wakes;
         drop(queue);
         if wakes {
-            self.0.writer.wake();
+            self.shared.writer.wake();
         }
-        Some(element)
+        if let Some(remote) = &mut self.remote {
+            remote.taken += size;
+            if remote.taken != Size::default() && waiting.is_half_empty(self.shared.capacity) {
+                (remote.freed)(std::mem::take(&mut remote.taken));
+            }
+        }
+        match (item, &self.remote) {
+            (Item::Element(element), _) => Ok(Some(element)),
+            (Item::Frame(frame), Some(remote)) => remote.wire.decode(&frame).map(Some),
+            (Item::Frame(_), None) => Err(Error::internal("a channel within a process got bytes")),
+        }
     }
 }
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        let mut queue = self.0.queue();
+        let mut queue = self.shared.queue();
         queue.closed = true;
-        queue.elements.clear();
+        queue.items.clear();
         queue.waiting = Size::default();
         drop(queue);
-        self.0.writer.wake();
+        self.shared.writer.wake();
     }
 }
 
@@ -157,19 +301,22 @@ mod tests {
     #[test]
     fn a_full_channel_has_room_again_when_it_is_read() {
         let (sender, mut receiver) = channel(1000, Waker::default(), Waker::default());
-        sender.send(batch(500));
+        sender.send(batch(500)).unwrap();
         assert!(!sender.has_room());
-        sender.send(Element::EndOfInput);
-        assert!(matches!(receiver.try_receive(), Some(Element::Batch(_))));
+        sender.send(Element::EndOfInput).unwrap();
+        assert!(matches!(receiver.try_receive().unwrap(), Some(Element::Batch(_))));
         assert!(sender.has_room());
-        assert!(matches!(receiver.try_receive(), Some(Element::EndOfInput)));
-        assert!(receiver.try_receive().is_none());
+        assert!(matches!(
+            receiver.try_receive().unwrap(),
+            Some(Element::EndOfInput)
+        ));
+        assert!(receiver.try_receive().unwrap().is_none());
     }
 
     #[test]
     fn a_gone_reader_does_not_hold_its_writer() {
         let (sender, receiver) = channel(10, Waker::default(), Waker::default());
-        sender.send(batch(500));
+        sender.send(batch(500)).unwrap();
         assert!(!sender.has_room());
         drop(receiver);
         assert!(sender.has_room());

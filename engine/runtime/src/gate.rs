@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use millrace_core::CheckpointId;
+use millrace_core::{CheckpointId, Result};
 
 use crate::channel::{Receiver, Size};
 use crate::element::{Barrier, Batch, Element};
@@ -60,26 +60,28 @@ impl InputGate {
 
     /// The next element of the merged stream, if there is one now. A batch comes with the number of
     /// the operator's input that it belongs to.
-    pub fn poll(&mut self) -> Option<(usize, Element)> {
+    pub fn poll(&mut self) -> Result<Option<(usize, Element)>> {
         loop {
             if let Some(element) = self.ready.pop_front() {
-                return Some(element);
+                return Ok(Some(element));
             }
-            let (index, element) = self.receive()?;
+            let Some((index, element)) = self.receive()? else {
+                return Ok(None);
+            };
             self.take(index, element);
         }
     }
 
     /// The batches among the elements to come, the next first, until they have so many rows or bytes: no more
     /// than what waits in the channels now.
-    pub fn look_ahead(&mut self, rows: usize, bytes: usize) -> Vec<(usize, &Batch)> {
+    pub fn look_ahead(&mut self, rows: usize, bytes: usize) -> Result<Vec<(usize, &Batch)>> {
         let mut waiting = Size::default();
         self.ready
             .iter()
             .for_each(|(_, element)| waiting += Size::of(element));
         while waiting.rows < rows
             && waiting.bytes < bytes
-            && let Some((index, element)) = self.receive()
+            && let Some((index, element)) = self.receive()?
         {
             waiting += Size::of(&element);
             self.take(index, element);
@@ -90,22 +92,22 @@ impl InputGate {
                 coming.push((*input, batch));
             }
         }
-        coming
+        Ok(coming)
     }
 
-    fn receive(&mut self) -> Option<(usize, Element)> {
+    fn receive(&mut self) -> Result<Option<(usize, Element)>> {
         let count = self.inputs.len();
         for turn in 0..count {
             let index = (self.next + turn) % count;
             if self.inputs[index].barrier.is_some() {
                 continue;
             }
-            if let Some(element) = self.inputs[index].receiver.try_receive() {
+            if let Some(element) = self.inputs[index].receiver.try_receive()? {
                 self.next = (index + 1) % count;
-                return Some((index, element));
+                return Ok(Some((index, element)));
             }
         }
-        None
+        Ok(None)
     }
 
     fn take(&mut self, index: usize, element: Element) {
@@ -252,7 +254,7 @@ mod tests {
     }
 
     fn drain(gate: &mut InputGate) -> Vec<String> {
-        std::iter::from_fn(|| gate.poll())
+        std::iter::from_fn(|| gate.poll().unwrap())
             .map(|(_, element)| match element {
                 Element::Batch(b) => b
                     .change
@@ -274,68 +276,68 @@ mod tests {
     fn what_follows_a_barrier_waits_for_the_barriers_of_all_inputs() {
         let (inputs, mut gate) = gate(2);
         for element in [row(1), barrier(1), row(2)] {
-            inputs[0].send(element);
+            inputs[0].send(element).unwrap();
         }
-        inputs[1].send(row(3));
+        inputs[1].send(row(3)).unwrap();
         assert_eq!(drain(&mut gate), ["1", "3"]);
-        inputs[1].send(barrier(1));
+        inputs[1].send(barrier(1)).unwrap();
         assert_eq!(drain(&mut gate), ["b1", "2"]);
     }
 
     #[test]
     fn a_newer_barrier_ends_the_wait_for_an_older_one() {
         let (inputs, mut gate) = gate(2);
-        inputs[0].send(barrier(1));
-        inputs[0].send(row(1));
-        inputs[1].send(barrier(2));
+        inputs[0].send(barrier(1)).unwrap();
+        inputs[0].send(row(1)).unwrap();
+        inputs[1].send(barrier(2)).unwrap();
         assert_eq!(
             drain(&mut gate),
             ["1"],
             "input 0 goes on, input 1 waits for barrier 2"
         );
-        inputs[0].send(barrier(2));
+        inputs[0].send(barrier(2)).unwrap();
         assert_eq!(drain(&mut gate), ["b2"]);
-        inputs[1].send(barrier(1));
+        inputs[1].send(barrier(1)).unwrap();
         assert!(drain(&mut gate).is_empty(), "a left-over is not passed on");
     }
 
     #[test]
     fn barriers_pass_after_the_end_of_some_inputs() {
         let (inputs, mut gate) = gate(2);
-        inputs[0].send(Element::EndOfInput);
-        inputs[0].send(barrier(1));
-        inputs[1].send(barrier(1));
+        inputs[0].send(Element::EndOfInput).unwrap();
+        inputs[0].send(barrier(1)).unwrap();
+        inputs[1].send(barrier(1)).unwrap();
         assert_eq!(drain(&mut gate), ["b1"]);
-        inputs[1].send(Element::EndOfInput);
+        inputs[1].send(Element::EndOfInput).unwrap();
         assert_eq!(drain(&mut gate), ["end"]);
     }
 
     #[test]
     fn the_end_of_some_inputs_is_not_that_of_the_stream() {
         let (inputs, mut gate) = gate(2);
-        inputs[0].send(Element::Watermark(i64::MAX));
-        inputs[0].send(Element::EndOfInput);
-        inputs[1].send(Element::Watermark(5));
+        inputs[0].send(Element::Watermark(i64::MAX)).unwrap();
+        inputs[0].send(Element::EndOfInput).unwrap();
+        inputs[1].send(Element::Watermark(5)).unwrap();
         assert_eq!(drain(&mut gate), ["w5"]);
         // A stop at this point: nothing says that no earlier row follows.
-        inputs[0].send(barrier(1));
-        inputs[1].send(barrier(1));
+        inputs[0].send(barrier(1)).unwrap();
+        inputs[1].send(barrier(1)).unwrap();
         assert_eq!(drain(&mut gate), ["b1"]);
-        inputs[1].send(Element::Watermark(i64::MAX));
-        inputs[1].send(Element::EndOfInput);
+        inputs[1].send(Element::Watermark(i64::MAX)).unwrap();
+        inputs[1].send(Element::EndOfInput).unwrap();
         assert_eq!(drain(&mut gate), [format!("w{}", i64::MAX), "end".to_owned()]);
     }
 
     #[test]
     fn the_watermark_is_the_lowest_of_the_active_inputs() {
         let (inputs, mut gate) = gate(2);
-        inputs[0].send(Element::Watermark(10));
+        inputs[0].send(Element::Watermark(10)).unwrap();
         assert!(drain(&mut gate).is_empty());
-        inputs[1].send(Element::Watermark(5));
+        inputs[1].send(Element::Watermark(5)).unwrap();
         assert_eq!(drain(&mut gate), ["w5"]);
-        inputs[1].send(Element::Idle);
+        inputs[1].send(Element::Idle).unwrap();
         assert_eq!(drain(&mut gate), ["w10"]);
-        inputs[0].send(Element::Idle);
+        inputs[0].send(Element::Idle).unwrap();
         assert_eq!(drain(&mut gate), ["idle"]);
     }
 }

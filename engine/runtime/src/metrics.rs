@@ -109,6 +109,57 @@ impl TaskMetrics {
         Arc::new(metrics)
     }
 
+    /// All that is counted, in one order: for the same subtask's metrics in another process.
+    pub fn values(&self) -> Vec<i64> {
+        let mut values: Vec<i64> = self
+            .counters()
+            .iter()
+            .map(|counter| counter.get() as i64)
+            .collect();
+        values.extend(self.gauges().iter().map(|gauge| gauge.get()));
+        values
+    }
+
+    /// What `values` of the same subtask has given; of another release's what is known.
+    pub fn set_values(&self, values: &[i64]) {
+        let counters = self.counters();
+        for (counter, value) in counters.iter().zip(values) {
+            counter.set(*value as u64);
+        }
+        for (gauge, value) in self.gauges().iter().zip(values.iter().skip(counters.len())) {
+            gauge.set(*value);
+        }
+    }
+
+    fn counters(&self) -> Vec<&Counter> {
+        let mut counters = vec![
+            &self.source_records,
+            &self.sink_records,
+            &self.skipped_records,
+            &self.dropped_records,
+            &self.late_records,
+            &self.busy_nanos,
+            &self.idle_nanos,
+            &self.back_pressured_nanos,
+        ];
+        for operator in &self.operators {
+            counters.extend([
+                &operator.records_in,
+                &operator.records_out,
+                &operator.late_records,
+            ]);
+        }
+        counters
+    }
+
+    fn gauges(&self) -> Vec<&Gauge> {
+        let mut gauges = vec![&self.pending_records, &self.watermark];
+        for operator in &self.operators {
+            gauges.extend([&operator.input_watermark, &operator.output_watermark]);
+        }
+        gauges
+    }
+
     /// Takes the time for what is counted by time.
     pub fn sample(&self, now_millis: i64) {
         for operator in &self.operators {
@@ -162,6 +213,19 @@ mod tests {
         // A look that comes too soon is none.
         rate.sample(29 * LOOK + 1, 1_000_000);
         assert_eq!(rate.per_second(), 7.0 * 50.0 / 60.0);
+    }
+
+    #[test]
+    fn values_go_to_another_process() {
+        let [here, there] = [(), ()].map(|()| TaskMetrics::new(["a".to_owned(), "b".to_owned()]));
+        here.busy_nanos.add(7);
+        here.pending_records.set(-1);
+        here.operators[1].records_out.add(3);
+        here.operators[1].output_watermark.set(-5);
+        there.set_values(&here.values());
+        assert_eq!(there.values(), here.values());
+        assert_eq!(there.operators[1].output_watermark.get(), -5);
+        assert_eq!(there.busy_nanos.get(), 7);
     }
 
     #[test]

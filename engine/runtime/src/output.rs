@@ -71,17 +71,17 @@ impl RemoteOutput {
         match (element, &mut self.routing) {
             (Element::Splits(_), Routing::Rebalance(_) | Routing::Hash(..)) => {}
             (Element::Batch(_), Routing::Rebalance(next)) => {
-                self.channels[*next].send(carried(element.clone())?);
+                self.channels[*next].send(carried(element.clone())?)?;
                 *next = (*next + 1) % readers;
             }
             (Element::Batch(batch), Routing::Hash(keys, max_parallelism)) if readers > 1 => {
                 for (channel, rows) in divide(keys, batch, readers, *max_parallelism)? {
-                    self.channels[channel].send(carried(Element::Batch(rows))?);
+                    self.channels[channel].send(carried(Element::Batch(rows))?)?;
                 }
             }
             _ => {
                 for channel in &self.channels {
-                    channel.send(carried(element.clone())?);
+                    channel.send(carried(element.clone())?)?;
                 }
             }
         }

@@ -209,7 +209,7 @@ impl Subtask {
     fn take_one(&mut self) -> Result<bool> {
         self.look_ahead()?;
         if let Some(gate) = &mut self.gate {
-            let Some((input, element)) = gate.poll() else {
+            let Some((input, element)) = gate.poll()? else {
                 return Ok(false);
             };
             match element {
@@ -292,7 +292,7 @@ impl Subtask {
             if rows == 0 {
                 return Ok(());
             }
-            let coming = gate.look_ahead(rows, LOOK_AHEAD_BYTES);
+            let coming = gate.look_ahead(rows, LOOK_AHEAD_BYTES)?;
             // One batch alone is looked up when it is worked on.
             if coming.len() > 1 {
                 operator.prefetch(&coming)?;

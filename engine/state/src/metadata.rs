@@ -110,6 +110,14 @@ impl StateBlob {
         }
     }
 
+    /// The file that it stands in.
+    pub fn as_file(&self) -> Option<&FileRef> {
+        match &self.blob {
+            Some(Blob::File(file)) => Some(file),
+            _ => None,
+        }
+    }
+
     /// Bytes of the state.
     pub fn len(&self) -> u64 {
         match &self.blob {
@@ -210,10 +218,7 @@ impl Metadata {
 
     pub fn state_files(&self) -> impl Iterator<Item = &FileRef> {
         self.operators.iter().flat_map(|o| &o.subtasks).flat_map(|s| {
-            let entries = s.entries.iter().filter_map(|e| match &e.blob {
-                Some(Blob::File(file)) => Some(file),
-                _ => None,
-            });
+            let entries = s.entries.iter().filter_map(StateBlob::as_file);
             entries.chain(s.keyed.iter().flat_map(KeyedFiles::file_refs))
         })
     }

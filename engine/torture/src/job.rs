@@ -119,7 +119,10 @@ impl Job {
         let mut command = engine::command()?;
         command
             .current_dir(folder)
-            .arg("run")
+            .arg(match run.on_task_managers {
+                true => "standalone-job",
+                false => "run",
+            })
             .arg(&file)
             .args(&run.arguments);
         let mut options = self.options.clone();
@@ -157,6 +160,8 @@ pub struct RunOptions {
     pub fail_point: Option<(&'static str, u32)>,
     pub options: Vec<(String, String)>,
     pub arguments: Vec<String>,
+    /// The process is a JobManager, and its subtasks run in others.
+    pub on_task_managers: bool,
 }
 
 impl RunOptions {

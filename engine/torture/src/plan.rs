@@ -13,6 +13,7 @@ use crate::scenario::faults;
 use crate::scenario::full;
 use crate::scenario::keyed;
 use crate::scenario::kills::{self, Kills};
+use crate::scenario::task_managers;
 use crate::workbench::{Line, Summary};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +146,51 @@ pub const ALL: &[Scenario] = &[
         name: "prepared-transaction-timed-out",
         forms: BOTH,
         run: |_| faults::prepared_transaction_timed_out(shared()),
+    },
+    Scenario {
+        name: "task-managers-lost-short",
+        forms: SHORT,
+        run: |context| {
+            task_managers::lost(
+                shared(),
+                Shape::Union,
+                task_managers::Faults {
+                    kills: 3,
+                    freezes: 1,
+                    seed: context.seed,
+                },
+            )
+        },
+    },
+    Scenario {
+        name: "task-managers-lost",
+        forms: LONG,
+        run: |context| {
+            task_managers::lost(
+                shared(),
+                Shape::Union,
+                task_managers::Faults {
+                    kills: 25,
+                    freezes: 5,
+                    seed: context.seed,
+                },
+            )
+        },
+    },
+    Scenario {
+        name: "keyed-task-managers-lost",
+        forms: LONG,
+        run: |context| {
+            task_managers::lost(
+                shared(),
+                Shape::Keyed,
+                task_managers::Faults {
+                    kills: 15,
+                    freezes: 3,
+                    seed: context.seed,
+                },
+            )
+        },
     },
     Scenario {
         name: "checkpoints-refused",

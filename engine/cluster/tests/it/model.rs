@@ -8,7 +8,8 @@ use std::task::Poll;
 use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
-use millrace_cluster::{JobHandle, JobSpec, Start, submit};
+use millrace_cluster::process::{JobManager, TaskManagerProcess};
+use millrace_cluster::{JobHandle, JobSpec, SlotSource, Start, submit, submit_to};
 use millrace_connector_api::sink::{
     RecoverContext, Recovered, SinkChangelog, SinkContext, SinkFactory, SinkTraits, SinkWriter,
 };
@@ -318,10 +319,39 @@ impl World {
             name: NAME.into(),
             graph: graph(second, keyed),
             config,
-            registry,
+            registry: registry.clone(),
             start,
         };
-        submit(spec, self.runtime.handle().clone())
+        let runtime = self.runtime.handle().clone();
+        match env!("CARGO_CRATE_NAME") {
+            "distributed" => submit_to(spec, runtime, self.cluster(&registry)),
+            _ => submit(spec, runtime),
+        }
+    }
+
+    /// A JobManager with two TaskManagers, one with a slot, the other with the rest.
+    fn cluster(&self, registry: &Registry) -> SlotSource {
+        let runtime = self.runtime.handle();
+        let mut config = Configuration::default();
+        for (key, value) in [
+            ("jobmanager.rpc.port", "0"),
+            ("jobmanager.rpc.address", "127.0.0.1"),
+            ("taskmanager.host", "127.0.0.1"),
+            ("heartbeat.interval", "200 ms"),
+            ("heartbeat.timeout", "10 s"),
+        ] {
+            config.set(key, value);
+        }
+        let job_manager = JobManager::start(&config, runtime).unwrap();
+        config.set("jobmanager.rpc.port", job_manager.address.port().to_string());
+        for slots in ["1", "15"] {
+            config.set("taskmanager.numberOfTaskSlots", slots);
+            // The same when it starts again: local copies are found by it.
+            config.set("taskmanager.resource-id", format!("with-{slots}"));
+            let process = TaskManagerProcess::new(&config, registry.clone(), runtime).unwrap();
+            runtime.spawn(async move { process.run().await });
+        }
+        SlotSource::Shared(job_manager.resources)
     }
 }
 

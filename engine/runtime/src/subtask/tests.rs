@@ -117,7 +117,7 @@ impl Source {
                 break;
             }
         }
-        std::iter::from_fn(|| self.output.try_receive())
+        std::iter::from_fn(|| self.output.try_receive().unwrap())
             .map(|element| match element {
                 Element::Batch(_) => "batch".to_owned(),
                 Element::Barrier(b) if b.stop => format!("stop {}", b.checkpoint),

@@ -175,7 +175,7 @@ impl KeyedFiles {
         Ok(())
     }
 
-    pub(crate) fn file_refs(&self) -> impl Iterator<Item = &FileRef> {
+    pub fn file_refs(&self) -> impl Iterator<Item = &FileRef> {
         self.files
             .iter()
             .filter_map(|f| match f.blob.as_ref()?.blob.as_ref()? {

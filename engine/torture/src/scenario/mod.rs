@@ -6,3 +6,4 @@ pub mod full;
 pub mod keyed;
 pub mod kills;
 mod refusal;
+pub mod task_managers;

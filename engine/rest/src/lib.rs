@@ -1,0 +1,1 @@
+//! Flink's REST API over a cluster: the server, and the dashboard's files.

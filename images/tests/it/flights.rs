@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use millrace_examples::dataset::Flights;
 use millrace_examples::replay;
 use millrace_images::{
-    Brokers, READY, as_anybody, container, docker, ends_cleanly, limited, without_leftover,
+    Brokers, READY, as_anybody, container, docker, ends_cleanly, flink_ends, limited, without_leftover,
 };
 use millrace_testkit::records::{self, Isolation};
 use millrace_testkit::{cache, wait};
@@ -144,6 +144,6 @@ fn both_engines_give_the_same_flights_from_one_file() {
     assert_eq!(ours, theirs);
     assert!(checkpoints(&store, "millrace") > 0);
     assert!(checkpoints(&store, "flink") > 0);
-    ends_cleanly(&workers);
-    ends_cleanly(&flink);
+    flink_ends(&workers);
+    flink_ends(&flink);
 }

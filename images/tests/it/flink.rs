@@ -1,8 +1,6 @@
 //! Apache Flink's image: a session cluster, the SQL gateway, the SQL client.
 
-use millrace_images::{
-    answers, as_anybody, container, docker, ends_cleanly, limited, named, without_leftover,
-};
+use millrace_images::{answers, as_anybody, container, docker, flink_ends, limited, named, without_leftover};
 use millrace_testkit::ports;
 use testcontainers::ImageExt;
 use testcontainers::core::IntoContainerPort;
@@ -18,7 +16,7 @@ fn flinks_sql_gateway_answers() {
     let port = gateway.get_host_port_ipv4(8083).unwrap();
     let text = answers(&format!("http://127.0.0.1:{port}/v1/info"), |_| true).unwrap();
     assert!(text.contains("Apache Flink"), "{text}");
-    ends_cleanly(&gateway);
+    flink_ends(&gateway);
 }
 
 #[test]
@@ -80,6 +78,6 @@ fn a_session_cluster_takes_its_properties_has_metrics_and_a_sql_client() {
     .unwrap();
     assert!(said.contains("| +I |          42 |"), "{said}");
     assert!(!said.contains("[ERROR]"), "{said}");
-    ends_cleanly(&worker);
-    ends_cleanly(&manager);
+    flink_ends(&worker);
+    flink_ends(&manager);
 }

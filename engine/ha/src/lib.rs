@@ -1,0 +1,1 @@
+//! Which JobManager leads, and what a new leader finds of the one before: in ZooKeeper, in Kubernetes, or nowhere.

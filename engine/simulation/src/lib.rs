@@ -1,0 +1,1 @@
+//! A cluster of which every step is chosen by a seed.

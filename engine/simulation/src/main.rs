@@ -1,0 +1,3 @@
+//! Runs the simulation by seeds.
+
+fn main() {}

@@ -194,6 +194,11 @@ pub const ALL: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "leaders-thawed",
+        forms: BOTH,
+        run: |_| leaders::thawed(shared()),
+    },
+    Scenario {
         name: "leaders-zookeeper-short",
         forms: SHORT,
         run: |context| {

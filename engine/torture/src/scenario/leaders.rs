@@ -136,6 +136,82 @@ impl Coordinator {
     }
 }
 
+/// Where a process stands still until others have gone on without it: a JobManager on both sides of the swap that
+/// completes a checkpoint, a TaskManager on both sides of a commit.
+const MOMENTS: [(Kind, &str); 5] = [
+    (Kind::JobManager, "checkpoint.after-metadata"),
+    (Kind::JobManager, "checkpoint.before-head"),
+    (Kind::JobManager, "checkpoint.after-head"),
+    (Kind::TaskManager, "sink.after-handle"),
+    (Kind::TaskManager, "sink.before-commit"),
+];
+
+/// Who is frozen in the middle of a checkpoint or a commit, and thawed when another leads, changes nothing any more.
+pub fn thawed(kafka: &Kafka) -> Result<Summary> {
+    let (mut cluster, _coordinator) = cluster(kafka, Ha::ZooKeeper, Shape::Union, false)?;
+    for (number, (kind, point)) in MOMENTS.into_iter().enumerate() {
+        let point = format!("{point}:3:stop");
+        let members = &mut cluster.members;
+        match kind {
+            // The one that is to stand still leads, and the other one is there to follow.
+            Kind::JobManager => {
+                members.retain(|member| member.kind != Kind::JobManager);
+                let first = cluster.start_with(kind, 0, Some(&point))?;
+                let log = first.process.log().to_owned();
+                let leads = std::fs::read_to_string(&log)?.matches(LEADS).count();
+                cluster.members.push(first);
+                wait::until("the first JobManager to lead", LIMIT, || {
+                    let now = std::fs::read_to_string(&log)?.matches(LEADS).count();
+                    Ok((now > leads || is_stopped(&log)?).then_some(()))
+                })?;
+                let second = cluster.start(kind, 1)?;
+                cluster.members.push(second);
+            }
+            Kind::TaskManager => {
+                let place = members
+                    .iter()
+                    .position(|member| member.kind == kind)
+                    .context("there are three")?;
+                members.remove(place);
+                let armed = cluster.start_with(kind, 0, Some(&point))?;
+                cluster.members.push(armed);
+                // Enough without it.
+                let spare = cluster.start(kind, TASK_MANAGERS + number as u32)?;
+                cluster.members.push(spare);
+            }
+        }
+        let place = cluster
+            .members
+            .iter()
+            .position(|member| (member.kind, member.number) == (kind, 0))
+            .context("it was started")?;
+        let log = cluster.members[place].process.log().to_owned();
+        wait::until(&format!("{kind:?} at {point}"), LIMIT, || {
+            let reached = std::fs::read_to_string(&log)?.matches("fail point").count();
+            Ok((reached > number_of(&MOMENTS[..number], kind)).then_some(()))
+        })
+        .with_context(|| cluster.log_tails())?;
+        cluster.wait_for_progress().with_context(|| point.clone())?;
+        cluster.members[place].process.signal(CONTINUE)?;
+        cluster.wait_for_progress().with_context(|| point.clone())?;
+        println!("  {kind:?} at {point}");
+    }
+    let mut summary = cluster.finish(kafka)?;
+    summary.kills = MOMENTS.len() as u32;
+    Ok(summary)
+}
+
+const LEADS: &str = "this JobManager leads";
+const CONTINUE: i32 = 18;
+
+fn number_of(moments: &[(Kind, &str)], kind: Kind) -> usize {
+    moments.iter().filter(|(of, _)| *of == kind).count()
+}
+
+fn is_stopped(log: &std::path::Path) -> Result<bool> {
+    Ok(std::fs::read_to_string(log)?.contains("fail point"))
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     JobManager,
@@ -175,14 +251,26 @@ struct Cluster {
     ports: [u16; JOB_MANAGERS as usize],
     bench: Workbench,
     starts: u32,
+    /// Processes are in groups by which they can be cut off.
+    has_groups: bool,
 }
 
 impl Cluster {
     fn start(&mut self, kind: Kind, number: u32) -> Result<Member> {
+        self.start_with(kind, number, None)
+    }
+
+    fn start_with(&mut self, kind: Kind, number: u32, fail_point: Option<&str>) -> Result<Member> {
         self.starts += 1;
         let folder = self.bench.folder.path().to_owned();
         let mut command = engine::command()?;
-        command.current_dir(&folder).gid(group(kind, number));
+        command.current_dir(&folder);
+        if self.has_groups {
+            command.gid(group(kind, number));
+        }
+        if let Some(fail_point) = fail_point {
+            command.env("MILLRACE_FAIL_POINT", fail_point);
+        }
         let log = match kind {
             Kind::JobManager => {
                 command.arg("standalone-job").arg(folder.join("job.sql"));
@@ -297,8 +385,9 @@ fn filter(change: &str, group: u32) -> Result<()> {
     Ok(())
 }
 
-fn torture(kafka: &Kafka, ha: Ha, shape: Shape, faults: u32, seed: u64) -> Result<Summary> {
-    let mut coordinator = Coordinator::start(ha)?;
+/// All of it, running.
+fn cluster(kafka: &Kafka, ha: Ha, shape: Shape, has_groups: bool) -> Result<(Cluster, Coordinator)> {
+    let coordinator = Coordinator::start(ha)?;
     let mut bench = Workbench::of(kafka, Line::Plain, shape, "leaders", 1000)?;
     let storage = format!("file://{}", bench.folder.join("ha").display());
     for (key, value) in [
@@ -329,6 +418,7 @@ fn torture(kafka: &Kafka, ha: Ha, shape: Shape, faults: u32, seed: u64) -> Resul
         ports: [ports::free()?, ports::free()?],
         bench,
         starts: 0,
+        has_groups,
     };
     for number in 0..JOB_MANAGERS {
         let member = cluster.start(Kind::JobManager, number)?;
@@ -339,7 +429,11 @@ fn torture(kafka: &Kafka, ha: Ha, shape: Shape, faults: u32, seed: u64) -> Resul
         cluster.members.push(member);
     }
     cluster.wait_for_progress()?;
+    Ok((cluster, coordinator))
+}
 
+fn torture(kafka: &Kafka, ha: Ha, shape: Shape, faults: u32, seed: u64) -> Result<Summary> {
+    let (mut cluster, mut coordinator) = cluster(kafka, ha, shape, true)?;
     let mut rng = StdRng::seed_from_u64(seed);
     let mut done: BTreeMap<String, u32> = BTreeMap::new();
     for number in 0..faults {
@@ -384,38 +478,46 @@ fn torture(kafka: &Kafka, ha: Ha, shape: Shape, faults: u32, seed: u64) -> Resul
     for (name, count) in &done {
         println!("  {name:<44} {count}");
     }
-    let Cluster {
-        mut members,
-        mut bench,
-        ..
-    } = cluster;
-    bench.caught_up(|| {
+    let mut summary = cluster.finish(kafka)?;
+    summary.kills = faults;
+    Ok(summary)
+}
+
+impl Cluster {
+    /// Lets the job read to the end, checks all, and ends every process.
+    fn finish(self, kafka: &Kafka) -> Result<Summary> {
+        let Cluster {
+            mut members,
+            mut bench,
+            ..
+        } = self;
+        bench.caught_up(|| {
+            for member in &mut members {
+                ensure!(
+                    member.process.ended()?.is_none(),
+                    "{:?} {} ended by itself:\n{}",
+                    member.kind,
+                    member.number,
+                    member.process.log_tail()
+                );
+            }
+            Ok(())
+        })?;
+        bench.check(kafka)?;
         for member in &mut members {
+            member.process.signal(15)?;
+        }
+        for member in &mut members {
+            let status = member.process.wait(Duration::from_secs(60))?;
             ensure!(
-                member.process.ended()?.is_none(),
-                "{:?} {} ended by itself:\n{}",
+                status.success(),
+                "{:?} {} was told to end and ended with {status}:\n{}",
                 member.kind,
                 member.number,
                 member.process.log_tail()
             );
         }
-        Ok(())
-    })?;
-    bench.summary.kills = faults;
-    bench.check(kafka)?;
-    for member in &mut members {
-        member.process.signal(15)?;
+        bench.passed();
+        Ok(bench.summary)
     }
-    for member in &mut members {
-        let status = member.process.wait(Duration::from_secs(60))?;
-        ensure!(
-            status.success(),
-            "{:?} {} was told to end and ended with {status}:\n{}",
-            member.kind,
-            member.number,
-            member.process.log_tail()
-        );
-    }
-    bench.passed();
-    Ok(bench.summary)
 }

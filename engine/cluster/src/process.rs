@@ -281,6 +281,7 @@ pub struct TaskManagerProcess {
 
 impl TaskManagerProcess {
     pub fn new(config: &Configuration, registry: Registry, runtime: &Handle) -> Result<Self> {
+        let config = &with_managed_memory(config)?;
         let heartbeats = Heartbeats::from_config(config)?;
         let services = HaServices::open(config, runtime)?;
         let fixed = match &services {
@@ -381,6 +382,23 @@ impl TaskManagerProcess {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// With memory for keyed state in proportion to the process's, where only that is given.
+fn with_managed_memory(config: &Configuration) -> Result<Configuration> {
+    let mut config = config.clone();
+    let process = config.get_optional(&options::PROCESS_MEMORY)?;
+    if let (Some(process), None) = (process, config.raw(options::MANAGED_MEMORY.key)) {
+        let fraction = config.get(&options::MANAGED_MEMORY_FRACTION)?;
+        if !(0.0..=1.0).contains(&fraction) {
+            return Err(Error::user("taskmanager.memory.managed.fraction is out of range")
+                .with_detail(fraction.to_string())
+                .with_hint("it takes 0 to 1"));
+        }
+        let managed = (process.0 as f64 * fraction) as u64;
+        config.set(options::MANAGED_MEMORY.key, managed.to_string());
+    }
+    Ok(config)
 }
 
 fn fixed_job_manager(config: &Configuration) -> Result<String> {

@@ -47,6 +47,7 @@ impl Drop for World {
 pub struct World {
     outside: Arc<Mutex<Outside>>,
     pub runtime: Runtime,
+    job_managers: Mutex<Vec<JobManager>>,
     folder: tempfile::TempDir,
 }
 
@@ -121,6 +122,7 @@ impl World {
         World {
             outside: Arc::new(Mutex::new(outside)),
             runtime: Runtime::new().unwrap(),
+            job_managers: Mutex::default(),
             folder,
         }
     }
@@ -374,6 +376,11 @@ impl World {
             let process = TaskManagerProcess::new(&config, registry.clone(), runtime).unwrap();
             runtime.spawn(async move { process.run().await });
         }
+        // It leads as long as it is there.
+        self.job_managers
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .push(job_manager);
         SlotSource::Shared(dispatcher.resources().clone())
     }
 }

@@ -174,9 +174,6 @@ pub fn thawed(kafka: &Kafka) -> Result<Summary> {
                 members.remove(place);
                 let armed = cluster.start_with(kind, 0, Some(&point))?;
                 cluster.members.push(armed);
-                // Enough without it.
-                let spare = cluster.start(kind, TASK_MANAGERS + number as u32)?;
-                cluster.members.push(spare);
             }
         }
         let place = cluster
@@ -189,6 +186,11 @@ pub fn thawed(kafka: &Kafka) -> Result<Summary> {
             Ok((count(&log, "fail point")? > number_of(&MOMENTS[..number], kind)).then_some(()))
         })
         .with_context(|| cluster.log_tails())?;
+        if kind == Kind::TaskManager {
+            // So that the job goes on without it.
+            let spare = cluster.start(kind, TASK_MANAGERS + number as u32)?;
+            cluster.members.push(spare);
+        }
         cluster.wait_for_progress().with_context(|| point.clone())?;
         cluster.members[place].process.signal(CONTINUE)?;
         cluster.wait_for_progress().with_context(|| point.clone())?;

@@ -161,7 +161,9 @@ impl Contender<'_> {
             };
             match state {
                 SessionState::Disconnected if self.settings.tolerates_suspension => {
-                    let limit = self.settings.left_without_connection(self.client.session_timeout());
+                    let limit = self
+                        .settings
+                        .left_without_connection(self.client.session_timeout());
                     match tokio::time::timeout(limit, states.changed()).await {
                         Ok(SessionState::SyncConnected) => {}
                         _ => return self.suspended(),

@@ -155,7 +155,10 @@ mod tests {
             config.set(key, format!("{connection} s"));
             let settings = Settings::from_config(&config).unwrap();
             let session = Duration::from_secs(session);
-            assert_eq!(settings.left_without_connection(session), Duration::from_secs(left));
+            assert_eq!(
+                settings.left_without_connection(session),
+                Duration::from_secs(left)
+            );
         }
     }
 

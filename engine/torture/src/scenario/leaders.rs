@@ -152,7 +152,7 @@ pub fn thawed(kafka: &Kafka) -> Result<Summary> {
     for (number, (kind, point)) in MOMENTS.into_iter().enumerate() {
         let point = format!("{point}:3:stop");
         let members = &mut cluster.members;
-        match kind {
+        let place = match kind {
             // The one that is to stand still leads, and the other one is there to follow.
             Kind::JobManager => {
                 members.retain(|member| member.kind != Kind::JobManager);
@@ -165,6 +165,7 @@ pub fn thawed(kafka: &Kafka) -> Result<Summary> {
                 })?;
                 let second = cluster.start(kind, 1)?;
                 cluster.members.push(second);
+                cluster.members.len() - 2
             }
             Kind::TaskManager => {
                 // Without the one that is to stand still there are too few.
@@ -175,13 +176,9 @@ pub fn thawed(kafka: &Kafka) -> Result<Summary> {
                 });
                 let armed = cluster.start_with(kind, 0, Some(&point))?;
                 cluster.members.push(armed);
+                cluster.members.len() - 1
             }
-        }
-        let place = cluster
-            .members
-            .iter()
-            .position(|member| (member.kind, member.number) == (kind, 0))
-            .context("it was started")?;
+        };
         let log = cluster.members[place].process.log().to_owned();
         wait::until(&format!("{kind:?} at {point}"), LIMIT, || {
             Ok((count(&log, "fail point")? > number_of(&MOMENTS[..number], kind)).then_some(()))

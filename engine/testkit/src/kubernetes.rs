@@ -78,7 +78,7 @@ impl Kubernetes {
                 "service-account-issuer",
                 "https://kubernetes.default.svc".to_owned(),
             ),
-            ("service-account-key-file", file("accounts.key")),
+            ("service-account-key-file", file("accounts.pub")),
             ("service-account-signing-key-file", file("accounts.key")),
             ("authorization-mode", "RBAC".to_owned()),
             ("service-cluster-ip-range", "10.0.0.0/24".to_owned()),

@@ -14,7 +14,7 @@ const KEYS: u64 = 20_000_000;
 fn job() -> String {
     format!(
         "SET 'pipeline.name' = 'memory';\n\
-         CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '{KEYS}', \
+         CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '100000000', \
          'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '{KEYS}');\n\
          CREATE TABLE sums (n BIGINT, s BIGINT, PRIMARY KEY (n) NOT ENFORCED) WITH ('connector' = 'blackhole');\n\
          INSERT INTO sums SELECT n, SUM(n) FROM numbers GROUP BY n;\n"

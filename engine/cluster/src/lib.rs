@@ -16,7 +16,7 @@
 //! head to restored state and recovered sinks, `store_worker` the thread that completes
 //! checkpoints, `task_manager` subtasks and the channels between them, `restart` strategies,
 //! `status` what a person is shown, `wire` what JobMaster and subtasks say as bytes, `compatibility` what becomes of a checkpoint's state in a job,
-//! `twins` operators that keep what one of the checkpoint has kept.
+//! `tls` certificates and what is checked of them, `twins` operators that keep what one of the checkpoint has kept.
 
 mod attempt;
 mod checkpoint;
@@ -33,6 +33,7 @@ pub mod rpc;
 pub mod status;
 mod store_worker;
 mod task_manager;
+pub mod tls;
 mod twins;
 mod wire;
 

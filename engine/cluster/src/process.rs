@@ -8,12 +8,12 @@ use millrace_core::{Configuration, Error, Result, options};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::exchange::Exchange;
 use crate::resources::{Capacity, ResourceManager};
 use crate::rpc::{ControlService, Heartbeats, Worker, WorkerSettings};
 use crate::task_manager::TaskManager;
+use crate::tls::{self, Listener};
 
 /// Listens for TaskManagers for as long as the runtime lives.
 pub struct JobManager {
@@ -25,6 +25,7 @@ pub struct JobManager {
 impl JobManager {
     pub fn start(config: &Configuration, runtime: &Handle) -> Result<JobManager> {
         let heartbeats = Heartbeats::from_config(config)?;
+        let tls = tls::Cluster::from_config(config)?.rpc;
         let host = config.get_optional(&options::JOB_MANAGER_BIND_HOST)?;
         let port = match config.get_optional(&options::JOB_MANAGER_BIND_PORT)? {
             Some(port) => port,
@@ -41,12 +42,12 @@ impl JobManager {
             .local_addr()
             .map_err(|e| Error::external("the port for TaskManagers is not known").with_source(e))?;
         let resources = ResourceManager::default();
+        let listener = Listener::new(listener, tls.map(|tls| tls.acceptor), "control");
         let service = ControlService::new(resources.clone(), heartbeats, address.to_string());
         runtime.spawn(async move {
             let server = tonic::transport::Server::builder()
-                .tcp_nodelay(true)
                 .add_service(service.server())
-                .serve_with_incoming(TcpListenerStream::new(listener));
+                .serve_with_incoming(listener.incoming());
             if let Err(error) = server.await {
                 tracing::error!(%error, "TaskManagers can no longer register");
             }
@@ -59,6 +60,8 @@ impl JobManager {
 /// A TaskManager as configured; it serves the JobManager at `jobmanager.rpc.address`.
 pub struct TaskManagerProcess {
     pub manager: Arc<TaskManager>,
+    /// Where it listens for other TaskManagers.
+    pub data_address: SocketAddr,
     worker: Worker,
     job_manager: String,
 }
@@ -66,6 +69,7 @@ pub struct TaskManagerProcess {
 impl TaskManagerProcess {
     pub fn new(config: &Configuration, registry: Registry, runtime: &Handle) -> Result<Self> {
         let heartbeats = Heartbeats::from_config(config)?;
+        let tls = tls::Cluster::from_config(config)?;
         let Some(job_manager) = config.get_optional(&options::JOB_MANAGER_ADDRESS)? else {
             return Err(Error::user("jobmanager.rpc.address is not set").with_hint(
                 "a TaskManager needs to know where its JobManager is: -D jobmanager.rpc.address=HOST",
@@ -83,10 +87,12 @@ impl TaskManagerProcess {
         };
         let exchange = Exchange::listen(
             SocketAddr::new(bind_address(bind_host.as_deref())?, port),
+            tls.data,
             runtime,
         )?;
+        let data_address = exchange.address();
         let advertised = match config.get(&options::TASK_MANAGER_DATA_PORT)? {
-            0 => exchange.address().port(),
+            0 => data_address.port(),
             port => port,
         };
         let id = match config.get_optional(&options::TASK_MANAGER_ID)? {
@@ -118,9 +124,15 @@ impl TaskManagerProcess {
             exchange,
             address,
         ));
-        let worker = Worker::new(manager.clone(), WorkerSettings { capacity, heartbeats });
+        let settings = WorkerSettings {
+            capacity,
+            heartbeats,
+            tls: tls.rpc.map(|tls| tls.connector),
+        };
+        let worker = Worker::new(manager.clone(), settings);
         Ok(TaskManagerProcess {
             manager,
+            data_address,
             worker,
             job_manager,
         })

@@ -1,10 +1,11 @@
 //! Flink's configuration: flat dotted keys, typed options with defaults.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::{Error, Result, duration, memory};
+use crate::{Error, Result, duration, memory, sensitive};
 
 /// A value that a configuration option can have.
 pub trait OptionValue: Sized {
@@ -90,9 +91,16 @@ impl<T> ConfigOption<T> {
 }
 
 /// Keys and values as they were given, in Flink's flat form.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Configuration {
     values: BTreeMap<String, String>,
+}
+
+/// Without secrets: it is printed inside of other values too.
+impl fmt::Debug for Configuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.shown()).finish()
+    }
 }
 
 impl Configuration {
@@ -112,6 +120,12 @@ impl Configuration {
         self.values.iter().map(|(k, v)| (k.as_str(), v.as_str()))
     }
 
+    /// Keys and values as they may be logged, printed and served: secrets are `******`.
+    pub fn shown(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.iter()
+            .map(|(key, value)| (key, sensitive::shown(key, value)))
+    }
+
     /// The option's value, its default, or nothing; an error names the key and what it takes.
     pub fn get_optional<T: OptionValue>(&self, option: &ConfigOption<T>) -> Result<Option<T>> {
         let given = std::iter::once(option.key)
@@ -120,7 +134,7 @@ impl Configuration {
         match given {
             Some((key, text)) => T::parse(text).map(Some).ok_or_else(|| {
                 Error::user("a configuration value has the wrong type")
-                    .with_detail(format!("{key}: '{text}'"))
+                    .with_detail(format!("{key}: '{}'", sensitive::shown(key, text)))
                     .with_hint(format!("it takes {}", T::EXPECTED))
             }),
             None => match option.default {
@@ -173,5 +187,20 @@ mod tests {
         let e = c.get(&INTERVAL).unwrap_err().to_string();
         assert!(e.contains("a.interval: 'soon'"), "{e}");
         assert!(e.contains("a duration"), "{e}");
+    }
+
+    #[test]
+    fn a_secret_is_shown_to_nobody() {
+        const PAUSE: ConfigOption<Duration> = ConfigOption::new("token.pause", None, "for how long");
+        let mut c = Configuration::default();
+        c.set("security.ssl.key-password", "geheim");
+        c.set("token.pause", "geheim");
+        c.set("parallelism.default", "2");
+        let error = c.get(&PAUSE).unwrap_err().to_string();
+        let everything = format!("{c:?} {:?} {error}", c.shown().collect::<Vec<_>>());
+        assert!(!everything.contains("geheim"), "{everything}");
+        assert!(everything.contains("token.pause: '******'"), "{everything}");
+        assert!(c.shown().any(|shown| shown == ("parallelism.default", "2")));
+        assert_eq!(c.raw("security.ssl.key-password"), Some("geheim"));
     }
 }

@@ -9,13 +9,15 @@ macro_rules! options {
     ($($(#[$about:meta])* pub const $name:ident: $kind:ty = $option:expr;)*) => {
         $($(#[$about])* pub const $name: $kind = $option;)*
 
-        /// Keys of all options, with the older keys of Flink for them.
-        fn keys() -> impl Iterator<Item = &'static str> {
+        /// Keys of all options here, with the older keys of Flink for them.
+        pub(super) fn keys_here() -> impl Iterator<Item = &'static str> {
             let of_options: &[(&str, &[&str])] = &[$(($name.key, $name.fallback_keys)),*];
             of_options.iter().flat_map(|(key, older)| std::iter::once(*key).chain(older.iter().copied()))
         }
     };
 }
+
+pub mod ssl;
 
 options! {
     pub const PIPELINE_NAME: ConfigOption<String> = ConfigOption::new(
@@ -326,6 +328,11 @@ options! {
         Some("false"),
         "whether what goes from one subtask to another is encoded and decoded on its way",
     );
+}
+
+/// Keys of all options.
+fn keys() -> impl Iterator<Item = &'static str> {
+    keys_here().chain(ssl::keys_here())
 }
 
 /// Whether an option is one that the engine reads; the rest of a configuration is told to the user.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use millrace_core::sensitive;
 use millrace_expr::{DataType, function};
 
 use crate::catalog::{CATALOG, Catalog, DATABASE, Object, Table, TableColumnKind, View};
@@ -201,34 +202,11 @@ fn create_table(table: &Table) -> String {
         let options: Vec<_> = table
             .options
             .iter()
-            .map(|(k, v)| {
-                let shown = if is_secret(k) { "******" } else { v };
-                format!("  {} = {}", quote_text(k), quote_text(shown))
-            })
+            .map(|(k, v)| format!("  {} = {}", quote_text(k), quote_text(sensitive::shown(k, v))))
             .collect();
         let _ = write!(out, "\nWITH (\n{}\n)", options.join(",\n"));
     }
     out
-}
-
-/// Values that Flink hides wherever it shows options.
-fn is_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    [
-        "password",
-        "secret",
-        "fs.azure.account.key",
-        "apikey",
-        "api-key",
-        "auth-params",
-        "service-key",
-        "token",
-        "basic-auth",
-        "jaas.config",
-        "http-headers",
-    ]
-    .iter()
-    .any(|part| key.contains(part))
 }
 
 fn create_view(view: &View) -> String {

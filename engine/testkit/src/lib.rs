@@ -10,7 +10,7 @@
 //!
 //! Layout: `cache` where set-up put the servers, `process` children that die with us, `scratch`
 //! folders that go away, `files` what paths stand for, exchanged at once, `signals` Ctrl-C as a flag, `ports` free ports, `wait` waiting for a condition, `kafka` brokers,
-//! `s3` the S3 server, `registry` a schema registry, `engine` the millrace binary, `records` writing and reading records independently of the engine.
+//! `s3` the S3 server, `registry` a schema registry, `tls` certificates in stores, `engine` the millrace binary, `records` writing and reading records independently of the engine.
 //!
 //! In a test:
 //!
@@ -39,4 +39,5 @@ pub mod registry;
 pub mod s3;
 pub mod scratch;
 pub mod signals;
+pub mod tls;
 pub mod wait;

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use millrace_connector_api::Waker;
 use millrace_runtime::channel::{Inlet, Receiver, inlet};
 use millrace_runtime::wire::Wire;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::protocol::{HELLO, ToReader, ToWriter, damaged};
 use super::{AttemptId, ChannelId};
+use crate::tls::{Listener, Stream};
 
 const BUFFER: usize = 1 << 17;
 
@@ -114,29 +114,32 @@ impl Directory {
 }
 
 /// Takes connections for as long as the process lives.
-pub async fn accept(listener: TcpListener, directory: Arc<Directory>) {
+pub async fn accept(mut listener: Listener, directory: Arc<Directory>) {
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let directory = directory.clone();
-                tokio::spawn(async move {
-                    serve(stream, &peer.to_string(), &directory).await;
-                });
+        let (stream, peer) = listener.accept().await;
+        let directory = directory.clone();
+        tokio::spawn(async move {
+            let peer = peer.to_string();
+            match stream {
+                Stream::Plain(tcp) => {
+                    let (read, write) = tcp.into_split();
+                    serve(read, write, &peer, &directory).await;
+                }
+                Stream::Tls(tls) => {
+                    let (read, write) = tokio::io::split(tls);
+                    serve(read, write, &peer, &directory).await;
+                }
             }
-            Err(error) => {
-                // Such as too many open files: they may become fewer.
-                tracing::warn!(%error, "a connection of another TaskManager could not be taken");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
-        }
+        });
     }
 }
 
-async fn serve(stream: TcpStream, peer: &str, directory: &Arc<Directory>) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(peer, %error, "TCP_NODELAY");
-    }
-    let (read, write) = stream.into_split();
+async fn serve(
+    read: impl AsyncRead + Unpin,
+    write: impl AsyncWrite + Unpin + Send + 'static,
+    peer: &str,
+    directory: &Directory,
+) {
     let (answers, queue) = unbounded_channel();
     let answering = tokio::spawn(answer(write, queue));
     let mut channels = HashMap::new();
@@ -161,7 +164,7 @@ async fn serve(stream: TcpStream, peer: &str, directory: &Arc<Directory>) {
 type Channels = HashMap<u32, (ChannelId, Option<Arc<Inlet>>)>;
 
 async fn receive(
-    mut from: impl tokio::io::AsyncRead + Unpin,
+    mut from: impl AsyncRead + Unpin,
     answers: &UnboundedSender<ToWriter>,
     channels: &mut Channels,
     directory: &Directory,
@@ -200,10 +203,7 @@ async fn receive(
     Ok(())
 }
 
-async fn answer(
-    to: impl tokio::io::AsyncWrite + Unpin,
-    mut queue: UnboundedReceiver<ToWriter>,
-) -> std::io::Result<()> {
+async fn answer(to: impl AsyncWrite + Unpin, mut queue: UnboundedReceiver<ToWriter>) -> std::io::Result<()> {
     let mut to = BufWriter::new(to);
     while let Some(message) = queue.recv().await {
         message.write(&mut to).await?;

@@ -22,6 +22,7 @@ use millrace_runtime::wire::Wire;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
+use crate::tls::{Connector, Internal, Listener};
 use incoming::Directory;
 pub use outgoing::Outgoing;
 
@@ -48,12 +49,14 @@ pub struct ChannelId {
 pub struct Exchange {
     directory: Arc<Directory>,
     address: SocketAddr,
+    /// None: without TLS.
+    tls: Option<Connector>,
     runtime: Handle,
 }
 
 impl Exchange {
     /// Listens for other TaskManagers. Port 0: any.
-    pub fn listen(address: SocketAddr, runtime: &Handle) -> Result<Exchange> {
+    pub fn listen(address: SocketAddr, tls: Option<Internal>, runtime: &Handle) -> Result<Exchange> {
         let listener = runtime.block_on(TcpListener::bind(address)).map_err(|e| {
             Error::external("the port for data between TaskManagers cannot be listened on")
                 .with_detail(address.to_string())
@@ -64,10 +67,13 @@ impl Exchange {
             Error::external("the port for data between TaskManagers is not known").with_source(e)
         })?;
         let directory = Arc::new(Directory::default());
+        let (acceptor, connector) = tls.map(|tls| (tls.acceptor, tls.connector)).unzip();
+        let listener = Listener::new(listener, acceptor, "data");
         runtime.spawn(incoming::accept(listener, directory.clone()));
         Ok(Exchange {
             directory,
             address,
+            tls: connector,
             runtime: runtime.clone(),
         })
     }
@@ -83,7 +89,7 @@ impl Exchange {
 
     /// A connection to another TaskManager, for what one deployment sends there.
     pub fn connect(&self, peer: &str) -> Outgoing {
-        Outgoing::connect(peer, &self.runtime)
+        Outgoing::connect(peer, self.tls.clone(), &self.runtime)
     }
 
     /// The attempt is gone from this TaskManager: what its channels are asked for from now on is not there.

@@ -15,6 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::ChannelId;
 use super::protocol::{HELLO, ToReader, ToWriter, damaged};
+use crate::tls::{self, Connector};
 
 /// For a connection to be made.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,7 +34,7 @@ struct Channels {
 }
 
 impl Outgoing {
-    pub fn connect(peer: &str, runtime: &Handle) -> Outgoing {
+    pub fn connect(peer: &str, tls: Option<Connector>, runtime: &Handle) -> Outgoing {
         let (messages, queue) = unbounded_channel();
         let channels = Arc::new(Mutex::new(Channels::default()));
         let outgoing = Outgoing {
@@ -44,9 +45,9 @@ impl Outgoing {
         // What is waiting for credit is sent by who learns of the credit; that must not keep the connection.
         let messages = messages.downgrade();
         runtime.spawn(async move {
-            let why = match converse(&peer, queue, messages, &channels).await {
+            let why = match converse(&peer, tls, queue, messages, &channels).await {
                 Ok(()) => format!("{peer} has closed it"),
-                Err(error) => format!("{peer}: {error}"),
+                Err(error) => format!("{peer}: {}", tls::why(&error)),
             };
             let why: Arc<str> = why.into();
             let mut channels = lock(&channels);
@@ -181,6 +182,7 @@ impl Outlet for Remote {
 /// Ends well only with the last outlet.
 async fn converse(
     peer: &str,
+    tls: Option<Connector>,
     queue: UnboundedReceiver<ToReader>,
     messages: tokio::sync::mpsc::WeakUnboundedSender<ToReader>,
     channels: &Arc<Mutex<Channels>>,
@@ -189,10 +191,31 @@ async fn converse(
         .await
         .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
-    let (read, write) = stream.into_split();
+    match tls {
+        None => {
+            let (read, write) = stream.into_split();
+            both_ways(read, write, queue, messages, channels).await
+        }
+        Some(tls) => {
+            let host = peer.rsplit_once(':').map_or(peer, |(host, _)| host);
+            let (read, write) = tokio::io::split(tls.connect(host, stream).await?);
+            both_ways(read, write, queue, messages, channels).await
+        }
+    }
+}
+
+async fn both_ways(
+    read: impl AsyncRead + Unpin,
+    write: impl AsyncWrite + Unpin,
+    queue: UnboundedReceiver<ToReader>,
+    messages: tokio::sync::mpsc::WeakUnboundedSender<ToReader>,
+    channels: &Arc<Mutex<Channels>>,
+) -> std::io::Result<()> {
     tokio::select! {
-        outcome = send(write, queue) => outcome,
+        // First: what the reader has said says why nothing can be sent any more.
+        biased;
         outcome = hear(BufReader::new(read), messages, channels) => outcome,
+        outcome = send(write, queue) => outcome,
     }
 }
 

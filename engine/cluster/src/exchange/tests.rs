@@ -45,7 +45,7 @@ struct Pair {
 impl Pair {
     fn new() -> Pair {
         let runtime = Runtime::new().unwrap();
-        let listen = || Exchange::listen("127.0.0.1:0".parse().unwrap(), runtime.handle()).unwrap();
+        let listen = || Exchange::listen("127.0.0.1:0".parse().unwrap(), None, runtime.handle()).unwrap();
         let (reading, writing) = (listen(), listen());
         Pair {
             _runtime: runtime,

@@ -1,6 +1,7 @@
 //! A TaskManager's side: it finds the JobManager, registers, and does what it is told until either is lost.
 
 use std::collections::HashMap;
+use std::error::Error as StdError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -14,20 +15,19 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::transport::Endpoint;
 
 use super::proto::control_client::ControlClient;
 use super::proto::from_task_manager::Is as From;
 use super::proto::metrics::Task as Counted;
 use super::proto::to_task_manager::Is as To;
 use super::proto::{self, FromTaskManager, Metrics, Register, Released, Report, ToTaskManager};
-use super::{Heartbeats, LONGEST_MESSAGE};
+use super::{Heartbeats, LONGEST_MESSAGE, connect};
 use crate::attempt::TaskEvent;
 use crate::exchange::AttemptId;
 use crate::gateway::{Deployment, End, Reports, TaskManagerGateway};
 use crate::resources::Capacity;
 use crate::task_manager::TaskManager;
-use crate::wire;
+use crate::{tls, wire};
 
 /// Between two tries to register.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -36,10 +36,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const COUNTING: Duration = Duration::from_secs(1);
 
 /// How a TaskManager takes part.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct WorkerSettings {
     pub capacity: Capacity,
     pub heartbeats: Heartbeats,
+    /// None: without TLS.
+    pub tls: Option<tls::Connector>,
 }
 
 /// A TaskManager that serves JobManagers, one after the other.
@@ -99,19 +101,8 @@ impl Worker {
 
     /// Until the JobManager is lost.
     async fn serve(&self, address: &str) -> Result<()> {
-        let unreachable = |e: tonic::transport::Error| {
-            Error::external("the JobManager cannot be reached")
-                .with_detail(address)
-                .with_source(e)
-        };
         let timeout = self.settings.heartbeats.timeout;
-        let channel = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(unreachable)?
-            .connect_timeout(timeout)
-            .tcp_nodelay(true)
-            .connect()
-            .await
-            .map_err(unreachable)?;
+        let channel = connect::channel(address, timeout, self.settings.tls.clone()).await?;
         let (say, queue) = unbounded_channel();
         let capacity = &self.settings.capacity;
         send(
@@ -183,7 +174,11 @@ impl Worker {
 }
 
 fn broke(status: tonic::Status) -> Error {
-    Error::external("the connection to the JobManager broke").with_detail(status.message())
+    let why = match status.source() {
+        Some(cause) => format!("{}: {}", status.message(), tls::causes(cause)),
+        None => status.message().to_owned(),
+    };
+    Error::external("the connection to the JobManager broke").with_detail(why)
 }
 
 fn send(to: &UnboundedSender<FromTaskManager>, message: From) {

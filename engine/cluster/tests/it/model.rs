@@ -25,7 +25,7 @@ use millrace_expr::{DataType, Field, TypeKind};
 use millrace_state::JobStore;
 use millrace_state::head::{Head, Resume};
 use millrace_state::local::LocalStore;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 /// Splits of the source, whatever the parallelism.
 const SPLITS: i64 = 4;
@@ -295,6 +295,25 @@ impl World {
         settings: &[(&str, &str)],
         checkpoints: bool,
     ) -> Result<JobHandle> {
+        let spec = self.spec(start, settings, checkpoints);
+        let runtime = self.runtime().clone();
+        match env!("CARGO_CRATE_NAME") {
+            "distributed" => submit_to(spec, runtime, self.cluster()),
+            _ => submit(spec, runtime),
+        }
+    }
+
+    pub fn runtime(&self) -> &Handle {
+        self.runtime.handle()
+    }
+
+    pub fn registry(&self) -> Registry {
+        let mut registry = Registry::default();
+        registry.add_connector(Arc::new(Model(self.outside.clone())));
+        registry
+    }
+
+    pub fn spec(&self, start: Start, settings: &[(&str, &str)], checkpoints: bool) -> JobSpec {
         let mut config = Configuration::default();
         if checkpoints {
             config.set("execution.checkpointing.interval", "5 ms");
@@ -309,29 +328,22 @@ impl World {
         if settings.iter().any(|(key, _)| *key == "parallelism.default") {
             self.outside().splits = SPLITS;
         }
-        let mut registry = Registry::default();
-        registry.add_connector(Arc::new(Model(self.outside.clone())));
         let (second, keyed) = {
             let outside = self.outside();
             (outside.second.is_some(), outside.keyed)
         };
-        let spec = JobSpec {
+        JobSpec {
             name: NAME.into(),
             graph: graph(second, keyed),
             config,
-            registry: registry.clone(),
+            registry: self.registry(),
             start,
-        };
-        let runtime = self.runtime.handle().clone();
-        match env!("CARGO_CRATE_NAME") {
-            "distributed" => submit_to(spec, runtime, self.cluster(&registry)),
-            _ => submit(spec, runtime),
         }
     }
 
     /// A JobManager with two TaskManagers, one with a slot, the other with the rest.
-    fn cluster(&self, registry: &Registry) -> SlotSource {
-        let runtime = self.runtime.handle();
+    fn cluster(&self) -> SlotSource {
+        let runtime = self.runtime();
         let mut config = Configuration::default();
         for (key, value) in [
             ("jobmanager.rpc.port", "0"),
@@ -348,7 +360,7 @@ impl World {
             config.set("taskmanager.numberOfTaskSlots", slots);
             // The same when it starts again: local copies are found by it.
             config.set("taskmanager.resource-id", format!("with-{slots}"));
-            let process = TaskManagerProcess::new(&config, registry.clone(), runtime).unwrap();
+            let process = TaskManagerProcess::new(&config, self.registry(), runtime).unwrap();
             runtime.spawn(async move { process.run().await });
         }
         SlotSource::Shared(job_manager.resources)

@@ -2,6 +2,7 @@
 //!
 //! It may depend on `millrace-core`; no error holds a secret.
 
+pub mod certificate;
 mod jks;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,9 @@ use base64::Engine as _;
 use millrace_core::{Error, Result};
 use openssl::pkcs12::Pkcs12;
 use openssl::pkey::PKey;
-use openssl::x509::X509;
+use openssl::x509::{X509, X509VerifyResult};
+
+const PEM_BEGIN: &str = "-----BEGIN ";
 
 /// `ssl.truststore.type` and `ssl.keystore.type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,20 +25,29 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub fn parse(given: &BTreeMap<String, String>, name: &str) -> Result<Self> {
-        match given
-            .get(name)
-            .map_or("JKS", |v| v.trim())
-            .to_ascii_uppercase()
-            .as_str()
-        {
-            "JKS" | "PKCS12" => Ok(Kind::Binary),
-            "PEM" => Ok(Kind::Pem),
-            other => Err(
-                Error::unsupported(format!("a store of type {other} ('properties.{name}')"))
-                    .with_hint("it takes JKS, PKCS12 or PEM"),
-            ),
+    /// As a type is called in a configuration.
+    pub fn named(name: &str) -> Option<Self> {
+        match name.trim().to_ascii_uppercase().as_str() {
+            "JKS" | "PKCS12" => Some(Kind::Binary),
+            "PEM" => Some(Kind::Pem),
+            _ => None,
         }
+    }
+
+    /// As a file's content shows it.
+    pub fn of(path: &Path) -> Result<Self> {
+        let is_pem = read(path)?
+            .windows(PEM_BEGIN.len())
+            .any(|bytes| bytes == PEM_BEGIN.as_bytes());
+        Ok(if is_pem { Kind::Pem } else { Kind::Binary })
+    }
+
+    pub fn parse(given: &BTreeMap<String, String>, name: &str) -> Result<Self> {
+        let kind = given.get(name).map_or("JKS", |v| v.trim());
+        Kind::named(kind).ok_or_else(|| {
+            Error::unsupported(format!("a store of type {kind} ('properties.{name}')"))
+                .with_hint("it takes JKS, PKCS12 or PEM")
+        })
     }
 }
 
@@ -64,31 +76,34 @@ fn no_store(path: &Path) -> Error {
         .with_hint("it takes JKS, PKCS12, or PEM with the store's type set to 'PEM'")
 }
 
-/// All certificates that a trust store trusts, as PEM.
+/// All certificates that a trust store trusts, as PEM. As in Java, a store with a private key trusts that key's own
+/// certificate, and not by itself those that vouch for it.
 pub fn trusted(path: &Path, kind: Kind, password: Option<&str>) -> Result<Vec<u8>> {
     let bytes = read(path)?;
     let shown = path.display().to_string();
     let certificates: Vec<Vec<u8>> = match kind {
         Kind::Pem => return certificates_of_pem(&bytes, &shown),
         Kind::Binary if jks::is(&bytes) => {
-            jks::parse(&bytes, password)
-                .map_err(|e| e.with_detail(shown.clone()))?
-                .trusted
+            let store = jks::parse(&bytes, password).map_err(|e| e.with_detail(shown.clone()))?;
+            let own = store
+                .keys
+                .into_iter()
+                .filter_map(|key| key.chain.into_iter().next());
+            store.trusted.into_iter().chain(own).collect()
         }
         Kind::Binary => {
             let store = Pkcs12::from_der(&bytes).map_err(|_| no_store(path))?;
             let parsed = store
                 .parse2(password.unwrap_or_default())
                 .map_err(|e| pkcs12_error(path, &e))?;
-            let ca = parsed.ca.iter().flat_map(|stack| stack.iter());
-            let mut all = Vec::new();
-            for certificate in ca
-                .map(|c| c.to_der())
-                .chain(parsed.cert.iter().map(|c| c.to_der()))
-            {
-                all.push(certificate.map_err(|_| no_store(path))?);
-            }
-            all
+            let others = parsed.ca.iter().flat_map(|stack| stack.iter());
+            let others = others.map(ToOwned::to_owned).collect();
+            let trusted = match parsed.cert {
+                Some(own) if parsed.pkey.is_some() => without_chain(own, others),
+                own => own.into_iter().chain(others).collect(),
+            };
+            let ders = trusted.iter().map(|certificate| certificate.to_der());
+            ders.collect::<Result<_, _>>().map_err(|_| no_store(path))?
         }
     };
     if certificates.is_empty() {
@@ -98,6 +113,26 @@ pub fn trusted(path: &Path, kind: Kind, password: Option<&str>) -> Result<Vec<u8
         .iter()
         .flat_map(|der| pem("CERTIFICATE", der))
         .collect())
+}
+
+/// A key's own certificate, and those that are in the store for more than to vouch for it. One that is there for both is
+/// there twice.
+fn without_chain(own: X509, mut others: Vec<X509>) -> Vec<X509> {
+    let mut last = own.clone();
+    loop {
+        let issued = others
+            .iter()
+            .position(|issuer| issuer.issued(&last) == X509VerifyResult::OK);
+        match issued {
+            // One that has issued itself is the end.
+            Some(at) => last = others.remove(at),
+            None => break,
+        }
+        if last.issued(&last) == X509VerifyResult::OK {
+            break;
+        }
+    }
+    std::iter::once(own).chain(others).collect()
 }
 
 /// OpenSSL's errors say when a store is encrypted with what is no longer allowed; nothing secret is in them.

@@ -262,6 +262,79 @@ fn pem_stores_and_inline_pem() {
     );
 }
 
+/// `issuer` vouches for what is made of `name`.
+fn signed(name: &str, issuer: &(PKey<Private>, X509)) -> (PKey<Private>, X509) {
+    let (key, _) = self_signed(name);
+    let mut subject = X509Name::builder().unwrap();
+    subject.append_entry_by_text("CN", name).unwrap();
+    let mut builder = X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    builder
+        .set_serial_number(&BigNum::from_u32(2).unwrap().to_asn1_integer().unwrap())
+        .unwrap();
+    builder.set_subject_name(&subject.build()).unwrap();
+    builder.set_issuer_name(issuer.1.subject_name()).unwrap();
+    builder.set_pubkey(&key).unwrap();
+    builder
+        .set_not_before(&Asn1Time::from_unix(1_000_000_000).unwrap())
+        .unwrap();
+    builder
+        .set_not_after(&Asn1Time::from_unix(1_700_000_000).unwrap())
+        .unwrap();
+    builder.sign(&issuer.0, MessageDigest::sha256()).unwrap();
+    (key, builder.build())
+}
+
+#[test]
+fn a_key_store_as_a_trust_store_trusts_its_own_certificate_alone() {
+    let folder = Folder::new("own");
+    let ca = self_signed("ca");
+    let (key, certificate) = signed("me", &ca);
+    let pkcs12 = |name: &str, others: &[&X509]| {
+        let mut stack = Stack::new().unwrap();
+        for other in others {
+            stack.push((*other).clone()).unwrap();
+        }
+        let mut builder = openssl::pkcs12::Pkcs12::builder();
+        let store = builder.name("me").pkey(&key).cert(&certificate).ca(stack);
+        folder.write(name, &store.build2(PASSWORD).unwrap().to_der().unwrap())
+    };
+    let trusts = |path: &PathBuf| names(&trusted(path, Kind::Binary, Some(PASSWORD)).unwrap());
+    assert_eq!(trusts(&pkcs12("chain.p12", &[&ca.1])), ["me"]);
+    let (_, other) = self_signed("other");
+    assert_eq!(trusts(&pkcs12("other.p12", &[&ca.1, &other])), ["me", "other"]);
+    // It vouches for the key, and is trusted besides.
+    assert_eq!(trusts(&pkcs12("both.p12", &[&ca.1, &ca.1])), ["me", "ca"]);
+    let jks = folder.write("key.jks", &jks_key(&key, &certificate, PASSWORD));
+    assert_eq!(trusts(&jks), ["me"]);
+}
+
+#[test]
+fn a_store_shows_what_it_is() {
+    let folder = Folder::new("kinds");
+    let (_, a) = self_signed("a");
+    let pem = [b"# a note\n".to_vec(), a.to_pem().unwrap()].concat();
+    assert_eq!(Kind::of(&folder.write("pem", &pem)).unwrap(), Kind::Pem);
+    let jks = folder.write("jks", &jks_trust(&[&a]));
+    assert_eq!(Kind::of(&jks).unwrap(), Kind::Binary);
+    assert!(Kind::of(&folder.0.join("none")).is_err());
+}
+
+#[test]
+fn facts_of_a_certificate() {
+    let (_, certificate) = signed("me", &self_signed("ca"));
+    let der = certificate.to_der().unwrap();
+    assert_eq!(
+        certificate::validity(&der).unwrap(),
+        1_000_000_000..=1_700_000_000
+    );
+    assert_eq!(certificate::subject(&der).unwrap(), "CN=me");
+    let [sha1, sha256] = certificate::fingerprints(&der);
+    assert_eq!(sha1, *certificate.digest(MessageDigest::sha1()).unwrap());
+    assert_eq!(sha256, *certificate.digest(MessageDigest::sha256()).unwrap());
+    assert!(certificate::validity(b"nothing").is_err());
+}
+
 /// Where a JDK is installed, its own files are read too.
 #[test]
 fn stores_that_keytool_makes() {

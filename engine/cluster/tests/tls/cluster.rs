@@ -25,7 +25,7 @@ impl Cluster {
         let control = Tap::new();
         let mut config = base();
         tls(0, &mut config);
-        let job_manager = JobManager::start(&config, runtime).unwrap();
+        let job_manager = JobManager::start(&config, world.registry(), runtime).unwrap();
         control.lead_to(job_manager.address);
         let data = [(1, "1"), (2, "15")].map(|(number, slots)| {
             let tap = Tap::new();
@@ -46,7 +46,7 @@ impl Cluster {
             tap
         });
         Cluster {
-            slots: SlotSource::Shared(job_manager.resources),
+            slots: SlotSource::Shared(job_manager.dispatcher.resources().clone()),
             control,
             data,
         }

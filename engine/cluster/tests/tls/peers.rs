@@ -33,7 +33,7 @@ fn job_manager(runtime: &Runtime, identity: &Identity) -> JobManager {
     logs::keep();
     let mut config = base();
     with_identity(&mut config, identity);
-    JobManager::start(&config, runtime.handle()).unwrap()
+    JobManager::start(&config, Registry::default(), runtime.handle()).unwrap()
 }
 
 /// A TaskManager that tries again and again.
@@ -53,7 +53,7 @@ fn task_manager(
 
 fn registers(job_manager: &JobManager, id: &str) {
     wait_for("the right TaskManager", || {
-        let there = job_manager.resources.task_managers();
+        let there = job_manager.dispatcher.resources().task_managers();
         there.iter().any(|there| there.id == id)
     });
 }
@@ -65,7 +65,7 @@ fn the_right_one_registers(runtime: &Runtime, job_manager: &JobManager) {
     });
     registers(job_manager, "right");
     assert_eq!(
-        job_manager.resources.task_managers().len(),
+        job_manager.dispatcher.resources().task_managers().len(),
         1,
         "no other has come in"
     );
@@ -123,7 +123,7 @@ fn a_job_manager_that_is_not_vouched_for_is_not_served() {
         });
         let address = job_manager.address.to_string();
         wait_for(why, || logs::have(&["the JobManager is lost", &address, why]));
-        assert!(job_manager.resources.task_managers().is_empty());
+        assert!(job_manager.dispatcher.resources().task_managers().is_empty());
         task_manager.abort();
     }
 }
@@ -182,7 +182,7 @@ fn certificates_are_exchanged_under_a_running_job_manager() {
     put(&CERTIFICATES.ours, &CERTIFICATES.authority);
     let mut config = base();
     with_stores(&mut config, &key, &trust);
-    let job_manager = JobManager::start(&config, runtime.handle()).unwrap();
+    let job_manager = JobManager::start(&config, Registry::default(), runtime.handle()).unwrap();
     let first = task_manager(&runtime, job_manager.address, "first", |config| {
         with_identity(config, &CERTIFICATES.ours);
     });

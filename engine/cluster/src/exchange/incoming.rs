@@ -125,7 +125,7 @@ pub async fn accept(mut listener: Listener, directory: Arc<Directory>) {
                     let (read, write) = tcp.into_split();
                     serve(read, write, &peer, &directory).await;
                 }
-                Stream::Tls(tls) => {
+                tls @ Stream::Tls(_) => {
                     let (read, write) = tokio::io::split(tls);
                     serve(read, write, &peer, &directory).await;
                 }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::ChannelId;
 use super::protocol::{HELLO, ToReader, ToWriter, damaged};
-use crate::tls::{self, Connector};
+use crate::tls::Connector;
 
 /// For a connection to be made.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ impl Outgoing {
         runtime.spawn(async move {
             let why = match converse(&peer, tls, queue, messages, &channels).await {
                 Ok(()) => format!("{peer} has closed it"),
-                Err(error) => format!("{peer}: {}", tls::why(&error)),
+                Err(error) => format!("{peer}: {error}"),
             };
             let why: Arc<str> = why.into();
             let mut channels = lock(&channels);

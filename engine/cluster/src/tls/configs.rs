@@ -216,8 +216,8 @@ fn trust(settings: &Settings, store: Option<&Store>) -> Result<Trust> {
 /// The machine's trust anchors, and where they were.
 fn bundle() -> Result<(Vec<u8>, String)> {
     let given = std::env::var_os("SSL_CERT_FILE");
-    let places = given.iter().map(Path::new).chain(BUNDLES.iter().map(Path::new));
-    let Some(path) = places.into_iter().find(|path| path.is_file()) else {
+    let mut places = given.iter().map(Path::new).chain(BUNDLES.iter().map(Path::new));
+    let Some(path) = places.find(|path| path.is_file()) else {
         return Err(Error::user("this machine has no bundle of trusted certificates")
             .with_detail(format!("looked for {}", BUNDLES.join(", ")))
             .with_hint(format!("set {}", ssl::REST_TRUSTSTORE.key)));

@@ -39,7 +39,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 pub use handshake::{Acceptor, Connector, Refused};
 pub use listener::Listener;
-pub use reasons::{causes, why};
+pub use reasons::causes;
 pub use stream::Stream;
 
 use reload::Reloading;

@@ -30,6 +30,14 @@ pub fn why(error: &io::Error) -> String {
     }
 }
 
+/// The same error in those words.
+pub fn told(error: io::Error) -> io::Error {
+    match error.get_ref().is_some_and(|inner| inner.is::<Error>()) {
+        true => io::Error::new(error.kind(), why(&error)),
+        false => error,
+    }
+}
+
 fn of_rustls(error: &Error) -> String {
     match error {
         Error::NoCertificatesPresented => "it shows no certificate".to_owned(),

@@ -9,6 +9,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use super::reasons;
+
 /// What TLS reads from: it asks for 4 KiB at a time, the system is asked for more.
 pub type Socket = BufReader<TcpStream>;
 
@@ -30,7 +32,8 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
-            Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
+            // Why a peer has refused this side is read here.
+            Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buffer).map_err(reasons::told),
         }
     }
 }

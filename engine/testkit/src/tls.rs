@@ -11,6 +11,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 
@@ -133,15 +134,13 @@ impl Authority {
 
     /// By keytool: Java trusts an entry of a PKCS12 store only with an attribute that openssl does not set.
     fn truststore(&self, kind: &str, file: &str) -> Result<PathBuf> {
-        let path = self.folder.join(file);
-        if !path.exists() {
+        once(self.folder.join(file), |_| {
             let import = format!(
                 "-importcert -noprompt -alias {} -file ca.pem -storetype {kind} -keystore {file} -storepass {STORE_PASSWORD}",
                 self.name
             );
-            keytool(&self.folder, &import)?;
-        }
-        Ok(path)
+            keytool(&self.folder, &import)
+        })
     }
 }
 
@@ -168,51 +167,63 @@ impl Identity {
     /// The same with a key that `KEY_PASSWORD` encrypts.
     pub fn encrypted_pem(&self) -> Result<PathBuf> {
         let name = &self.name;
-        openssl(
-            &self.folder,
-            &format!("pkcs8 -topk8 -in {name}.key -out {name}.encrypted.key -passout pass:{KEY_PASSWORD}"),
-        )?;
-        self.together(&self.file("encrypted.key"), "encrypted.pem")
+        let key = once(self.file("encrypted.key"), |_| {
+            openssl(
+                &self.folder,
+                &format!(
+                    "pkcs8 -topk8 -in {name}.key -out {name}.encrypted.key -passout pass:{KEY_PASSWORD}"
+                ),
+            )
+        })?;
+        self.together(&key, "encrypted.pem")
     }
 
     fn together(&self, key: &Path, end: &str) -> Result<PathBuf> {
-        let parts = [&self.certificate(), &self.folder.join("ca.pem"), key];
-        let parts = parts.map(|path| fs::read(path).with_context(|| path.display().to_string()));
-        let parts: Vec<Vec<u8>> = parts.into_iter().collect::<Result<_>>()?;
-        let path = self.file(end);
-        fs::write(&path, parts.concat())?;
-        Ok(path)
+        once(self.file(end), |path| {
+            let parts = [&self.certificate(), &self.folder.join("ca.pem"), key];
+            let parts = parts.map(|path| fs::read(path).with_context(|| path.display().to_string()));
+            let parts: Vec<Vec<u8>> = parts.into_iter().collect::<Result<_>>()?;
+            Ok(fs::write(path, parts.concat())?)
+        })
     }
 
     /// By openssl.
     pub fn pkcs12(&self) -> Result<PathBuf> {
         let name = &self.name;
-        openssl(
-            &self.folder,
-            &format!(
-                "pkcs12 -export -name {name} -in {name}.crt -inkey {name}.key -certfile ca.pem -out {name}.p12 -passout pass:{STORE_PASSWORD}"
-            ),
-        )?;
-        Ok(self.file("p12"))
+        once(self.file("p12"), |_| {
+            openssl(
+                &self.folder,
+                &format!(
+                    "pkcs12 -export -name {name} -in {name}.crt -inkey {name}.key -certfile ca.pem -out {name}.p12 -passout pass:{STORE_PASSWORD}"
+                ),
+            )
+        })
     }
 
     /// By keytool, with another password for the key.
     pub fn jks(&self) -> Result<PathBuf> {
         self.pkcs12()?;
-        let path = self.file("jks");
-        if path.exists() {
-            fs::remove_file(&path)?;
-        }
         let name = &self.name;
-        keytool(
-            &self.folder,
-            &format!(
-                "-importkeystore -noprompt -alias {name} -srckeystore {name}.p12 -srcstorepass {STORE_PASSWORD} -destkeystore {name}.jks \
-                 -deststoretype JKS -deststorepass {STORE_PASSWORD} -destkeypass {KEY_PASSWORD}"
-            ),
-        )?;
-        Ok(path)
+        once(self.file("jks"), |_| {
+            keytool(
+                &self.folder,
+                &format!(
+                    "-importkeystore -noprompt -alias {name} -srckeystore {name}.p12 -srcstorepass {STORE_PASSWORD} \
+                     -destkeystore {name}.jks -deststoretype JKS -deststorepass {STORE_PASSWORD} -destkeypass {KEY_PASSWORD}"
+                ),
+            )
+        })
     }
+}
+
+/// A file that is made by who asks for it first; others wait for it.
+fn once(path: PathBuf, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(|e| e.into_inner());
+    if !path.exists() {
+        make(&path)?;
+    }
+    Ok(path)
 }
 
 /// What Flink's documentation makes for the inside of a cluster: one PKCS12 store with a key that is vouched for by

@@ -90,7 +90,8 @@ fn task_managers_that_are_not_vouched_for_do_not_register() {
         });
         wait_for(why, || logs::have(&[&control[..], &[why]].concat()));
         // It is told too.
-        let lost = ["WARN", "the JobManager is lost", &job_manager.address.to_string()];
+        let address = job_manager.address.to_string();
+        let lost = ["WARN", "the JobManager is lost", &address];
         let told = "it refuses this side's certificate";
         wait_for(told, || logs::have(&[&lost[..], &[told]].concat()));
         task_manager.abort();

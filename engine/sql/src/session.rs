@@ -166,7 +166,7 @@ impl Session {
             Statement::SetAll => {
                 let rows: Vec<_> = self
                     .config
-                    .iter()
+                    .shown()
                     .map(|(k, v)| vec![k.to_owned(), v.to_owned()])
                     .collect();
                 return Ok(Outcome::Text(show::table(&["key", "value"], &rows)));

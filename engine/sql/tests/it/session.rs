@@ -74,3 +74,14 @@ fn set_and_reset() {
     session.execute("RESET").unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(text(&mut session, "SET"), "Empty set");
 }
+
+#[test]
+fn set_shows_no_secret() {
+    let mut session = with_tables();
+    let shown = text(
+        &mut session,
+        "SET 's3.secret-key' = 'geheim'; SET 's3.endpoint' = 'http://s3'; SET;",
+    );
+    assert!(!shown.contains("geheim"), "{shown}");
+    assert!(shown.contains("******") && shown.contains("http://s3"), "{shown}");
+}

@@ -1,11 +1,14 @@
 //! `millrace taskmanager`, `millrace jobmanager` and `millrace standalone-job`.
 
-use millrace_cluster::process::{JobManager, TaskManagerProcess};
+use std::sync::Arc;
+
+use millrace_cluster::process::{JobManager, Session, TaskManagerProcess};
 use millrace_cluster::{ClaimMode, Discard, JobSpec, Restore, Start};
 use millrace_core::{Configuration, Error, JobId, Result, options};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::application::{End, FileApplication};
 use crate::arguments::{Settings, StandaloneJob};
 use crate::plan::{self, Planned};
 use crate::{config, logging, run, terminal};
@@ -57,10 +60,11 @@ pub fn job_manager(settings: &Settings) -> Result<()> {
     logging::init();
     let config = config::load(settings)?;
     let runtime = runtime()?;
-    let manager = JobManager::start(&config, millrace_connectors::registry(), runtime.handle())?;
+    let mut manager = JobManager::listen(&config, millrace_connectors::registry(), runtime.handle())?;
+    manager.start("", Arc::new(Session))?;
     runtime.block_on(told_to_end())?;
     tracing::info!("the JobManager ends");
-    manager.dispatcher.suspend();
+    manager.close(false);
     std::mem::forget(runtime);
     Ok(())
 }
@@ -106,10 +110,13 @@ pub fn standalone_job(arguments: &StandaloneJob) -> Result<()> {
     }
     let runtime = runtime()?;
     let signals = run::signals(&runtime)?;
-    let manager = JobManager::start(&config, millrace_connectors::registry(), runtime.handle())?;
-    let outcome = run::until_ended(specs, |spec| manager.dispatcher.submit(spec), false, &signals);
+    let mut manager = JobManager::listen(&config, millrace_connectors::registry(), runtime.handle())?;
+    let application = Arc::new(FileApplication::new(specs));
+    manager.start("", application.clone())?;
+    let outcome = application.until_ended(&manager, &signals);
+    manager.close(matches!(outcome, Ok(End::Application)) || outcome.is_err());
     std::mem::forget(runtime);
-    outcome
+    outcome.map(|_| ())
 }
 
 /// A planned job as a cluster runs it.

@@ -8,7 +8,7 @@ use std::task::Poll;
 use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
-use millrace_cluster::process::{JobManager, TaskManagerProcess};
+use millrace_cluster::process::{JobManager, Role, Session, TaskManagerProcess};
 use millrace_cluster::{Discard, JobHandle, JobSpec, SlotSource, Start, submit, submit_to};
 use millrace_connector_api::sink::{
     RecoverContext, Recovered, SinkChangelog, SinkContext, SinkFactory, SinkTraits, SinkWriter,
@@ -25,7 +25,7 @@ use millrace_expr::{DataType, Field, TypeKind};
 use millrace_state::JobStore;
 use millrace_state::head::{Head, Resume};
 use millrace_state::local::LocalStore;
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Runtime;
 
 /// Splits of the source, whatever the parallelism.
 const SPLITS: i64 = 4;
@@ -46,7 +46,8 @@ impl Drop for World {
 /// Everything outside of the engine: what can be read, what was written, the checkpoint folder.
 pub struct World {
     outside: Arc<Mutex<Outside>>,
-    runtime: Runtime,
+    pub runtime: Runtime,
+    job_managers: Mutex<Vec<JobManager>>,
     folder: tempfile::TempDir,
 }
 
@@ -121,6 +122,7 @@ impl World {
         World {
             outside: Arc::new(Mutex::new(outside)),
             runtime: Runtime::new().unwrap(),
+            job_managers: Mutex::default(),
             folder,
         }
     }
@@ -289,31 +291,8 @@ impl World {
         self.try_submit(start, settings, true).unwrap()
     }
 
-    pub fn try_submit(
-        &self,
-        start: Start,
-        settings: &[(&str, &str)],
-        checkpoints: bool,
-    ) -> Result<JobHandle> {
-        let spec = self.spec(start, settings, checkpoints);
-        let runtime = self.runtime().clone();
-        match env!("CARGO_CRATE_NAME") {
-            "distributed" => submit_to(spec, runtime, self.cluster()),
-            _ => submit(spec, runtime),
-        }
-    }
-
-    pub fn runtime(&self) -> &Handle {
-        self.runtime.handle()
-    }
-
-    pub fn registry(&self) -> Registry {
-        let mut registry = Registry::default();
-        registry.add_connector(Arc::new(Model(self.outside.clone())));
-        registry
-    }
-
-    pub fn spec(&self, start: Start, settings: &[(&str, &str)], checkpoints: bool) -> JobSpec {
+    /// Of a job in this world.
+    pub fn config(&self, settings: &[(&str, &str)], checkpoints: bool) -> Configuration {
         let mut config = Configuration::default();
         if checkpoints {
             config.set("execution.checkpointing.interval", "5 ms");
@@ -328,6 +307,34 @@ impl World {
         if settings.iter().any(|(key, _)| *key == "parallelism.default") {
             self.outside().splits = SPLITS;
         }
+        config
+    }
+
+    pub fn try_submit(
+        &self,
+        start: Start,
+        settings: &[(&str, &str)],
+        checkpoints: bool,
+    ) -> Result<JobHandle> {
+        let config = self.config(settings, checkpoints);
+        let registry = self.registry();
+        let spec = self.spec(start, config.clone());
+        let runtime = self.runtime.handle().clone();
+        match env!("CARGO_CRATE_NAME") {
+            "distributed" => submit_to(spec, runtime, self.cluster(&registry, config)),
+            _ => submit(spec, runtime),
+        }
+    }
+
+    /// The connector to this world.
+    pub fn registry(&self) -> Registry {
+        let mut registry = Registry::default();
+        registry.add_connector(Arc::new(Model(self.outside.clone())));
+        registry
+    }
+
+    /// The job, with a checkpoint every few milliseconds where `config` does not say otherwise.
+    pub fn spec(&self, start: Start, config: Configuration) -> JobSpec {
         let (second, keyed) = {
             let outside = self.outside();
             (outside.second.is_some(), outside.keyed)
@@ -344,9 +351,9 @@ impl World {
     }
 
     /// A JobManager with two TaskManagers, one with a slot, the other with the rest.
-    fn cluster(&self) -> SlotSource {
-        let runtime = self.runtime();
-        let mut config = Configuration::default();
+    /// Folders and memory are a TaskManager's own: they have the job's.
+    fn cluster(&self, registry: &Registry, mut config: Configuration) -> SlotSource {
+        let runtime = self.runtime.handle();
         for (key, value) in [
             ("jobmanager.rpc.port", "0"),
             ("jobmanager.rpc.address", "127.0.0.1"),
@@ -356,16 +363,25 @@ impl World {
         ] {
             config.set(key, value);
         }
-        let job_manager = JobManager::start(&config, self.registry(), runtime).unwrap();
+        let mut job_manager = JobManager::listen(&config, registry.clone(), runtime).unwrap();
+        job_manager.start("", Arc::new(Session)).unwrap();
+        let Role::Leader(dispatcher) = job_manager.role().borrow().clone() else {
+            panic!("it leads");
+        };
         config.set("jobmanager.rpc.port", job_manager.address.port().to_string());
         for slots in ["1", "15"] {
             config.set("taskmanager.numberOfTaskSlots", slots);
             // The same when it starts again: local copies are found by it.
             config.set("taskmanager.resource-id", format!("with-{slots}"));
-            let process = TaskManagerProcess::new(&config, self.registry(), runtime).unwrap();
+            let process = TaskManagerProcess::new(&config, registry.clone(), runtime).unwrap();
             runtime.spawn(async move { process.run().await });
         }
-        SlotSource::Shared(job_manager.dispatcher.resources().clone())
+        // It leads as long as it is there.
+        self.job_managers
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .push(job_manager);
+        SlotSource::Shared(dispatcher.resources().clone())
     }
 }
 

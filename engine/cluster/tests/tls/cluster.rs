@@ -6,13 +6,15 @@ use millrace_core::{Configuration, ErrorKind};
 use millrace_testkit::tls::{Authority, Identity, STORE_PASSWORD, Validity};
 
 use super::model::World;
-use super::peers::base;
+use super::peers::{base, leading};
 use super::stores::{CERTIFICATES, with_identity, with_stores};
 use super::tap::Tap;
 use super::wait_for;
 
 struct Cluster {
     slots: SlotSource,
+    /// It leads as long as it is there.
+    _job_manager: JobManager,
     control: Tap,
     /// Before each of the TaskManagers.
     data: [Tap; 2],
@@ -21,11 +23,11 @@ struct Cluster {
 impl Cluster {
     /// `tls` is put into the configuration of the JobManager (0) and of the TaskManagers (1 and 2).
     fn start(world: &World, tls: impl Fn(usize, &mut Configuration)) -> Cluster {
-        let runtime = world.runtime();
+        let runtime = world.runtime.handle();
         let control = Tap::new();
         let mut config = base();
         tls(0, &mut config);
-        let job_manager = JobManager::start(&config, world.registry(), runtime).unwrap();
+        let (job_manager, resources) = leading(&config, world.registry(), runtime);
         control.lead_to(job_manager.address);
         let data = [(1, "1"), (2, "15")].map(|(number, slots)| {
             let tap = Tap::new();
@@ -46,15 +48,16 @@ impl Cluster {
             tap
         });
         Cluster {
-            slots: SlotSource::Shared(job_manager.dispatcher.resources().clone()),
+            slots: SlotSource::Shared(resources),
+            _job_manager: job_manager,
             control,
             data,
         }
     }
 
     fn submit(&self, world: &World, settings: &[(&str, &str)]) -> JobHandle {
-        let spec = world.spec(Start::Resume, settings, true);
-        submit_to(spec, world.runtime().clone(), self.slots.clone()).unwrap()
+        let spec = world.spec(Start::Resume, world.config(settings, true));
+        submit_to(spec, world.runtime.handle().clone(), self.slots.clone()).unwrap()
     }
 
     fn has_seen(&self, text: &[u8]) -> [bool; 2] {

@@ -4,11 +4,14 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use millrace_cluster::process::{JobManager, TaskManagerProcess};
+use std::sync::Arc;
+
+use millrace_cluster::process::{JobManager, Role, Session, TaskManagerProcess};
+use millrace_cluster::resources::ResourceManager;
 use millrace_connector_api::Registry;
 use millrace_core::Configuration;
 use millrace_testkit::tls::{Identity, KEY_PASSWORD, STORE_PASSWORD};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use super::stores::{CERTIFICATES, with_identity, with_stores};
@@ -29,11 +32,25 @@ pub fn base() -> Configuration {
     settings.into_iter().collect()
 }
 
-fn job_manager(runtime: &Runtime, identity: &Identity) -> JobManager {
+/// A JobManager that leads, for as long as it is there, and what has registered at it.
+pub fn leading(
+    config: &Configuration,
+    registry: Registry,
+    runtime: &Handle,
+) -> (JobManager, ResourceManager) {
+    let mut job_manager = JobManager::listen(config, registry, runtime).unwrap();
+    job_manager.start("", Arc::new(Session)).unwrap();
+    let Role::Leader(dispatcher) = job_manager.role().borrow().clone() else {
+        panic!("it leads");
+    };
+    (job_manager, dispatcher.resources().clone())
+}
+
+fn job_manager(runtime: &Runtime, identity: &Identity) -> (JobManager, ResourceManager) {
     logs::keep();
     let mut config = base();
     with_identity(&mut config, identity);
-    JobManager::start(&config, Registry::default(), runtime.handle()).unwrap()
+    leading(&config, Registry::default(), runtime.handle())
 }
 
 /// A TaskManager that tries again and again.
@@ -51,31 +68,27 @@ fn task_manager(
     runtime.spawn(async move { process.run().await })
 }
 
-fn registers(job_manager: &JobManager, id: &str) {
+fn registers(resources: &ResourceManager, id: &str) {
     wait_for("the right TaskManager", || {
-        let there = job_manager.dispatcher.resources().task_managers();
+        let there = resources.task_managers();
         there.iter().any(|there| there.id == id)
     });
 }
 
 /// It comes in after all the others.
-fn the_right_one_registers(runtime: &Runtime, job_manager: &JobManager) {
+fn the_right_one_registers(runtime: &Runtime, job_manager: &JobManager, resources: &ResourceManager) {
     let task_manager = task_manager(runtime, job_manager.address, "right", |config| {
         with_identity(config, &CERTIFICATES.ours);
     });
-    registers(job_manager, "right");
-    assert_eq!(
-        job_manager.dispatcher.resources().task_managers().len(),
-        1,
-        "no other has come in"
-    );
+    registers(resources, "right");
+    assert_eq!(resources.task_managers().len(), 1, "no other has come in");
     task_manager.abort();
 }
 
 #[test]
 fn task_managers_that_are_not_vouched_for_do_not_register() {
     let runtime = Runtime::new().unwrap();
-    let job_manager = job_manager(&runtime, &CERTIFICATES.ours);
+    let (job_manager, resources) = job_manager(&runtime, &CERTIFICATES.ours);
     let control = ["WARN", "port=\"control\"", "127.0.0.1:"];
     for (id, identity, why) in [
         (
@@ -102,7 +115,7 @@ fn task_managers_that_are_not_vouched_for_do_not_register() {
         logs::have(&[&control[..], &["it does not speak TLS"]].concat())
     });
     plain.abort();
-    the_right_one_registers(&runtime, &job_manager);
+    the_right_one_registers(&runtime, &job_manager, &resources);
     for line in logs::all() {
         assert!(
             !line.contains(STORE_PASSWORD) && !line.contains(KEY_PASSWORD),
@@ -118,13 +131,13 @@ fn a_job_manager_that_is_not_vouched_for_is_not_served() {
         (&CERTIFICATES.foreign, "its certificate is not in the trust store"),
         (&CERTIFICATES.expired, "its certificate has expired"),
     ] {
-        let job_manager = job_manager(&runtime, wrong);
+        let (job_manager, resources) = job_manager(&runtime, wrong);
         let task_manager = task_manager(&runtime, job_manager.address, "careful", |config| {
             with_identity(config, &CERTIFICATES.ours);
         });
         let address = job_manager.address.to_string();
         wait_for(why, || logs::have(&["the JobManager is lost", &address, why]));
-        assert!(job_manager.dispatcher.resources().task_managers().is_empty());
+        assert!(resources.task_managers().is_empty());
         task_manager.abort();
     }
 }
@@ -132,7 +145,7 @@ fn a_job_manager_that_is_not_vouched_for_is_not_served() {
 #[test]
 fn openssl_gets_in_with_the_right_certificate_only() {
     let runtime = Runtime::new().unwrap();
-    let job_manager = job_manager(&runtime, &CERTIFICATES.ours);
+    let (job_manager, resources) = job_manager(&runtime, &CERTIFICATES.ours);
     for protocol in ["-tls1_2", "-tls1_3"] {
         let ask = |identity| openssl::ask(job_manager.address, identity, protocol, HELLO);
         let answer = ask(Some(&CERTIFICATES.ours)).unwrap();
@@ -147,13 +160,13 @@ fn openssl_gets_in_with_the_right_certificate_only() {
         }
     }
     assert!(logs::have(&["port=\"control\"", "it shows no certificate"]));
-    the_right_one_registers(&runtime, &job_manager);
+    the_right_one_registers(&runtime, &job_manager, &resources);
 }
 
 #[test]
 fn who_speaks_plainly_or_not_at_all_holds_nobody_up() {
     let runtime = Runtime::new().unwrap();
-    let job_manager = job_manager(&runtime, &CERTIFICATES.ours);
+    let (job_manager, resources) = job_manager(&runtime, &CERTIFICATES.ours);
     let connect = || TcpStream::connect(job_manager.address).unwrap();
     let silent: Vec<TcpStream> = (0..50).map(|_| connect()).collect();
     let mut plain = connect();
@@ -164,7 +177,7 @@ fn who_speaks_plainly_or_not_at_all_holds_nobody_up() {
     assert!(logs::have(&[&peer, "port=\"control\"", "it does not speak TLS"]));
     // A mere look whether the port is open is worth no line.
     let looked = connect().local_addr().unwrap().to_string();
-    the_right_one_registers(&runtime, &job_manager);
+    the_right_one_registers(&runtime, &job_manager, &resources);
     assert!(!logs::have(&[&looked]));
     drop(silent);
 }
@@ -183,19 +196,19 @@ fn certificates_are_exchanged_under_a_running_job_manager() {
     put(&CERTIFICATES.ours, &CERTIFICATES.authority);
     let mut config = base();
     with_stores(&mut config, &key, &trust);
-    let job_manager = JobManager::start(&config, Registry::default(), runtime.handle()).unwrap();
+    let (job_manager, resources) = leading(&config, Registry::default(), runtime.handle());
     let first = task_manager(&runtime, job_manager.address, "first", |config| {
         with_identity(config, &CERTIFICATES.ours);
     });
-    registers(&job_manager, "first");
+    registers(&resources, "first");
     put(&CERTIFICATES.foreign, &CERTIFICATES.other);
     // It tries until the JobManager has seen it.
     let second = task_manager(&runtime, job_manager.address, "second", |config| {
         let trust = CERTIFICATES.other.truststore_pem();
         with_stores(config, &CERTIFICATES.foreign.pem().unwrap(), &trust);
     });
-    registers(&job_manager, "second");
-    registers(&job_manager, "first");
+    registers(&resources, "second");
+    registers(&resources, "first");
     first.abort();
     second.abort();
 }

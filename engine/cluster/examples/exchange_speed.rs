@@ -133,7 +133,7 @@ fn measure(config: &Configuration, batch: &ChangeBatch) -> millrace_core::Result
                 match receiver.try_receive()? {
                     Some(Element::Batch(batch)) => rows += batch.change.rows.num_rows(),
                     Some(_) => return Ok(rows),
-                    None => drop(reader.wait(Duration::from_millis(50))),
+                    None => reader.wait(Duration::from_millis(50)),
                 }
             }
         });

@@ -2,9 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
-
 use std::sync::Arc;
+use std::time::Duration;
 
 use millrace_cluster::process::{JobManager, Role, Session, TaskManagerProcess};
 use millrace_cluster::resources::ResourceManager;

@@ -10,6 +10,7 @@ use millrace_runtime::{Command, TaskMetrics};
 
 use crate::attempt::TaskEvent;
 use crate::exchange::AttemptId;
+use crate::metrics::Metric;
 use crate::resources::ResourceManager;
 
 pub trait TaskManagerGateway: Send + Sync {
@@ -22,6 +23,11 @@ pub trait TaskManagerGateway: Send + Sync {
     /// Starts its subtasks of an attempt. What becomes of them comes as reports, also that they could not be started
     /// there. Gives the metrics of each, in the order of `Deployment::tasks_of`.
     fn deploy(&self, deployment: Deployment, reports: Arc<dyn Reports>) -> Result<Vec<Arc<TaskMetrics>>>;
+
+    /// What its process shows of itself, in the scope of a TaskManager; nothing where it is this process.
+    fn process_metrics(&self) -> Arc<[Metric]> {
+        Arc::default()
+    }
 
     /// One that is gone takes no commands: who listens for its loss hears of it.
     fn command(&self, attempt: AttemptId, task: usize, command: Command) -> Result<()>;

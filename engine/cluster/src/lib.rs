@@ -16,6 +16,7 @@
 //! head to restored state and recovered sinks, `store_worker` the thread that completes
 //! checkpoints, `task_manager` subtasks and the channels between them, `restart` strategies,
 //! `status` what a person is shown, `wire` what JobMaster and subtasks say as bytes, `compatibility` what becomes of a checkpoint's state in a job,
+//! `metrics` what all of them show of themselves,
 //! `twins` operators that keep what one of the checkpoint has kept.
 
 mod attempt;
@@ -25,6 +26,7 @@ pub mod exchange;
 mod gateway;
 pub mod job;
 mod job_master;
+pub mod metrics;
 pub mod process;
 mod recovery;
 pub mod resources;

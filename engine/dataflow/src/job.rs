@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use millrace_core::{Configuration, Error, Result, key_group, options};
+use millrace_core::{Configuration, Error, Result, VertexId, key_group, options};
 use millrace_expr::RowType;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,12 @@ pub struct JobEdge {
     /// Which of the reader's inputs it is.
     pub to_input: usize,
     pub partitioning: Partitioning,
+}
+
+impl Vertex {
+    pub fn id(&self) -> VertexId {
+        VertexId::from_uid(&self.operators[0].node.uid)
+    }
 }
 
 impl JobGraph {

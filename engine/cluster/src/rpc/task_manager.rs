@@ -20,11 +20,12 @@ use super::proto::control_client::ControlClient;
 use super::proto::from_task_manager::Is as From;
 use super::proto::metrics::Task as Counted;
 use super::proto::to_task_manager::Is as To;
-use super::proto::{self, FromTaskManager, Metrics, Register, Released, Report, ToTaskManager};
+use super::proto::{self, FromTaskManager, Known, Metrics, Register, Released, Report, ToTaskManager};
 use super::{Heartbeats, LONGEST_MESSAGE};
 use crate::attempt::TaskEvent;
 use crate::exchange::AttemptId;
 use crate::gateway::{Deployment, End, Reports, TaskManagerGateway};
+use crate::metrics::{self, TaskManagerMetrics};
 use crate::resources::Capacity;
 use crate::task_manager::TaskManager;
 use crate::wire;
@@ -46,11 +47,24 @@ pub struct WorkerSettings {
 pub struct Worker {
     manager: Arc<TaskManager>,
     settings: WorkerSettings,
+    metrics: Option<Arc<TaskManagerMetrics>>,
 }
 
 impl Worker {
     pub fn new(manager: Arc<TaskManager>, settings: WorkerSettings) -> Self {
-        Worker { manager, settings }
+        Worker {
+            manager,
+            settings,
+            metrics: None,
+        }
+    }
+
+    /// The same, which tells the JobManager what its process shows of itself.
+    pub fn with_metrics(self, metrics: Arc<TaskManagerMetrics>) -> Self {
+        Worker {
+            metrics: Some(metrics),
+            ..self
+        }
     }
 
     /// Serves whom `leader` names (`host:port`), until the sender of `leader` is gone.
@@ -172,7 +186,13 @@ impl Worker {
                     }
                 },
                 _ = beats.tick() => send(say, From::Heartbeat(proto::Heartbeat {})),
-                _ = counts.tick() => attempts.count(),
+                _ = counts.tick() => {
+                    let own = self.metrics.as_ref().map(|metrics| metrics.own()).unwrap_or_default();
+                    send(say, From::Metrics(Metrics {
+                        tasks: counted(&self.manager, |_| true),
+                        own: metrics::encode(&own),
+                    }));
+                }
                 () = sleep_until(heard + timeout) => {
                     return Err(Error::external("the JobManager has not been heard of for heartbeat.timeout")
                         .with_detail(format!("{timeout:?}")));
@@ -271,19 +291,25 @@ impl Attempts {
             tracing::error!(%error, "deployments could not be waited for");
         }
     }
+}
 
-    fn count(&self) {
-        let tasks = self.manager.metrics();
-        let tasks = tasks.into_iter().map(|(attempt, task, metrics)| Counted {
+/// What subtasks of these attempts have counted.
+fn counted(manager: &TaskManager, of: impl Fn(AttemptId) -> bool) -> Vec<Counted> {
+    let tasks = manager.metrics().into_iter().filter(|(attempt, ..)| of(*attempt));
+    let counted = tasks.map(|(attempt, task, metrics)| {
+        let operators = metrics.operators.iter().enumerate();
+        let known = operators.map(|(index, operator)| Known {
+            operator: index as u32,
+            metrics: metrics::encode(&operator.known()),
+        });
+        Counted {
             attempt: Some(attempt.into()),
             task: task as u32,
             values: metrics.values(),
-        });
-        let tasks: Vec<Counted> = tasks.collect();
-        if !tasks.is_empty() {
-            send(&self.say, From::Metrics(Metrics { tasks }));
+            known: known.filter(|known| !known.metrics.is_empty()).collect(),
         }
-    }
+    });
+    counted.collect()
 }
 
 fn do_work(manager: &TaskManager, say: &UnboundedSender<FromTaskManager>, attempt: AttemptId, work: Work) {
@@ -301,6 +327,18 @@ fn do_work(manager: &TaskManager, say: &UnboundedSender<FromTaskManager>, attemp
             }
         }
         Work::Release(end) => {
+            manager
+                .metrics()
+                .iter()
+                .for_each(|(_, _, metrics)| metrics.refresh());
+            let tasks = counted(manager, |counted| counted == attempt);
+            send(
+                say,
+                From::Metrics(Metrics {
+                    tasks,
+                    own: Vec::new(),
+                }),
+            );
             manager.release(attempt, end);
             send(
                 say,

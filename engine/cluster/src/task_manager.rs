@@ -26,8 +26,8 @@ use millrace_state::{JobStore, Store, location};
 use tokio::runtime::Handle;
 use tokio::time::MissedTickBehavior;
 
-use crate::attempt::TaskEvent;
 use crate::checkpoint::StoredSnapshot;
+use crate::control::TaskEvent;
 use crate::exchange::{AttemptId, ChannelId, Exchange, Outgoing};
 use crate::gateway::{Deployment, End, Reports, TaskManagerGateway, TaskPlace};
 use crate::{STACK, wire};
@@ -40,8 +40,21 @@ pub struct TaskManager {
     registry: Registry,
     runtime: Handle,
     exchange: Option<(Exchange, String)>,
+    /// Of this process: what a job says of memory and folders does not count here.
+    own: Configuration,
     running: Arc<Mutex<HashMap<AttemptId, Running>>>,
 }
+
+/// Options that are a TaskManager's own.
+const OF_THE_MACHINE: [&str; 6] = [
+    options::MANAGED_MEMORY.key,
+    options::LOCAL_STATE_DIRECTORY.key,
+    options::TEMPORARY_DIRECTORIES.key,
+    options::LOCAL_BACKUP_DIRECTORIES.key,
+    // Its older key.
+    "taskmanager.state.local.root-dirs",
+    options::PROCESS_MEMORY.key,
+];
 
 /// Between two looks at what subtasks have counted.
 const LOOKING: Duration = Duration::from_secs(1);
@@ -75,12 +88,14 @@ impl TaskManager {
             runtime,
             exchange: None,
             running,
+            own: Configuration::default(),
         }
     }
 
     /// One of several. `address` is the host and port at which others reach the exchange.
     pub fn new(
         id: String,
+        own: Configuration,
         slots: usize,
         registry: Registry,
         runtime: Handle,
@@ -95,11 +110,25 @@ impl TaskManager {
             runtime,
             exchange: Some((exchange, address)),
             running,
+            own,
         }
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<AttemptId, Running>> {
         self.running.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// A job's configuration, with this process's memory and folders.
+    fn on_this_machine(&self, mut config: Configuration) -> Configuration {
+        if self.slots.is_some() {
+            for (key, value) in OF_THE_MACHINE.iter().map(|key| (*key, self.own.raw(key))) {
+                match value {
+                    Some(value) => config.set(key, value),
+                    None => config.remove(key),
+                }
+            }
+        }
+        config
     }
 
     /// Of all subtasks that run here.
@@ -134,6 +163,10 @@ impl TaskManagerGateway for TaskManager {
 
     fn deploy(&self, deployment: Deployment, reports: Arc<dyn Reports>) -> Result<Vec<Arc<TaskMetrics>>> {
         let attempt = deployment.attempt;
+        let deployment = Deployment {
+            config: self.on_this_machine(deployment.config),
+            ..deployment
+        };
         let (running, metrics) = Starting::new(self, &deployment, reports)?.start()?;
         self.running().insert(attempt, running);
         Ok(metrics)
@@ -266,7 +299,11 @@ impl<'a> Starting<'a> {
         let store = match config.get_optional(&options::CHECKPOINT_DIRECTORY)? {
             Some(directory) => {
                 let store = location::open(&directory, config, &manager.runtime)?;
-                Some(JobStore::new(store, &deployment.job_name))
+                Some(JobStore::with_id(
+                    store,
+                    deployment.attempt.job,
+                    &deployment.job_name,
+                ))
             }
             None => None,
         };

@@ -278,6 +278,7 @@ mod tests {
             checkpoint: CheckpointId(id),
             timestamp: 0,
             stop: false,
+            drain: false,
             complete: None,
         })
     }

@@ -188,6 +188,12 @@ impl Subtask {
                 self.metrics
                     .start_delay_nanos
                     .set((now_millis() - barrier.timestamp).max(0) * 1_000_000);
+                if let Stage::Source(source) = &self.links[0].stage
+                    && barrier.drain
+                    && !source.has_ended()
+                {
+                    self.work.push(Work::Emit(0, Element::Watermark(i64::MAX)));
+                }
                 self.passing = Some((barrier, 0));
                 continue;
             }

@@ -22,6 +22,7 @@ use crate::saving::{Saving, Source};
 use crate::status::{CheckpointStatus, ExecutionState, JobStatus, State};
 use crate::store_worker::{StoreWorker, unanswered};
 use crate::wishes::Wishes;
+use crate::words;
 
 /// How checkpoints are taken.
 #[derive(Debug, Clone)]
@@ -396,6 +397,7 @@ impl<'a> Attempt<'a> {
         };
         let widths = self.with.widths.clone();
         self.with_status(|s| s.checkpoints.began(checkpoint, kind, widths));
+        words::checkpoint_triggered(self.with.job, checkpoint, kind, barrier.timestamp);
         self.run.last_trigger = now;
         self.run.due = false;
         self.run.pending = Some(Pending {
@@ -452,7 +454,12 @@ impl<'a> Attempt<'a> {
             s.failed_checkpoints += 1;
             s.checkpoints.failed(checkpoint, &error);
         });
-        tracing::warn!(%checkpoint, %error, failures_in_a_row = self.run.failures, "checkpoint failed");
+        tracing::warn!(
+            %error,
+            "Failed to trigger or complete checkpoint {checkpoint} for job {}. ({} consecutive failed attempts so far)",
+            self.with.job,
+            self.run.failures
+        );
         // A final verdict of the store: no later checkpoint can succeed.
         if error.kind() == ErrorKind::Fenced {
             return Err(error.into());
@@ -566,7 +573,7 @@ impl<'a> Attempt<'a> {
                 self.run.started += 1;
                 let is_last = self.run.started == self.with.tasks.len();
                 self.with_status(|s| {
-                    s.executions[task].enter(ExecutionState::Running);
+                    s.enter_execution(task, ExecutionState::Running);
                     if is_last {
                         s.enter(State::Running);
                     }
@@ -580,7 +587,7 @@ impl<'a> Attempt<'a> {
             }
             TaskEvent::Ended => {
                 self.run.ended.insert(task);
-                self.with_status(|s| s.executions[task].enter(ExecutionState::Finished));
+                self.with_status(|s| s.enter_execution(task, ExecutionState::Finished));
             }
             TaskEvent::Acknowledged {
                 checkpoint,
@@ -684,11 +691,8 @@ impl<'a> Attempt<'a> {
                 s.checkpoints
                     .completed(checkpoint, Some(path.clone()), size.bytes, size.written);
                 s.checkpoints.discarded_before(*oldest);
-                tracing::debug!(
-                    "Completed checkpoint {checkpoint} for job {job} ({} bytes, checkpointDuration={} ms).",
-                    size.bytes,
-                    duration.as_millis()
-                );
+                let finalization = storing.began.elapsed();
+                words::checkpoint_completed(job, checkpoint, size.bytes, duration, finalization);
             }
             None => s.checkpoints.completed(checkpoint, None, 0, 0),
         });
@@ -727,14 +731,10 @@ impl<'a> Attempt<'a> {
 pub fn failure(tasks: &[Task], status: &Mutex<JobStatus>, task: usize, error: Error) -> Failure {
     let failed = &tasks[task];
     tracing::warn!(task = %failed.name, %error, "subtask failed");
-    if let Some(execution) = status
+    status
         .lock()
         .unwrap_or_else(|e| e.into_inner())
-        .executions
-        .get_mut(task)
-    {
-        execution.enter(ExecutionState::Failed);
-    }
+        .enter_execution(task, ExecutionState::Failed);
     Failure {
         error,
         task: Some(FailedTask {

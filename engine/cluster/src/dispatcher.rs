@@ -12,6 +12,7 @@ use crate::job::{JobControl, JobHandle, JobSpec, Outcome, submit_with};
 use crate::pointer::Pointer;
 use crate::resources::ResourceManager;
 use crate::status::JobStatus;
+use crate::words;
 
 /// Jobs that have ended and are still shown: Flink's `jobstore.max-capacity` has no bound; memory has.
 const ENDED: usize = 200;
@@ -92,6 +93,7 @@ impl Dispatcher {
     /// Checks a job and starts it. Blocks while outside systems are asked.
     pub fn submit(&self, spec: JobSpec) -> Result<JobHandle> {
         let id = spec.id;
+        words::submission_received(&spec.name, id);
         self.check_is_free(&spec)?;
         if let Some(entries) = &self.0.entries {
             entries.put(&spec)?;
@@ -151,7 +153,9 @@ impl Dispatcher {
         let is_suspended = matches!(outcome, Ok(Outcome::Suspended));
         if !is_suspended {
             jobs.ended.retain(|earlier| earlier.id != id);
-            jobs.ended.push_back(Arc::new(control.status()));
+            let status = control.status();
+            words::job_ended(id, status.state.flink());
+            jobs.ended.push_back(Arc::new(status));
             if jobs.ended.len() > ENDED {
                 jobs.ended.pop_front();
             }
@@ -196,6 +200,7 @@ impl Dispatcher {
 
     /// Deletes a savepoint by its path.
     pub fn dispose_savepoint(&self, path: &str) -> Result<()> {
+        words::savepoint_disposed(path);
         millrace_state::savepoint::dispose(path, &self.0.config, &self.0.runtime)
     }
 

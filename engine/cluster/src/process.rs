@@ -13,6 +13,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::dispatcher::Dispatcher;
 use crate::exchange::Exchange;
+use crate::metrics::{JobManagerMetrics, Process, TaskManagerMetrics, memory_limit};
 use crate::resources::{Capacity, ResourceManager};
 use crate::rpc::{ControlService, Heartbeats, Worker, WorkerSettings};
 use crate::task_manager::TaskManager;
@@ -20,6 +21,7 @@ use crate::task_manager::TaskManager;
 /// Takes TaskManagers and jobs for as long as the runtime lives.
 pub struct JobManager {
     pub dispatcher: Dispatcher,
+    pub metrics: Arc<JobManagerMetrics>,
     /// Where it listens for TaskManagers.
     pub address: SocketAddr,
 }
@@ -54,7 +56,9 @@ impl JobManager {
             }
         });
         tracing::info!(%address, "listening for TaskManagers");
+        let metrics = Arc::new(JobManagerMetrics::new(config, resources.clone())?);
         Ok(JobManager {
+            metrics,
             dispatcher: Dispatcher::new(config.clone(), registry, runtime.clone(), resources, None),
             address,
         })
@@ -64,6 +68,7 @@ impl JobManager {
 /// A TaskManager as configured; it serves the JobManager at `jobmanager.rpc.address`.
 pub struct TaskManagerProcess {
     pub manager: Arc<TaskManager>,
+    pub metrics: Arc<TaskManagerMetrics>,
     worker: Worker,
     job_manager: String,
 }
@@ -124,9 +129,18 @@ impl TaskManagerProcess {
             exchange,
             address,
         ));
+        let limit = Some(capacity.process_memory).filter(|bytes| *bytes > 0);
+        let metrics = Arc::new(TaskManagerMetrics {
+            process: Process::new(memory_limit(limit)),
+            host,
+            manager: manager.clone(),
+            managed_memory: capacity.managed_memory,
+        });
         let worker = Worker::new(manager.clone(), WorkerSettings { capacity, heartbeats });
+        let worker = worker.with_metrics(metrics.clone());
         Ok(TaskManagerProcess {
             manager,
+            metrics,
             worker,
             job_manager,
         })
@@ -149,7 +163,8 @@ impl TaskManagerProcess {
     }
 }
 
-fn bind_address(host: Option<&str>) -> Result<IpAddr> {
+/// The address of a bind-host; localhost without one.
+pub fn bind_address(host: Option<&str>) -> Result<IpAddr> {
     let host = host.unwrap_or("localhost");
     let resolved = (host, 0)
         .to_socket_addrs()
@@ -161,7 +176,7 @@ fn bind_address(host: Option<&str>) -> Result<IpAddr> {
 }
 
 /// As the machine calls itself.
-fn host_name() -> String {
+pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {
         "" => "localhost".to_owned(),

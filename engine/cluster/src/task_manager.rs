@@ -577,10 +577,15 @@ impl<'a> Starting<'a> {
         };
         let waker = slot.waker;
         let opened = metrics.clone();
+        let job = deployment.attempt.job;
+        let job_name = deployment.job_name.clone();
+        let own = &deployment.graph.vertices[slot.place.vertex];
+        let task_name = format!("{} ({}/{})", own.name, subtask + 1, own.parallelism);
         let thread = std::thread::Builder::new()
             .name(format!("task-{task}"))
             .stack_size(STACK)
             .spawn(move || {
+                let _whose = tracing::info_span!("task", job_id = %job, job_name, task = task_name).entered();
                 // A connector that panics while it opens must fail the attempt, not hang it.
                 let began = Instant::now();
                 let built = catch_unwind(AssertUnwindSafe(|| builder.build()));

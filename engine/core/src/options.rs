@@ -150,6 +150,12 @@ options! {
         "memory of the whole TaskManager process",
     );
 
+    pub const JOB_MANAGER_MEMORY: ConfigOption<MemorySize> = ConfigOption::new(
+        "jobmanager.memory.process.size",
+        None,
+        "memory of the whole JobManager process, as its metrics show it",
+    );
+
     pub const LOST_OUTPUT: ConfigOption<String> = ConfigOption::new(
         "millrace.recovery.lost-output",
         Some("fail"),

@@ -1,17 +1,44 @@
 //! `millrace taskmanager`, `millrace jobmanager` and `millrace standalone-job`.
 
-use millrace_cluster::process::{JobManager, TaskManagerProcess};
-use millrace_cluster::{ClaimMode, Discard, JobSpec, Restore, Start};
-use millrace_core::{Configuration, Error, JobId, Result, options};
+use std::sync::Arc;
+
+use millrace_cluster::process::{JobManager, TaskManagerProcess, bind_address};
+use millrace_cluster::{ClaimMode, Discard, JobSpec, Restore, Start, words};
+use millrace_core::{ConfigOption, Configuration, Error, JobId, Result, options};
+use millrace_rest::metrics::{self, Reporter};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Settings, StandaloneJob};
+use crate::logging::Role;
 use crate::plan::{self, Planned};
-use crate::{config, logging, run, terminal};
+use crate::{config, run, terminal};
 
 fn runtime() -> Result<Runtime> {
     Runtime::new().map_err(|e| Error::external("the I/O threads could not be started").with_source(e))
+}
+
+/// Serves metrics, where they are wanted. Without a port that is free the process runs without them.
+fn show_metrics(
+    config: &Configuration,
+    bind_host: &ConfigOption<String>,
+    runtime: &Runtime,
+    source: metrics::Source,
+) -> Result<()> {
+    let Some(reporter) = Reporter::from_config(config)? else {
+        return Ok(());
+    };
+    let host = bind_address(config.get_optional(bind_host)?.as_deref())?;
+    if let Err(error) = metrics::serve(&reporter, host, source, runtime.handle()) {
+        tracing::warn!(%error);
+    }
+    Ok(())
+}
+
+fn show_job_manager(config: &Configuration, manager: &JobManager, runtime: &Runtime) -> Result<()> {
+    let (metrics, dispatcher) = (manager.metrics.clone(), manager.dispatcher.clone());
+    let source = Arc::new(move || metrics.of_jobs(&dispatcher.jobs()));
+    show_metrics(config, &options::JOB_MANAGER_BIND_HOST, runtime, source)
 }
 
 /// Comes back at SIGTERM or SIGINT.
@@ -28,10 +55,16 @@ async fn told_to_end() -> Result<()> {
 
 /// Until SIGTERM or SIGINT, and then until its subtasks run elsewhere; the second signal ends it at once.
 pub fn task_manager(settings: &Settings) -> Result<()> {
-    logging::init();
-    let config = config::load(settings)?;
+    let config = config::load(settings, Role::TaskManager)?;
     let runtime = runtime()?;
     let process = TaskManagerProcess::new(&config, millrace_connectors::registry(), runtime.handle())?;
+    let metrics = process.metrics.clone();
+    show_metrics(
+        &config,
+        &options::TASK_MANAGER_BIND_HOST,
+        &runtime,
+        Arc::new(move || metrics.groups()),
+    )?;
     let patience = config.get(&options::DRAIN_TIMEOUT)?;
     runtime.block_on(async {
         tokio::select! {
@@ -54,10 +87,10 @@ pub fn task_manager(settings: &Settings) -> Result<()> {
 
 /// A session cluster's JobManager: jobs come by REST. Until SIGTERM or SIGINT.
 pub fn job_manager(settings: &Settings) -> Result<()> {
-    logging::init();
-    let config = config::load(settings)?;
+    let config = config::load(settings, Role::JobManager)?;
     let runtime = runtime()?;
     let manager = JobManager::start(&config, millrace_connectors::registry(), runtime.handle())?;
+    show_job_manager(&config, &manager, &runtime)?;
     runtime.block_on(told_to_end())?;
     tracing::info!("the JobManager ends");
     manager.dispatcher.suspend();
@@ -67,8 +100,7 @@ pub fn job_manager(settings: &Settings) -> Result<()> {
 
 /// An application cluster's JobManager: it runs the jobs of a file on the TaskManagers that register.
 pub fn standalone_job(arguments: &StandaloneJob) -> Result<()> {
-    logging::init();
-    let mut config = config::load(&arguments.common.settings)?;
+    let mut config = config::load(&arguments.common.settings, Role::JobManager)?;
     if let Some(path) = &arguments.from {
         config.set(options::RESTORE_PATH.key, path);
     }
@@ -107,7 +139,17 @@ pub fn standalone_job(arguments: &StandaloneJob) -> Result<()> {
     let runtime = runtime()?;
     let signals = run::signals(&runtime)?;
     let manager = JobManager::start(&config, millrace_connectors::registry(), runtime.handle())?;
-    let outcome = run::until_ended(specs, |spec| manager.dispatcher.submit(spec), false, &signals);
+    show_job_manager(&config, &manager, &runtime)?;
+    let submit = |spec: JobSpec| {
+        let id = spec.id;
+        let submitted = manager.dispatcher.submit(spec)?;
+        words::submitted(id);
+        Ok(submitted)
+    };
+    let outcome = run::until_ended(specs, submit, false, &signals);
+    if outcome.is_ok() {
+        words::application_completed();
+    }
     std::mem::forget(runtime);
     outcome
 }

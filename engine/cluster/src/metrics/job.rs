@@ -3,6 +3,8 @@
 use millrace_core::{CheckpointId, Configuration, Error, JobId, Result, options};
 
 use super::{Group, Metric, Scope};
+use crate::history::{CheckpointHistory, CheckpointOutcome};
+use crate::status::{ExecutionState, JobStatus};
 
 /// What is known of a job at one moment. Times are milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,6 +114,51 @@ const STATES: [(&str, &str); 5] = [
     ("CANCELLING", "cancelling"),
     ("RESTARTING", "restarting"),
 ];
+
+impl From<&JobStatus> for JobFigures {
+    fn from(status: &JobStatus) -> Self {
+        let state = status.state.flink();
+        let earliest = |wanted: ExecutionState| {
+            let executions = status.executions.iter().filter(|e| e.state == wanted);
+            executions.map(|e| e.since[wanted as usize]).min()
+        };
+        JobFigures {
+            id: status.id,
+            name: status.name.clone(),
+            state,
+            since: status.since(state).unwrap_or_default(),
+            running_since: status.since("RUNNING"),
+            times: status.times.clone(),
+            deploying_since: earliest(ExecutionState::Deploying),
+            initializing_since: earliest(ExecutionState::Initializing),
+            restarts: u64::from(status.restarts),
+            rescales: u64::from(status.rescales),
+            checkpoints: Checkpoints::from(&status.checkpoints),
+        }
+    }
+}
+
+impl From<&CheckpointHistory> for Checkpoints {
+    fn from(history: &CheckpointHistory) -> Self {
+        Checkpoints {
+            in_progress: history.in_progress() as u64,
+            completed: history.completed,
+            failed: history.failed,
+            last: history.latest_completed.as_ref().map(|last| LastCheckpoint {
+                id: last.id,
+                duration_millis: last.duration.as_millis() as i64,
+                bytes: last.bytes,
+                written: last.written,
+                path: match &last.outcome {
+                    CheckpointOutcome::Completed { path } => path.clone(),
+                    _ => None,
+                },
+                completed_at: last.triggered + last.duration.as_millis() as i64,
+            }),
+            restored_at: history.latest_restored.as_ref().map(|restored| restored.at),
+        }
+    }
+}
 
 impl JobFigures {
     pub fn metrics(&self, status: StatusMetrics, now_millis: i64) -> Vec<Metric> {

@@ -25,7 +25,7 @@ use crate::exchange::AttemptId;
 use crate::gateway::{Deployment, End, Reports, TaskManagerGateway};
 use crate::metrics::{self, Metric};
 use crate::resources::{Capacity, ResourceManager};
-use crate::wire;
+use crate::{wire, words};
 
 /// How long who is not heard of is taken to be there.
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +108,7 @@ impl Control for ControlService {
         remote.say(To::Registered(Registered {
             leader: self.leader.clone(),
         }));
+        words::task_manager_registers(&remote.id, &remote.data_address);
         let capacity = capacity_of(first);
         tracing::info!(task_manager = %remote.id, host = %capacity.host, slots = capacity.slots, "TaskManager registered");
         let now = SystemTime::now()
@@ -121,6 +122,7 @@ impl Control for ControlService {
                 true => tracing::info!(task_manager = %remote.id, "TaskManager has ended"),
                 false => tracing::warn!(task_manager = %remote.id, why, "TaskManager lost"),
             }
+            words::task_manager_closed(&remote.id, &why);
             this.resources.remove(&remote.id);
             remote.lost(&why);
         });

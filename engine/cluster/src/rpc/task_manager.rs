@@ -28,7 +28,7 @@ use crate::gateway::{Deployment, End, Reports, TaskManagerGateway};
 use crate::metrics::{self, TaskManagerMetrics};
 use crate::resources::Capacity;
 use crate::task_manager::TaskManager;
-use crate::wire;
+use crate::{wire, words};
 
 /// Between two tries to register.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -258,7 +258,7 @@ impl Attempts {
         match message.is {
             None | Some(To::Heartbeat(_)) => {}
             Some(To::Registered(registered)) => {
-                tracing::info!(leader = registered.leader, "registered at the JobManager");
+                words::registered_at(&registered.leader);
             }
             Some(To::Refused(why)) => {
                 return Err(Error::external("the JobManager refuses this TaskManager").with_detail(why));

@@ -8,4 +8,4 @@ mod server;
 
 pub use exposition::text;
 pub use options::{Labels, Reporter};
-pub use server::{Server, serve};
+pub use server::{Server, Source, serve};

@@ -12,7 +12,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormattedFields, MakeWriter};
+use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -102,7 +102,6 @@ fn layer<W, M>(form: Form, ansi: bool, writer: M) -> Box<dyn Layer<Registry> + S
 where
     W: Write + 'static,
     M: Fn() -> W + Send + Sync + 'static,
-    M: for<'a> MakeWriter<'a>,
 {
     let layer = tracing_subscriber::fmt::layer()
         .with_ansi(ansi)

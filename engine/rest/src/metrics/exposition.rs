@@ -18,11 +18,11 @@ pub fn text(groups: &[Group], labels: &Labels) -> Result<String> {
     for group in groups {
         let own = pairs(group, labels);
         for metric in &group.metrics {
-            let name = names
-                .entry((group.scope.groups(), &metric.name))
+            let name: &str = names
+                .entry((group.scope.groups(), &*metric.name))
                 .or_insert_with(|| prometheus_name(group.scope, metric));
             if !families.contains_key(name) {
-                families.insert(name.clone(), family(name, group, metric));
+                families.insert(name.to_owned(), family(name, group, metric));
             }
             if let Some(family) = families.get_mut(name) {
                 family.mut_metric().push(sample(metric, &own, labels));
@@ -38,7 +38,7 @@ pub fn text(groups: &[Group], labels: &Labels) -> Result<String> {
 }
 
 fn family(name: &str, group: &Group, metric: &Metric) -> MetricFamily {
-    let (above, own) = metric.name.rsplit_once('.').unwrap_or(("", &metric.name));
+    let (above, own) = metric.name.rsplit_once('.').unwrap_or(("", &*metric.name));
     let scope = [group.scope.groups(), above].join(".");
     let mut family = MetricFamily::default();
     family.set_name(name.to_owned());

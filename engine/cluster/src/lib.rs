@@ -26,6 +26,7 @@ mod control;
 pub mod dispatcher;
 pub mod exchange;
 mod gateway;
+pub mod ha;
 pub mod history;
 pub mod job;
 mod job_master;

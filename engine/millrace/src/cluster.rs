@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use millrace_cluster::process::{JobManager, TaskManagerProcess, bind_address};
+use millrace_cluster::process::{JobManager, Session, TaskManagerProcess, bind_address};
 use millrace_cluster::{ClaimMode, Discard, JobSpec, Restore, Start, words};
 use millrace_core::{ConfigOption, Configuration, Error, JobId, Result, options};
 use millrace_rest::metrics::{self, Reporter};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::application::{End, FileApplication};
 use crate::arguments::{Settings, StandaloneJob};
 use crate::logging::Role;
 use crate::plan::{self, Planned};
@@ -36,8 +37,8 @@ fn show_metrics(
 }
 
 fn show_job_manager(config: &Configuration, manager: &JobManager, runtime: &Runtime) -> Result<()> {
-    let (metrics, dispatcher) = (manager.metrics.clone(), manager.dispatcher.clone());
-    let source = Arc::new(move || metrics.of_jobs(&dispatcher.jobs()));
+    let (metrics, role) = (manager.metrics.clone(), manager.role());
+    let source = Arc::new(move || metrics.groups(&role.borrow().clone()));
     show_metrics(config, &options::JOB_MANAGER_BIND_HOST, runtime, source)
 }
 
@@ -89,11 +90,12 @@ pub fn task_manager(settings: &Settings) -> Result<()> {
 pub fn job_manager(settings: &Settings) -> Result<()> {
     let config = config::load(settings, Role::JobManager)?;
     let runtime = runtime()?;
-    let manager = JobManager::start(&config, millrace_connectors::registry(), runtime.handle())?;
+    let mut manager = JobManager::listen(&config, millrace_connectors::registry(), runtime.handle())?;
     show_job_manager(&config, &manager, &runtime)?;
+    manager.start("", Arc::new(Session))?;
     runtime.block_on(told_to_end())?;
     tracing::info!("the JobManager ends");
-    manager.dispatcher.suspend();
+    manager.close(false);
     std::mem::forget(runtime);
     Ok(())
 }
@@ -138,20 +140,17 @@ pub fn standalone_job(arguments: &StandaloneJob) -> Result<()> {
     }
     let runtime = runtime()?;
     let signals = run::signals(&runtime)?;
-    let manager = JobManager::start(&config, millrace_connectors::registry(), runtime.handle())?;
+    let mut manager = JobManager::listen(&config, millrace_connectors::registry(), runtime.handle())?;
     show_job_manager(&config, &manager, &runtime)?;
-    let submit = |spec: JobSpec| {
-        let id = spec.id;
-        let submitted = manager.dispatcher.submit(spec)?;
-        words::submitted(id);
-        Ok(submitted)
-    };
-    let outcome = run::until_ended(specs, submit, false, &signals);
+    let application = Arc::new(FileApplication::new(specs));
+    manager.start("", application.clone())?;
+    let outcome = application.until_ended(&manager, &signals);
     if outcome.is_ok() {
         words::application_completed();
     }
+    manager.close(matches!(outcome, Ok(End::Application)) || outcome.is_err());
     std::mem::forget(runtime);
-    outcome
+    outcome.map(|_| ())
 }
 
 /// A planned job as a cluster runs it.

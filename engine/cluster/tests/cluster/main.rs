@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace_cluster::history::CheckpointOutcome;
-use millrace_cluster::process::{JobManager, TaskManagerProcess};
+use millrace_cluster::process::{JobManager, Role, Session, TaskManagerProcess};
 use millrace_cluster::status::{Bounds, State};
-use millrace_cluster::{Discard, JobHandle, Outcome, Start};
+use millrace_cluster::{Discard, Dispatcher, JobHandle, Outcome, Start};
 use millrace_core::{Configuration, ErrorKind};
 use model::World;
 use tokio::task::JoinHandle;
@@ -46,7 +46,9 @@ pub fn assert_each_row_once(world: &World) {
 pub struct Cluster<'a> {
     world: &'a World,
     config: Configuration,
-    pub job_manager: JobManager,
+    pub dispatcher: Dispatcher,
+    /// It leads as long as it is there.
+    _job_manager: JobManager,
 }
 
 pub struct Worker {
@@ -66,12 +68,17 @@ impl<'a> Cluster<'a> {
         ] {
             config.set(key, value);
         }
-        let job_manager = JobManager::start(&config, world.registry(), world.runtime.handle()).unwrap();
+        let mut job_manager = JobManager::listen(&config, world.registry(), world.runtime.handle()).unwrap();
+        job_manager.start("", Arc::new(Session)).unwrap();
+        let Role::Leader(dispatcher) = job_manager.role().borrow().clone() else {
+            panic!("it leads");
+        };
         config.set("jobmanager.rpc.port", job_manager.address.port().to_string());
         Cluster {
             world,
             config,
-            job_manager,
+            dispatcher,
+            _job_manager: job_manager,
         }
     }
 
@@ -93,12 +100,12 @@ impl<'a> Cluster<'a> {
     }
 
     pub fn slots(&self) -> usize {
-        self.job_manager.dispatcher.resources().slots().all
+        self.dispatcher.resources().slots().all
     }
 
     pub fn submit(&self, start: Start, settings: &[(&str, &str)]) -> JobHandle {
         let spec = self.world.spec(start, self.world.config(settings, true));
-        self.job_manager.dispatcher.submit(spec).unwrap()
+        self.dispatcher.submit(spec).unwrap()
     }
 }
 
@@ -257,14 +264,14 @@ fn a_cancelled_job_shows_what_is_complete_and_leaves_nothing() {
             finished: discards,
             cancelled: discards,
         };
-        let job = cluster.job_manager.dispatcher.submit(spec).unwrap();
+        let job = cluster.dispatcher.submit(spec).unwrap();
         rows_follow(&world, 1000);
         job.control().cancel();
         assert_eq!(job.join().unwrap(), Outcome::Cancelled);
         assert_eq!(world.open_transactions(), 0);
         world.assert_no_gap_and_no_repetition();
         assert_eq!(world.checkpoint_folders().is_empty(), discards);
-        let shown = cluster.job_manager.dispatcher.jobs();
+        let shown = cluster.dispatcher.jobs();
         assert_eq!(shown.len(), 1);
         assert_eq!(shown[0].state.flink(), "CANCELED");
         // One that kept its checkpoints goes on from there.
@@ -288,7 +295,7 @@ fn a_job_of_an_id_that_runs_is_refused() {
     cluster.add(2);
     let job = cluster.submit(Start::Resume, &[]);
     let spec = world.spec(Start::Resume, world.config(&[], true));
-    let error = cluster.job_manager.dispatcher.submit(spec).err().unwrap();
+    let error = cluster.dispatcher.submit(spec).err().unwrap();
     assert!(error.to_string().contains("running already"), "{error}");
     stop(job);
 }
@@ -300,10 +307,10 @@ fn a_jobmanager_that_no_longer_leads_gives_its_jobs_up() {
     cluster.add(1);
     let job = cluster.submit(Start::Resume, &[]);
     rows_follow(&world, 1000);
-    cluster.job_manager.dispatcher.suspend();
+    cluster.dispatcher.suspend();
     assert_eq!(job.join().unwrap(), Outcome::Suspended);
     let spec = world.spec(Start::Resume, world.config(&[], true));
-    assert!(cluster.job_manager.dispatcher.submit(spec).is_err());
+    assert!(cluster.dispatcher.submit(spec).is_err());
     let next = Cluster::new(&world);
     next.add(1);
     let job = next.submit(Start::Resume, &[]);

@@ -8,7 +8,7 @@ use std::task::Poll;
 use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
-use millrace_cluster::process::{JobManager, TaskManagerProcess};
+use millrace_cluster::process::{JobManager, Role, Session, TaskManagerProcess};
 use millrace_cluster::{Discard, JobHandle, JobSpec, SlotSource, Start, submit, submit_to};
 use millrace_connector_api::sink::{
     RecoverContext, Recovered, SinkChangelog, SinkContext, SinkFactory, SinkTraits, SinkWriter,
@@ -47,6 +47,7 @@ impl Drop for World {
 pub struct World {
     outside: Arc<Mutex<Outside>>,
     pub runtime: Runtime,
+    job_managers: Mutex<Vec<JobManager>>,
     folder: tempfile::TempDir,
 }
 
@@ -121,6 +122,7 @@ impl World {
         World {
             outside: Arc::new(Mutex::new(outside)),
             runtime: Runtime::new().unwrap(),
+            job_managers: Mutex::default(),
             folder,
         }
     }
@@ -361,7 +363,11 @@ impl World {
         ] {
             config.set(key, value);
         }
-        let job_manager = JobManager::start(&config, registry.clone(), runtime).unwrap();
+        let mut job_manager = JobManager::listen(&config, registry.clone(), runtime).unwrap();
+        job_manager.start("", Arc::new(Session)).unwrap();
+        let Role::Leader(dispatcher) = job_manager.role().borrow().clone() else {
+            panic!("it leads");
+        };
         config.set("jobmanager.rpc.port", job_manager.address.port().to_string());
         for slots in ["1", "15"] {
             config.set("taskmanager.numberOfTaskSlots", slots);
@@ -370,7 +376,12 @@ impl World {
             let process = TaskManagerProcess::new(&config, registry.clone(), runtime).unwrap();
             runtime.spawn(async move { process.run().await });
         }
-        SlotSource::Shared(job_manager.dispatcher.resources().clone())
+        // It leads as long as it is there.
+        self.job_managers
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .push(job_manager);
+        SlotSource::Shared(dispatcher.resources().clone())
     }
 }
 

@@ -19,7 +19,7 @@ pub use job_manager::JobManagerMetrics;
 pub use millrace_connector_api::metrics::{Kind, Metric, Statistics, Value};
 pub use names::{LabelFilter, operator_id, prometheus_name, replace_invalid};
 pub use process::{Allocated, Allocator, Process, memory_limit, set_allocator};
-pub use task::of_subtask;
+pub use task::{of_subtask, of_task};
 pub use task_manager::{Shuffle, TaskManagerMetrics};
 pub use wire::{decode, encode};
 

@@ -20,12 +20,8 @@ pub fn of_subtask(metrics: &TaskMetrics, now_millis: i64) -> Vec<(String, Metric
     all
 }
 
-/// A subtask, and each of its operators. `process` are the variables of its TaskManager.
-pub(super) fn groups(
-    metrics: &TaskMetrics,
-    process: &[(&'static str, String)],
-    now_millis: i64,
-) -> Vec<Group> {
+/// A subtask, and each of its operators; nothing where it is of no job. `process` are the variables of its TaskManager.
+pub fn of_task(metrics: &TaskMetrics, process: &[(&'static str, String)], now_millis: i64) -> Vec<Group> {
     let Some(identity) = &metrics.identity else {
         return Vec::new();
     };

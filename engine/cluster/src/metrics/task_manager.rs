@@ -110,7 +110,7 @@ impl TaskManagerMetrics {
         tasks.iter().for_each(|task| task.refresh());
         let mut groups: Vec<Group> = tasks
             .iter()
-            .flat_map(|task| task::groups(task, &variables, now))
+            .flat_map(|task| task::of_task(task, &variables, now))
             .collect();
         groups.push(Group {
             scope: Scope::TaskManager,

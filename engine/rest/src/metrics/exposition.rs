@@ -121,7 +121,13 @@ fn summary(known: &Statistics) -> Summary {
 
 #[cfg(test)]
 mod tests {
-    use millrace_cluster::metrics::{LabelFilter, Scope};
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use millrace_cluster::metrics::{LabelFilter, Scope, of_task};
+    use millrace_core::{JobId, VertexId};
+    use millrace_runtime::TaskMetrics;
+    use millrace_runtime::metrics::TaskIdentity;
 
     use super::*;
 
@@ -191,5 +197,44 @@ mod tests {
         assert!(text.contains("mailboxLatencyMs summary\n"), "{text}");
         assert!(text.contains("quantile=\"0.5\"} 2\n"), "{text}");
         assert!(text.contains("mailboxLatencyMs_count{"), "{text}");
+    }
+
+    #[test]
+    fn of_a_thousand_subtasks_each_has_its_own_samples() {
+        let tasks = (0..1_000).map(|subtask| {
+            let operators = ["Source: orders", "Calc", "Sink: totals"].map(str::to_owned);
+            let mut task = TaskMetrics::new(operators);
+            Arc::get_mut(&mut task).unwrap().identity = Some(TaskIdentity {
+                job: JobId::from_name("orders"),
+                job_name: "orders".to_owned(),
+                vertex: VertexId::from_uid("orders"),
+                vertex_name: "Source: orders -> Calc -> Sink: totals".to_owned(),
+                subtask,
+                attempt: 0,
+                has_inputs: true,
+            });
+            task
+        });
+        let tasks: Vec<Arc<TaskMetrics>> = tasks.collect();
+        let process = [("host", "a".to_owned()), ("tm_id", "a:1-b".to_owned())];
+        let began = Instant::now();
+        let groups: Vec<Group> = tasks.iter().flat_map(|task| of_task(task, &process, 0)).collect();
+        let gathered = began.elapsed();
+        let text = text(&groups, &Labels::default()).unwrap();
+        let samples = text.lines().filter(|line| !line.starts_with('#')).count();
+        println!(
+            "{samples} samples: gathered in {gathered:?}, written in {:?}",
+            began.elapsed() - gathered
+        );
+        assert_eq!(
+            text.matches("flink_taskmanager_job_task_numRecordsIn{").count(),
+            1_000
+        );
+        assert_eq!(
+            text.matches("flink_taskmanager_job_task_operator_numRecordsIn{")
+                .count(),
+            3_000
+        );
+        assert!(text.contains("subtask_index=\"999\""));
     }
 }

@@ -318,10 +318,10 @@ impl World {
     ) -> Result<JobHandle> {
         let config = self.config(settings, checkpoints);
         let registry = self.registry();
-        let spec = self.spec(start, config);
+        let spec = self.spec(start, config.clone());
         let runtime = self.runtime.handle().clone();
         match env!("CARGO_CRATE_NAME") {
-            "distributed" => submit_to(spec, runtime, self.cluster(&registry)),
+            "distributed" => submit_to(spec, runtime, self.cluster(&registry, config)),
             _ => submit(spec, runtime),
         }
     }
@@ -351,9 +351,9 @@ impl World {
     }
 
     /// A JobManager with two TaskManagers, one with a slot, the other with the rest.
-    fn cluster(&self, registry: &Registry) -> SlotSource {
+    /// Folders and memory are a TaskManager's own: they have the job's.
+    fn cluster(&self, registry: &Registry, mut config: Configuration) -> SlotSource {
         let runtime = self.runtime.handle();
-        let mut config = Configuration::default();
         for (key, value) in [
             ("jobmanager.rpc.port", "0"),
             ("jobmanager.rpc.address", "127.0.0.1"),

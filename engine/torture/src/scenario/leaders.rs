@@ -158,11 +158,10 @@ pub fn thawed(kafka: &Kafka) -> Result<Summary> {
                 members.retain(|member| member.kind != Kind::JobManager);
                 let first = cluster.start_with(kind, 0, Some(&point))?;
                 let log = first.process.log().to_owned();
-                let leads = std::fs::read_to_string(&log)?.matches(LEADS).count();
+                let leads = count(&log, LEADS)?;
                 cluster.members.push(first);
                 wait::until("the first JobManager to lead", LIMIT, || {
-                    let now = std::fs::read_to_string(&log)?.matches(LEADS).count();
-                    Ok((now > leads || is_stopped(&log)?).then_some(()))
+                    Ok((count(&log, LEADS)? > leads).then_some(()))
                 })?;
                 let second = cluster.start(kind, 1)?;
                 cluster.members.push(second);
@@ -175,9 +174,6 @@ pub fn thawed(kafka: &Kafka) -> Result<Summary> {
                 members.remove(place);
                 let armed = cluster.start_with(kind, 0, Some(&point))?;
                 cluster.members.push(armed);
-                // Enough without it.
-                let spare = cluster.start(kind, TASK_MANAGERS + number as u32)?;
-                cluster.members.push(spare);
             }
         }
         let place = cluster
@@ -187,10 +183,14 @@ pub fn thawed(kafka: &Kafka) -> Result<Summary> {
             .context("it was started")?;
         let log = cluster.members[place].process.log().to_owned();
         wait::until(&format!("{kind:?} at {point}"), LIMIT, || {
-            let reached = std::fs::read_to_string(&log)?.matches("fail point").count();
-            Ok((reached > number_of(&MOMENTS[..number], kind)).then_some(()))
+            Ok((count(&log, "fail point")? > number_of(&MOMENTS[..number], kind)).then_some(()))
         })
         .with_context(|| cluster.log_tails())?;
+        if kind == Kind::TaskManager {
+            // So that the job goes on without it.
+            let spare = cluster.start(kind, TASK_MANAGERS + number as u32)?;
+            cluster.members.push(spare);
+        }
         cluster.wait_for_progress().with_context(|| point.clone())?;
         cluster.members[place].process.signal(CONTINUE)?;
         cluster.wait_for_progress().with_context(|| point.clone())?;
@@ -208,8 +208,12 @@ fn number_of(moments: &[(Kind, &str)], kind: Kind) -> usize {
     moments.iter().filter(|(of, _)| *of == kind).count()
 }
 
-fn is_stopped(log: &std::path::Path) -> Result<bool> {
-    Ok(std::fs::read_to_string(log)?.contains("fail point"))
+/// How often a log has a text.
+fn count(log: &std::path::Path, text: &str) -> Result<usize> {
+    Ok(std::fs::read_to_string(log)
+        .unwrap_or_default()
+        .matches(text)
+        .count())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

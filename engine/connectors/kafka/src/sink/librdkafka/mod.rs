@@ -403,7 +403,7 @@ impl TransactionalWriter for TransactionalProducer {
         };
         self.preparing = None;
         // While we asked, a record cannot have failed (all were acknowledged), the client can.
-        if let Some(native) = &self.producer.native {
+        if let Some(native) = self.producer.native.clone() {
             self.producer.drive()?;
             if let Some(failure) = native.fatal() {
                 return Err(self.producer.error("the Kafka producer failed", &failure));

@@ -7,7 +7,7 @@ mod flink;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use millrace_testkit::{records, wait};
 
@@ -228,10 +228,10 @@ fn a_cluster_has_flinks_metrics_and_they_move() {
                 .map(|name| format!("{name} stays {}", sum(&now, name)))
                 .collect())
         });
-        let mut seen = BTreeSet::new();
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
         until_all("figures above zero", &cluster, || {
             let now = cluster.scrape()?;
-            seen.extend(IS_THERE.iter().filter(|name| sum(&now, name) > 0.0));
+            seen.extend(IS_THERE.iter().copied().filter(|name| sum(&now, name) > 0.0));
             let still = missing(IS_THERE, |name| seen.contains(name));
             Ok(still.into_iter().map(str::to_owned).collect())
         });

@@ -454,12 +454,8 @@ impl<'a> Attempt<'a> {
             s.failed_checkpoints += 1;
             s.checkpoints.failed(checkpoint, &error);
         });
-        tracing::warn!(
-            %error,
-            "Failed to trigger or complete checkpoint {checkpoint} for job {}. ({} consecutive failed attempts so far)",
-            self.with.job,
-            self.run.failures
-        );
+        tracing::warn!(%checkpoint, %error, failures_in_a_row = self.run.failures, "checkpoint failed");
+        words::checkpoint_failed(self.with.job, checkpoint, self.run.failures);
         // A final verdict of the store: no later checkpoint can succeed.
         if error.kind() == ErrorKind::Fenced {
             return Err(error.into());

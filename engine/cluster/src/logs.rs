@@ -118,8 +118,8 @@ impl Log {
                 if bytes.len() > *most {
                     let surplus = bytes.len() - *most;
                     // Down to the end of a line.
-                    let cut = bytes.iter().skip(surplus).position(|b| *b == b'\n');
-                    bytes.drain(..cut.map_or(bytes.len(), |end| surplus + end + 1));
+                    let cut = bytes.iter().skip(surplus - 1).position(|b| *b == b'\n');
+                    bytes.drain(..cut.map_or(bytes.len(), |end| surplus + end));
                 }
             }
             Place::Files {

@@ -319,6 +319,10 @@ impl Recovery<'_> {
             }
         };
         words::restored(job, CheckpointId(checkpoint), is_self_contained, timestamp, &path);
+        match id {
+            Some(CheckpointId(id)) => tracing::info!(checkpoint = id, "restored"),
+            None => tracing::info!(path, "restored"),
+        }
     }
 
     /// Sinks of the earlier run that this job does not have: what they have pending would be lost.

@@ -87,6 +87,16 @@ pub fn checkpoint_completed(
     );
 }
 
+/// The so-manieth in a row.
+pub fn checkpoint_failed(job: JobId, checkpoint: CheckpointId, failures: u32) {
+    tracing::warn!(
+        target: TARGET,
+        job_id = %job,
+        checkpoint = checkpoint.0,
+        "Failed to trigger or complete checkpoint {checkpoint} for job {job}. ({failures} consecutive failed attempts so far)"
+    );
+}
+
 pub fn savepoint_asked(job: JobId) {
     say!(job_id = %job, "Triggering savepoint for job {job}.");
 }

@@ -31,7 +31,7 @@ fn show_metrics(
     };
     let host = bind_address(config.get_optional(bind_host)?.as_deref())?;
     if let Err(error) = metrics::serve(&reporter, host, source, runtime.handle()) {
-        tracing::warn!(%error);
+        tracing::warn!(%error, "there are no metrics for Prometheus");
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ impl Role {
     /// Levels by target, where RUST_LOG says nothing. Flink's own lines are for clusters.
     fn levels(self) -> String {
         match self {
-            Role::Command => format!("warn,millrace=info,{}=warn", words::TARGET),
+            Role::Command => format!("warn,millrace=info,{}=error", words::TARGET),
             Role::JobManager | Role::TaskManager => "warn,millrace=info".to_owned(),
         }
     }

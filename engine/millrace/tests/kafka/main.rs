@@ -3,7 +3,6 @@
 
 mod added;
 mod changes;
-mod metrics;
 mod watermarks;
 
 use std::collections::BTreeMap;

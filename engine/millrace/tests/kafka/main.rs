@@ -3,6 +3,7 @@
 
 mod added;
 mod changes;
+mod metrics;
 mod watermarks;
 
 use std::collections::BTreeMap;

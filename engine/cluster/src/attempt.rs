@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use millrace_core::{CheckpointId, Configuration, Error, ErrorKind, Result, options};
+use millrace_core::{CheckpointId, Configuration, Error, ErrorKind, Result, failpoint, options};
 use millrace_runtime::operators::now_millis;
 use millrace_runtime::{Barrier, Command};
 use millrace_state::job::CheckpointSize;
@@ -286,6 +286,7 @@ impl<'a> Attempt<'a> {
         for task in self.tasks {
             task.send(Command::Trigger(barrier))?;
         }
+        failpoint::mark("checkpoint.triggered");
         Ok(())
     }
 
@@ -326,7 +327,7 @@ impl<'a> Attempt<'a> {
         self.run.not_before = Instant::now() + RETRY_PAUSE;
         self.run.failures += 1;
         self.with_status(|s| s.failed_checkpoints += 1);
-        tracing::warn!(%checkpoint, %error, failures_in_a_row = self.run.failures, "checkpoint failed");
+        tracing::warn!(%checkpoint, %error, kind = ?error.kind(), failures_in_a_row = self.run.failures, "checkpoint failed");
         // A final verdict of the store: no later checkpoint can succeed.
         if error.kind() == ErrorKind::Fenced {
             return Err(error);
@@ -427,6 +428,7 @@ impl<'a> Attempt<'a> {
     }
 
     fn store_checkpoint(&mut self, pending: PendingCheckpoint) -> Result<()> {
+        failpoint::mark("checkpoint.acknowledged");
         let storing = Storing {
             barrier: pending.barrier,
             triggered: pending.triggered,
@@ -482,6 +484,7 @@ impl<'a> Attempt<'a> {
         for task in self.tasks {
             task.send(Command::Complete(checkpoint))?;
         }
+        failpoint::mark("checkpoint.notified");
         Ok(())
     }
 }

@@ -142,7 +142,7 @@ impl JobMaster {
             let Some(pause) = self.restart.after(&error, Instant::now()) else {
                 return Err(error);
             };
-            tracing::warn!(%error, ?pause, "the job failed and will be restarted");
+            tracing::warn!(%error, kind = ?error.kind(), ?pause, "the job failed and will be restarted");
             self.with_status(|s| {
                 s.state = State::Restarting;
                 s.restarts += 1;

@@ -3,6 +3,8 @@
 //! The points lie beside checkpoints and commits, never on the path of a record. Nothing is
 //! armed unless the environment variable `MILLRACE_FAIL_POINT` is set to `name` or `name:n`;
 //! the process then sends itself SIGKILL at the n-th passage (default 1).
+//!
+//! The simulation looks on instead, and kills whom it wants: `observe`. It is told of some points more (`mark`).
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,8 +34,23 @@ fn armed() -> Option<&'static Armed> {
         .as_ref()
 }
 
+static OBSERVER: OnceLock<fn(&'static str)> = OnceLock::new();
+
+/// Has a function called at every point, on the thread that passes it, before anything is begun. Only the first one is.
+pub fn observe(observer: fn(&'static str)) {
+    let _ = OBSERVER.set(observer);
+}
+
+/// Tells who observes. At these points nobody dies by the environment.
+pub fn mark(name: &'static str) {
+    if let Some(observer) = OBSERVER.get() {
+        observer(name);
+    }
+}
+
 /// Dies here if this point is armed and its count is reached.
-pub fn pass(name: &str) {
+pub fn pass(name: &'static str) {
+    mark(name);
     let Some(point) = armed() else { return };
     if point.name == name && point.passages_left.fetch_sub(1, Ordering::SeqCst) == 1 {
         eprintln!("fail point {name} reached");

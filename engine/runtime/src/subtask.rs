@@ -372,6 +372,7 @@ impl Subtask {
 
     /// The barrier is here: what came before it is in every operator's state, what follows is not.
     fn pass_barrier(&mut self, barrier: Barrier) -> Result<()> {
+        failpoint::mark("checkpoint.barrier");
         let mut operators = Vec::new();
         let mut sinks_missing = Vec::new();
         for (index, link) in self.links.iter_mut().enumerate() {

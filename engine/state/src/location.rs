@@ -1,16 +1,26 @@
 //! Which store a checkpoint folder's path or URI means.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use millrace_core::{Configuration, Error, Result, options};
-use object_store::ClientOptions;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::path::Path;
+use object_store::{ClientOptions, ObjectStore};
 use tokio::runtime::Handle;
 
 use crate::local::LocalStore;
 use crate::object::ObjectFolder;
 use crate::store::Store;
+
+/// The scheme of a store that a test has put in place of S3.
+const MODEL: &str = "model";
+
+static MODELLED: OnceLock<fn() -> Arc<dyn ObjectStore>> = OnceLock::new();
+
+/// From now on `model://prefix` is a folder in this store. For tests; only the first one counts.
+pub fn provide_model(open: fn() -> Arc<dyn ObjectStore>) {
+    let _ = MODELLED.set(open);
+}
 
 /// Opens `path`, `file:///path` or `s3://bucket/prefix` (`s3a`, `s3p` as Flink writes them too).
 pub fn open(location: &str, config: &Configuration, runtime: &Handle) -> Result<Arc<dyn Store>> {
@@ -24,6 +34,17 @@ pub fn open(location: &str, config: &Configuration, runtime: &Handle) -> Result<
             .with_detail(location)
             .with_hint("write file:///absolute/path, or the path alone")),
         "s3" | "s3a" | "s3p" => open_s3(location, rest, config, runtime),
+        MODEL if MODELLED.get().is_some() => {
+            let store = MODELLED.get().map(|open| open());
+            let store = store.ok_or_else(|| Error::internal("a store was there and is gone"))?;
+            let (path, location) = (Path::from(rest), location.to_owned());
+            Ok(Arc::new(ObjectFolder::new(
+                store,
+                path,
+                location,
+                runtime.clone(),
+            )))
+        }
         other => Err(Error::unsupported(format!("the storage scheme '{other}'"))
             .with_detail(location)
             .with_hint("use a local path, file:// or s3://")),

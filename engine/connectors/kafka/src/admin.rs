@@ -22,6 +22,65 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 pub type TopicPartition = (String, i32);
 
+/// What a source asks a cluster, and tells its group. All calls may block.
+pub trait Questions: Send {
+    /// Partitions of the topics, sorted by topic and number. A topic of a list must exist.
+    fn partitions(&self, topics: &Topics) -> Result<Vec<TopicPartition>>;
+
+    /// First offsets that are there.
+    fn earliest(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>>;
+
+    /// Ends: the offset of the next record that will be written.
+    fn latest(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>>;
+
+    /// First records not older than this, in milliseconds since the epoch; the end without one.
+    fn at_time(&self, partitions: &[TopicPartition], timestamp: i64) -> Result<Vec<i64>>;
+
+    /// The group's committed offsets, where there are any.
+    fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>>;
+
+    fn commit(&self, offsets: &[(TopicPartition, i64)]) -> Result<()>;
+
+    fn group(&self) -> Option<&str>;
+
+    /// Serves the client for so long: log lines, errors, tokens.
+    fn serve(&self, time: Duration);
+}
+
+impl Questions for Cluster {
+    fn partitions(&self, topics: &Topics) -> Result<Vec<TopicPartition>> {
+        self.partitions(topics)
+    }
+
+    fn earliest(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>> {
+        self.earliest(partitions)
+    }
+
+    fn latest(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>> {
+        self.latest(partitions)
+    }
+
+    fn at_time(&self, partitions: &[TopicPartition], timestamp: i64) -> Result<Vec<i64>> {
+        self.at_time(partitions, timestamp)
+    }
+
+    fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>> {
+        self.committed(partitions)
+    }
+
+    fn commit(&self, offsets: &[(TopicPartition, i64)]) -> Result<()> {
+        self.commit(offsets)
+    }
+
+    fn group(&self) -> Option<&str> {
+        self.group()
+    }
+
+    fn serve(&self, time: Duration) {
+        self.serve(time)
+    }
+}
+
 /// A client that asks and commits. All calls may block up to the limit that it was made with.
 pub struct Cluster {
     consumer: BaseConsumer<Context>,

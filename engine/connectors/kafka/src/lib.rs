@@ -8,12 +8,13 @@
 //! everything above `source::partition_reader` is the same whichever client reads.
 //!
 //! Layout: `options` the WITH clause, `topics` lists and patterns, `properties` the Java clients'
-//! options for our clients, `metadata` columns beside key and value, `client` what librdkafka
-//! clients share, `admin` topics, offsets and commits, `source` reading, `sink` writing, `writer`
+//! options for our clients, `metadata` columns beside key and value, `clients` the seam before all of them, `client` what
+//! librdkafka clients share, `admin` topics, offsets and commits, `source` reading, `sink` writing, `writer`
 //! the seam between the sink and its client, `nearest` hints.
 
 pub mod admin;
 mod client;
+pub mod clients;
 pub mod metadata;
 mod nearest;
 pub mod options;
@@ -23,9 +24,13 @@ pub mod source;
 pub mod topics;
 pub mod writer;
 
+use std::sync::Arc;
+
 use millrace_connector_api::sink::SinkFactory;
 use millrace_connector_api::source::SourceFactory;
 use millrace_connector_api::{Connector, OptionSpec, Registry};
+
+use clients::{Clients, Librdkafka};
 
 /// One of the two connectors, for a registry. What a table is follows from its own options.
 pub struct KafkaConnector {
@@ -38,19 +43,20 @@ impl KafkaConnector {
     /// The connector `kafka`, whose tables can have these formats; connectors of the registry do not
     /// matter.
     pub fn new(formats: Registry) -> Self {
-        KafkaConnector::with_identifier(options::KAFKA, formats)
+        KafkaConnector::with_clients(options::KAFKA, formats, Arc::new(Librdkafka))
     }
 
     /// The connector `upsert-kafka`.
     pub fn upsert(formats: Registry) -> Self {
-        KafkaConnector::with_identifier(options::UPSERT_KAFKA, formats)
+        KafkaConnector::with_clients(options::UPSERT_KAFKA, formats, Arc::new(Librdkafka))
     }
 
-    fn with_identifier(identifier: &'static str, formats: Registry) -> Self {
+    /// One of the two, `options::KAFKA` or `options::UPSERT_KAFKA`, with other clients.
+    pub fn with_clients(identifier: &'static str, formats: Registry, clients: Arc<dyn Clients>) -> Self {
         KafkaConnector {
             identifier,
-            source: source::KafkaSource::new(formats.clone()),
-            sink: sink::Sink::new(formats),
+            source: source::KafkaSource::new(formats.clone(), clients.clone()),
+            sink: sink::Sink::new(formats, clients),
         }
     }
 }

@@ -5,7 +5,9 @@
 //! than before. The sink above this seam decides which transaction is committed and when an id
 //! may be used again; a writer ends no transaction by itself, not even when it is dropped.
 
+use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use millrace_connector_api::Waker;
 use millrace_connector_api::format::Payloads;
@@ -122,4 +124,92 @@ pub trait TransactionalWriter: Writer {
     fn start_commit(&mut self) -> Result<()>;
 
     fn poll_commit(&mut self) -> Result<Poll<Committed>>;
+}
+
+/// Why a producer did not do what it was asked.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    pub reason: Reason,
+    /// As the client says it, with its name for the error.
+    pub text: String,
+    /// The producer is done for.
+    pub is_fatal: bool,
+    /// The same call may succeed when it is made again.
+    pub is_retriable: bool,
+}
+
+/// What there is to tell apart of failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Somebody else has the transactional id now (or the coordinator timed us out).
+    Fenced,
+    /// The brokers do not allow so long a transaction timeout.
+    TimeoutTooLong,
+    Other,
+}
+
+impl Failure {
+    pub fn is_fenced(&self) -> bool {
+        self.reason == Reason::Fenced
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// What a producer is made for.
+#[derive(Clone)]
+pub struct ProducerSettings {
+    pub topic: String,
+    /// The one partition to write to; else records are spread as the Java client does it.
+    pub partition: Option<i32>,
+    /// In librdkafka's names, without ids.
+    pub properties: Vec<(String, String)>,
+    pub tokens: Option<Arc<dyn millrace_kafka_wire::TokenSource>>,
+    /// The id and the timeout of its transactions.
+    pub transactional: Option<(String, Duration)>,
+}
+
+/// A client that produces to one topic. Calls may come from several threads; `produce` comes from the one that also
+/// polls. Dropping it may block for some moments, and ends no transaction.
+pub trait Producer: Send + Sync {
+    /// Sees to what has come from brokers.
+    fn poll(&self);
+
+    /// Sends what lingers until all is acknowledged. Blocks for so long at most.
+    fn flush(&self, at_most: Duration);
+
+    /// From now on what comes from brokers wakes the waker. Poll after it, not before.
+    fn await_events(&self);
+
+    fn stop_awaiting(&self);
+
+    /// Takes as many records as there is room for, of a block of which `from` were taken before; gives how many.
+    /// Records of different partitions may overtake one another.
+    fn produce(&self, block: &Block, from: usize) -> Result<usize, Failure>;
+
+    /// Records taken.
+    fn produced(&self) -> u64;
+
+    /// Records taken and not acknowledged.
+    fn in_flight(&self) -> u64;
+
+    /// The first record that was not delivered, or why the client can go no further.
+    fn failure(&self) -> Option<Failure>;
+
+    fn fatal(&self) -> Option<Failure>;
+
+    /// Blocks until a broker has answered, for so long at most.
+    fn await_broker(&self, at_most: Duration);
+
+    /// Takes the transactional id over. Blocks for so long at most; may be called again after a retriable failure.
+    fn init_transactions(&self, at_most: Duration) -> Result<(), Failure>;
+
+    fn begin_transaction(&self) -> Result<(), Failure>;
+
+    /// Blocks for so long at most; may be called again after a retriable failure.
+    fn commit_transaction(&self, at_most: Duration) -> Result<(), Failure>;
 }

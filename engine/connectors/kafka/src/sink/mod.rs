@@ -4,7 +4,7 @@
 //! that wait for room, `buffer` changes that are held back, `at_least_once` and `exactly_once` the two writers, `claim` ids that two
 //! sinks would share, `state` what writers put into checkpoints,
 //! `recovery` what is committed, aborted and fenced before a new attempt, `stragglers` what is fenced
-//! after it, `librdkafka` the client.
+//! after it, `producer` the client's side of transactions, `task` what it does beside the subtask, `librdkafka` the client.
 //! The seam between the writers and the client is `crate::writer`.
 
 mod at_least_once;
@@ -12,13 +12,16 @@ mod buffer;
 mod claim;
 mod encode;
 mod exactly_once;
-mod librdkafka;
-mod options;
+pub(crate) mod librdkafka;
+pub mod options;
 mod outbox;
+mod producer;
 mod recovery;
 mod state;
 mod stragglers;
+mod task;
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,22 +39,24 @@ use self::buffer::Buffered;
 use self::claim::Claim;
 use self::encode::RecordEncoder;
 use self::exactly_once::{ExactlyOnce, IDS, Ids};
-use self::librdkafka::Librdkafka;
+use self::producer::Producers;
 use self::recovery::{Plan, Proof};
 use self::state::{AttemptRecord, WriterState};
 use self::stragglers::Stragglers;
+use crate::clients::Clients;
 use crate::options::{DeliveryGuarantee, Partitioner, TableOptions};
 use crate::properties::Role;
-use crate::writer::Client;
+use crate::writer::{Client, ProducerSettings};
 
 /// The writable side of the connector 'kafka'.
 pub struct Sink {
     formats: Registry,
+    clients: Arc<dyn Clients>,
 }
 
 impl Sink {
-    pub fn new(formats: Registry) -> Self {
-        Sink { formats }
+    pub fn new(formats: Registry, clients: Arc<dyn Clients>) -> Self {
+        Sink { formats, clients }
     }
 
     fn options(&self, table: &TableSpec) -> Result<TableOptions> {
@@ -94,7 +99,8 @@ impl SinkFactory for Sink {
         let client_properties = options::properties(&options)?;
         let is_transactional = options.guarantee == DeliveryGuarantee::ExactlyOnce;
         let timeout = options::transaction_timeout(&options)?;
-        librdkafka::check(&client_properties, topic, is_transactional.then_some(timeout))
+        self.clients
+            .check_producer(&client_properties, topic, is_transactional.then_some(timeout))
             .map_err(|e| in_table(e, &spec.table.name))?;
         let admin = Admin::new(options.properties.wire()?)?;
         blocking(async {
@@ -160,11 +166,15 @@ impl SinkFactory for Sink {
         };
         let encoder = RecordEncoder::new(spec, &options)?;
         let client_properties = options::properties(&options)?;
-        let client = Librdkafka {
-            topic: topic.to_owned(),
-            partition,
-            properties: client_properties.properties,
-            tokens: client_properties.tokens,
+        let client = Producers {
+            clients: self.clients.clone(),
+            settings: ProducerSettings {
+                topic: topic.to_owned(),
+                partition,
+                properties: client_properties.properties,
+                tokens: client_properties.tokens,
+                transactional: None,
+            },
             transaction_timeout: options::transaction_timeout(&options)?,
             admin: admin.clone(),
             runtime: context.runtime.clone(),

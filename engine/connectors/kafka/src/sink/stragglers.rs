@@ -11,8 +11,8 @@ use millrace_connector_api::Waker;
 use millrace_connector_api::source::tokio_handle::Handle as Runtime;
 use millrace_kafka_wire::Admin;
 
-use super::librdkafka::Task;
 use super::recovery;
+use super::task::Task;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(30);

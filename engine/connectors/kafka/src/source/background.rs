@@ -11,7 +11,7 @@ use millrace_connector_api::Waker;
 use millrace_core::{Error, Result};
 
 use super::assign;
-use crate::admin::{Cluster, TopicPartition};
+use crate::admin::{Questions, TopicPartition};
 use crate::topics::Topics;
 
 /// How often the client is served at least.
@@ -46,7 +46,7 @@ type Offsets = Vec<(TopicPartition, i64)>;
 const LAST_COMMIT: Duration = Duration::from_secs(1);
 
 impl Background {
-    pub fn start(cluster: Cluster, discovery: Option<Discovery>, waker: Waker) -> Result<Self> {
+    pub fn start(cluster: Box<dyn Questions>, discovery: Option<Discovery>, waker: Waker) -> Result<Self> {
         let (commits, requests) = channel();
         let (sender, found) = channel();
         let (end, ended) = channel();
@@ -99,7 +99,7 @@ impl Drop for Background {
 }
 
 struct Thread {
-    cluster: Cluster,
+    cluster: Box<dyn Questions>,
     discovery: Option<Discovery>,
     requests: Receiver<Offsets>,
     found: Sender<Offsets>,
@@ -125,7 +125,7 @@ impl Thread {
                 && looked.elapsed() >= discovery.interval
             {
                 looked = Instant::now();
-                match discovery.look(&self.cluster) {
+                match discovery.look(&*self.cluster) {
                     Ok(new) if new.is_empty() => {}
                     Ok(new) => {
                         if self.found.send(new).is_err() {
@@ -158,7 +158,7 @@ impl Thread {
 impl Discovery {
     /// Partitions that are new since the last look; they are read from their first record, as
     /// Flink does: what came before they were seen is not lost.
-    fn look(&mut self, cluster: &Cluster) -> Result<Vec<(TopicPartition, i64)>> {
+    fn look(&mut self, cluster: &dyn Questions) -> Result<Vec<(TopicPartition, i64)>> {
         let new: Vec<TopicPartition> = cluster
             .partitions(&self.topics)?
             .into_iter()

@@ -13,6 +13,7 @@ mod reader;
 mod rows;
 pub mod split;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_connector_api::source::{
@@ -23,12 +24,11 @@ use millrace_core::{Error, Result};
 use millrace_dataflow::{SourceSpec, TableSpec};
 use millrace_expr::Field;
 
-use crate::admin::Cluster;
+use crate::clients::Clients;
 use crate::metadata::Metadata;
 use crate::options::{Bounded, Startup, TableOptions};
 use crate::properties::Role;
 use crate::topics::Topics;
-use librdkafka::LibrdkafkaReader;
 
 /// What the keys of a value format's metadata begin with.
 const VALUE_METADATA: &str = "value.";
@@ -38,11 +38,12 @@ const CHECK: Duration = Duration::from_secs(15);
 
 pub struct KafkaSource {
     formats: Registry,
+    clients: Arc<dyn Clients>,
 }
 
 impl KafkaSource {
-    pub fn new(formats: Registry) -> Self {
-        KafkaSource { formats }
+    pub fn new(formats: Registry, clients: Arc<dyn Clients>) -> Self {
+        KafkaSource { formats, clients }
     }
 
     fn options(&self, table: &TableSpec) -> Result<TableOptions> {
@@ -95,10 +96,12 @@ impl SourceFactory for KafkaSource {
     fn check(&self, spec: &SourceSpec) -> Result<()> {
         let options = self.options(&spec.table)?;
         options.properties.warn(Role::Consumer);
-        let reader = LibrdkafkaReader::open(&options.properties, &options.startup, Waker::default())?;
+        let reader = self
+            .clients
+            .reader(&options.properties, &options.startup, Waker::default())?;
         // It joins threads, for which nobody has to wait.
         std::thread::spawn(move || drop(reader));
-        let cluster = Cluster::without_group(&options.properties, CHECK)?;
+        let cluster = self.clients.cluster_without_group(&options.properties, CHECK)?;
         let partitions = cluster.partitions(&options.topics)?;
         if partitions.is_empty()
             && let Topics::Pattern(_) = &options.topics
@@ -117,15 +120,14 @@ impl SourceFactory for KafkaSource {
     fn open(&self, spec: &SourceSpec, context: SourceContext) -> Result<Box<dyn SourceReader>> {
         let options = self.options(&spec.table)?;
         // Connects while the offsets are asked for.
-        let partitions =
-            LibrdkafkaReader::open(&options.properties, &options.startup, context.waker.clone())?;
-        let cluster = Cluster::connect(&options.properties, options.properties.call_timeout())?;
+        let partitions = self
+            .clients
+            .reader(&options.properties, &options.startup, context.waker.clone())?;
+        let cluster = self
+            .clients
+            .cluster(&options.properties, options.properties.call_timeout())?;
         Ok(Box::new(reader::KafkaReader::open(
-            spec,
-            &options,
-            context,
-            Box::new(partitions),
-            cluster,
+            spec, &options, context, partitions, cluster,
         )?))
     }
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use millrace_core::{Error, Result};
 
-use crate::admin::{Cluster, TopicPartition};
+use crate::admin::{Questions, TopicPartition};
 use crate::options::{Bounded, Startup};
 use crate::properties::Properties;
 
 /// First offsets to read of partitions at a fresh start.
 pub fn starting(
-    cluster: &Cluster,
+    cluster: &dyn Questions,
     properties: &Properties,
     startup: &Startup,
     partitions: &[TopicPartition],
@@ -40,7 +40,7 @@ pub fn starting(
 
 /// Offsets that are not read any more; none if the read is unbounded.
 pub fn stopping(
-    cluster: &Cluster,
+    cluster: &dyn Questions,
     bounded: &Bounded,
     partitions: &[TopicPartition],
 ) -> Result<Vec<Option<i64>>> {
@@ -58,7 +58,7 @@ pub fn stopping(
     Ok(offsets?.into_iter().map(Some).collect())
 }
 
-fn no_offset(cluster: &Cluster, missing: &[TopicPartition]) -> String {
+fn no_offset(cluster: &dyn Questions, missing: &[TopicPartition]) -> String {
     let names: Vec<_> = missing.iter().take(5).map(|(t, p)| format!("{t}-{p}")).collect();
     let more = if missing.len() > names.len() {
         " and more"
@@ -74,7 +74,7 @@ fn no_offset(cluster: &Cluster, missing: &[TopicPartition]) -> String {
 
 /// Committed offsets, and what `others` says of the partitions that have none.
 fn committed(
-    cluster: &Cluster,
+    cluster: &dyn Questions,
     partitions: &[TopicPartition],
     others: impl Fn(&[TopicPartition]) -> Result<Vec<i64>>,
 ) -> Result<Vec<i64>> {
@@ -99,7 +99,7 @@ fn committed(
 
 /// As Flink: a partition that is not named takes the group's offset, else its first.
 fn specific(
-    cluster: &Cluster,
+    cluster: &dyn Questions,
     offsets: &BTreeMap<i32, i64>,
     partitions: &[TopicPartition],
 ) -> Result<Vec<i64>> {

@@ -12,7 +12,7 @@ use super::partition_reader::{Block, PartitionReader, Start};
 use super::rows::Rows;
 use super::split::Split;
 use super::{assign, offsets};
-use crate::admin::{Cluster, TopicPartition};
+use crate::admin::{Questions, TopicPartition};
 use crate::options::{Bounded, TableOptions};
 
 /// Blocks without a row that one poll goes through before it lets others run.
@@ -46,7 +46,7 @@ impl KafkaReader {
         options: &TableOptions,
         context: SourceContext,
         mut partitions: Box<dyn PartitionReader>,
-        cluster: Cluster,
+        cluster: Box<dyn Questions>,
     ) -> Result<Self> {
         let rows = Rows::new(spec, options)?;
         let mine = |topic: &str, partition: i32| {
@@ -58,7 +58,7 @@ impl KafkaReader {
             .filter(|(t, p)| mine(t, *p))
             .collect();
         let splits = match &context.restored {
-            None => fresh(&cluster, options, there)?,
+            None => fresh(&*cluster, options, there)?,
             Some(states) => {
                 let restored = states
                     .iter()
@@ -68,7 +68,7 @@ impl KafkaReader {
                     .into_iter()
                     .filter(|s| mine(&s.topic, s.partition))
                     .collect();
-                resumed(&cluster, options, restored, there)?
+                resumed(&*cluster, options, restored, there)?
             }
         };
         let commits_offsets = options.properties.commits_offsets();
@@ -176,7 +176,7 @@ fn start(split: usize, s: &Split) -> Start {
 }
 
 /// Splits of a first start: every offset is a number before the first record is read.
-fn fresh(cluster: &Cluster, options: &TableOptions, there: Vec<TopicPartition>) -> Result<Vec<Split>> {
+fn fresh(cluster: &dyn Questions, options: &TableOptions, there: Vec<TopicPartition>) -> Result<Vec<Split>> {
     let starts = offsets::starting(cluster, &options.properties, &options.startup, &there)?;
     let stops = offsets::stopping(cluster, &options.bounded, &there)?;
     Ok(there
@@ -195,7 +195,7 @@ fn fresh(cluster: &Cluster, options: &TableOptions, there: Vec<TopicPartition>) 
 /// Splits of a restored checkpoint at their offsets, and partitions that it does not know from
 /// their first record.
 fn resumed(
-    cluster: &Cluster,
+    cluster: &dyn Questions,
     options: &TableOptions,
     restored: Vec<Split>,
     there: Vec<TopicPartition>,

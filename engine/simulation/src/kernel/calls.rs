@@ -255,7 +255,14 @@ fn uuid() -> c_int {
     with(|kernel| kernel.entropy.fill(&mut hex));
     let number = u128::from_le_bytes(hex);
     let hex = format!("{number:032x}");
-    let text = format!("{}-{}-4{}-8{}-{}\n", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..]);
+    let text = format!(
+        "{}-{}-4{}-8{}-{}\n",
+        &hex[..8],
+        &hex[8..12],
+        &hex[13..16],
+        &hex[17..20],
+        &hex[20..]
+    );
     // SAFETY: a name, and what is written lives through the call.
     unsafe {
         let file = libc::memfd_create(c"uuid".as_ptr(), libc::MFD_CLOEXEC);

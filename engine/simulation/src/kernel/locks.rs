@@ -1,7 +1,6 @@
 //! Mutexes, conditions and locks as C and C++ have them. As one thread runs at a time, a mutex is the C library's own,
 //! of which only waiting is ours; a condition is nothing but those who wait for it.
 
-
 use libc::{c_int, clockid_t, pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, timespec};
 
 use super::threads::{Wait, wait};
@@ -23,7 +22,9 @@ fn acquire(what: Wait, attempt: impl Fn() -> c_int) -> c_int {
 
 fn lock(mutex: *mut pthread_mutex_t) -> c_int {
     // SAFETY: the caller's mutex.
-    acquire(Wait::Mutex(mutex as usize), || unsafe { real::MUTEX_TRYLOCK.get()(mutex) })
+    acquire(Wait::Mutex(mutex as usize), || unsafe {
+        real::MUTEX_TRYLOCK.get()(mutex)
+    })
 }
 
 fn unlock(mutex: *mut pthread_mutex_t) -> c_int {
@@ -78,7 +79,11 @@ unsafe extern "C" fn pthread_cond_timedwait(
 ) -> c_int {
     match is_simulated() {
         // SAFETY: the caller gives a time, by the clock that conditions have unless told otherwise.
-        true => condition(cond, mutex, Some(calls::at(libc::CLOCK_REALTIME, unsafe { &*until }))),
+        true => condition(
+            cond,
+            mutex,
+            Some(calls::at(libc::CLOCK_REALTIME, unsafe { &*until })),
+        ),
         // SAFETY: as the caller has called it.
         false => unsafe { real::COND_TIMEDWAIT.get()(cond, mutex, until) },
     }
@@ -123,7 +128,9 @@ unsafe extern "C" fn pthread_cond_broadcast(cond: *mut pthread_cond_t) -> c_int 
 unsafe extern "C" fn pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t) -> c_int {
     match is_simulated() {
         // SAFETY: the caller's lock.
-        true => acquire(Wait::Lock(lock as usize), || unsafe { real::RWLOCK_TRYRDLOCK.get()(lock) }),
+        true => acquire(Wait::Lock(lock as usize), || unsafe {
+            real::RWLOCK_TRYRDLOCK.get()(lock)
+        }),
         // SAFETY: as the caller has called it.
         false => unsafe { real::RWLOCK_RDLOCK.get()(lock) },
     }
@@ -133,7 +140,9 @@ unsafe extern "C" fn pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t) -> c_int
 unsafe extern "C" fn pthread_rwlock_wrlock(lock: *mut pthread_rwlock_t) -> c_int {
     match is_simulated() {
         // SAFETY: the caller's lock.
-        true => acquire(Wait::Lock(lock as usize), || unsafe { real::RWLOCK_TRYWRLOCK.get()(lock) }),
+        true => acquire(Wait::Lock(lock as usize), || unsafe {
+            real::RWLOCK_TRYWRLOCK.get()(lock)
+        }),
         // SAFETY: as the caller has called it.
         false => unsafe { real::RWLOCK_WRLOCK.get()(lock) },
     }

@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 pub use net::{Address, Host};
 pub use random::Random;
-pub use threads::{Process, Wait};
+pub use threads::{Clock, Process, steadily};
 
 use net::Net;
 use threads::Threads;
@@ -89,6 +89,8 @@ thread_local! {
     static ME: Cell<u32> = const { Cell::new(0) };
     /// It is in the kernel, whose own calls of the C library are meant as such.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
+    /// It is in the middle of something that has to be whole.
+    static STEADY: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether the C library's functions are the simulation's for this thread, now.
@@ -184,7 +186,10 @@ pub fn log(line: &str) {
     }
     with(|kernel| {
         let (process, thread) = kernel.threads.names(ME.get());
-        let line = format!("{:>12.6} {process}/{thread}: {line}", kernel.now as f64 / SECOND as f64);
+        let line = format!(
+            "{:>12.6} {process}/{thread}: {line}",
+            kernel.now as f64 / SECOND as f64
+        );
         kernel.mix(line.as_bytes());
         kernel.lines.add(line);
     });
@@ -215,6 +220,8 @@ impl Kernel {
     }
 
     fn mix_number(&mut self, number: u64) {
-        self.trace = (self.trace ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        self.trace = (self.trace ^ number)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29);
     }
 }

@@ -69,11 +69,20 @@ pub struct Thing {
 
 pub enum Kind {
     /// Not connected, and not listening; with a port where one was bound.
-    Idle { bound: Option<u16> },
-    Listener { address: Address, backlog: VecDeque<Object> },
+    Idle {
+        bound: Option<u16>,
+    },
+    Listener {
+        address: Address,
+        backlog: VecDeque<Object>,
+    },
     Stream(Stream),
-    Epoll { interests: BTreeMap<Object, Interest> },
-    Counter { count: u64 },
+    Epoll {
+        interests: BTreeMap<Object, Interest>,
+    },
+    Counter {
+        count: u64,
+    },
 }
 
 pub struct Stream {
@@ -179,7 +188,9 @@ impl Net {
 
     /// What it is ready for, in epoll's flags.
     pub fn readiness(&self, object: Object) -> u32 {
-        let Some(thing) = self.objects.get(&object) else { return 0 };
+        let Some(thing) = self.objects.get(&object) else {
+            return 0;
+        };
         let flag = |is_set: bool, flag: c_int| if is_set { flag as u32 } else { 0 };
         match &thing.kind {
             Kind::Stream(stream) => {
@@ -209,7 +220,9 @@ impl Kernel {
         if readiness & libc::EPOLLOUT as u32 != 0 {
             self.wake(Wait::Writable(object), usize::MAX);
         }
-        let Some(thing) = self.net.objects.get(&object) else { return };
+        let Some(thing) = self.net.objects.get(&object) else {
+            return;
+        };
         for watcher in thing.watchers.clone() {
             let Some(Thing {
                 kind: Kind::Epoll { interests },
@@ -218,7 +231,9 @@ impl Kernel {
             else {
                 continue;
             };
-            let Some(interest) = interests.get_mut(&object) else { continue };
+            let Some(interest) = interests.get_mut(&object) else {
+                continue;
+            };
             interest.armed |= readiness & interest.events;
             if interest.armed != 0 {
                 self.wake(Wait::Poll(watcher), usize::MAX);
@@ -235,7 +250,9 @@ impl Kernel {
     fn send(&mut self, from: Object, delivery: Delivery) {
         let way = self.way();
         let now = self.now;
-        let Some(stream) = self.net.stream(from) else { return };
+        let Some(stream) = self.net.stream(from) else {
+            return;
+        };
         stream.last_arrival = stream.last_arrival.max(now + way);
         let time = stream.last_arrival;
         self.deliver_at(time, delivery);
@@ -268,7 +285,9 @@ impl Kernel {
 
     /// How many of the bytes are taken: none where there is no room.
     pub fn send_bytes(&mut self, object: Object, bytes: &[u8]) -> usize {
-        let Some(stream) = self.net.stream(object) else { return 0 };
+        let Some(stream) = self.net.stream(object) else {
+            return 0;
+        };
         let taken = bytes.len().min(WINDOW.saturating_sub(stream.unread));
         if taken > 0 {
             stream.unread += taken;
@@ -289,7 +308,9 @@ impl Kernel {
 
     /// Takes what was received, as much as there is room for.
     pub fn receive(&mut self, object: Object, into: &mut [u8], is_taken: bool) -> usize {
-        let Some(stream) = self.net.stream(object) else { return 0 };
+        let Some(stream) = self.net.stream(object) else {
+            return 0;
+        };
         let count = into.len().min(stream.received.len());
         for (place, byte) in into.iter_mut().zip(&stream.received) {
             *place = *byte;
@@ -313,7 +334,9 @@ impl Kernel {
 
     /// Nothing more will be sent.
     pub fn shut(&mut self, object: Object) {
-        let Some(stream) = self.net.stream(object) else { return };
+        let Some(stream) = self.net.stream(object) else {
+            return;
+        };
         if stream.is_shut {
             return;
         }
@@ -337,7 +360,9 @@ impl Kernel {
     }
 
     fn remove(&mut self, object: Object, is_killed: bool) {
-        let Some(thing) = self.net.objects.get(&object) else { return };
+        let Some(thing) = self.net.objects.get(&object) else {
+            return;
+        };
         let watchers = thing.watchers.clone();
         let mut orphans = VecDeque::new();
         match &thing.kind {
@@ -387,7 +412,11 @@ impl Kernel {
 
     /// All that a killed process had.
     pub fn close_all(&mut self, process: Process) {
-        let of_process = self.net.objects.iter().filter(|(_, thing)| thing.process == process);
+        let of_process = self
+            .net
+            .objects
+            .iter()
+            .filter(|(_, thing)| thing.process == process);
         let objects: Vec<Object> = of_process.map(|(object, _)| *object).collect();
         for object in &objects {
             self.remove(*object, true);
@@ -399,9 +428,10 @@ impl Kernel {
     fn ends(&mut self, delivery: &Delivery) -> Option<(Host, Host)> {
         let (object, is_sender) = match delivery {
             Delivery::Connect { from } => (*from, true),
-            Delivery::Accepted { to } | Delivery::Bytes { to, .. } | Delivery::End { to } | Delivery::Reset { to, .. } => {
-                (*to, false)
-            }
+            Delivery::Accepted { to }
+            | Delivery::Bytes { to, .. }
+            | Delivery::End { to }
+            | Delivery::Reset { to, .. } => (*to, false),
         };
         let stream = self.net.stream(object)?;
         let (local, remote) = (stream.local.host, stream.remote.host);
@@ -412,7 +442,9 @@ impl Kernel {
     }
 
     pub fn deliver(&mut self, delivery: Delivery) {
-        let Some((from, to)) = self.ends(&delivery) else { return };
+        let Some((from, to)) = self.ends(&delivery) else {
+            return;
+        };
         if self.net.is_cut(from, to) {
             self.net.held.push((from, to, delivery));
             return;
@@ -450,7 +482,9 @@ impl Kernel {
     }
 
     fn accept(&mut self, from: Object) {
-        let Some(Stream { local, remote, .. }) = self.net.stream(from) else { return };
+        let Some(Stream { local, remote, .. }) = self.net.stream(from) else {
+            return;
+        };
         let (local, remote) = (*local, *remote);
         let Some(listener) = self.net.listeners.get(&remote).copied() else {
             let error = libc::ECONNREFUSED;
@@ -495,7 +529,8 @@ impl Kernel {
         self.net.cuts.remove(&(b, a));
         let is_meant = |(from, to): (Host, Host)| (from, to) == (a, b) || (from, to) == (b, a);
         let held = std::mem::take(&mut self.net.held);
-        let (free, kept): (Vec<_>, Vec<_>) = held.into_iter().partition(|(from, to, _)| is_meant((*from, *to)));
+        let (free, kept): (Vec<_>, Vec<_>) =
+            held.into_iter().partition(|(from, to, _)| is_meant((*from, *to)));
         self.net.held = kept;
         let time = self.now + self.random.range(0..SENT_AGAIN);
         for (_, _, delivery) in free {

@@ -6,9 +6,9 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{
-    c_char, c_int, c_long, c_short, c_uint, c_ulong, clockid_t, iovec, msghdr, pollfd, pthread_attr_t,
-    pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, pthread_t, size_t, sockaddr, socklen_t, ssize_t,
-    time_t, timespec, timeval,
+    c_char, c_int, c_long, c_uint, c_ulong, clockid_t, iovec, msghdr, pollfd, pthread_attr_t, pthread_cond_t,
+    pthread_mutex_t, pthread_rwlock_t, pthread_t, size_t, sockaddr, socklen_t, ssize_t, time_t, timespec,
+    timeval,
 };
 
 /// A function by its name, looked for at the first call.
@@ -68,7 +68,8 @@ pub static USLEEP: Original<unsafe extern "C" fn(c_uint) -> c_int> = Original::n
 pub static SCHED_YIELD: Original<unsafe extern "C" fn() -> c_int> = Original::new(c"sched_yield");
 pub static GETRANDOM: Original<unsafe extern "C" fn(*mut c_void, size_t, c_uint) -> ssize_t> =
     Original::new(c"getrandom");
-pub static OPEN: Original<unsafe extern "C" fn(*const c_char, c_int, c_uint) -> c_int> = Original::new(c"open");
+pub static OPEN: Original<unsafe extern "C" fn(*const c_char, c_int, c_uint) -> c_int> =
+    Original::new(c"open");
 
 pub static PTHREAD_CREATE: Original<
     unsafe extern "C" fn(*mut pthread_t, *const pthread_attr_t, Start, *mut c_void) -> c_int,
@@ -126,29 +127,44 @@ pub static CLOSE: Original<unsafe extern "C" fn(c_int) -> c_int> = Original::new
 pub static FCNTL: Original<unsafe extern "C" fn(c_int, c_int, usize) -> c_int> = Original::new(c"fcntl");
 pub static IOCTL: Original<unsafe extern "C" fn(c_int, c_ulong, usize) -> c_int> = Original::new(c"ioctl");
 pub static EPOLL_CREATE1: Original<unsafe extern "C" fn(c_int) -> c_int> = Original::new(c"epoll_create1");
-pub static EPOLL_CTL: Original<
-    unsafe extern "C" fn(c_int, c_int, c_int, *mut libc::epoll_event) -> c_int,
-> = Original::new(c"epoll_ctl");
-pub static EPOLL_WAIT: Original<
-    unsafe extern "C" fn(c_int, *mut libc::epoll_event, c_int, c_int) -> c_int,
-> = Original::new(c"epoll_wait");
+pub static EPOLL_CTL: Original<unsafe extern "C" fn(c_int, c_int, c_int, *mut libc::epoll_event) -> c_int> =
+    Original::new(c"epoll_ctl");
+pub static EPOLL_WAIT: Original<unsafe extern "C" fn(c_int, *mut libc::epoll_event, c_int, c_int) -> c_int> =
+    Original::new(c"epoll_wait");
 pub static EVENTFD: Original<unsafe extern "C" fn(c_uint, c_int) -> c_int> = Original::new(c"eventfd");
 pub static POLL: Original<unsafe extern "C" fn(*mut pollfd, libc::nfds_t, c_int) -> c_int> =
     Original::new(c"poll");
-
-/// `pollfd::revents` of what can be read, and the like.
-pub type Events = c_short;
 
 /// Sleeps until the word is no longer `value`, by the machine itself.
 pub fn wait(word: &std::sync::atomic::AtomicU32, value: u32) {
     let operation = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize;
     // SAFETY: the word lives through the call, and is only read.
-    unsafe { SYSCALL.get()(libc::SYS_futex, ptr::from_ref(word) as usize, operation, value as usize, 0, 0, 0) };
+    unsafe {
+        SYSCALL.get()(
+            libc::SYS_futex,
+            ptr::from_ref(word) as usize,
+            operation,
+            value as usize,
+            0,
+            0,
+            0,
+        )
+    };
 }
 
 /// Wakes who sleeps on the word.
 pub fn wake(word: &std::sync::atomic::AtomicU32) {
     let operation = (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as usize;
     // SAFETY: the address is only compared.
-    unsafe { SYSCALL.get()(libc::SYS_futex, ptr::from_ref(word) as usize, operation, 1, 0, 0, 0) };
+    unsafe {
+        SYSCALL.get()(
+            libc::SYS_futex,
+            ptr::from_ref(word) as usize,
+            operation,
+            1,
+            0,
+            0,
+            0,
+        )
+    };
 }

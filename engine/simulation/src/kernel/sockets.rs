@@ -25,7 +25,13 @@ fn object(descriptor: c_int) -> Option<Object> {
 }
 
 fn is_blocking(descriptor: c_int) -> bool {
-    with(|kernel| kernel.net.descriptors.get(&descriptor).is_some_and(|d| d.is_blocking))
+    with(|kernel| {
+        kernel
+            .net
+            .descriptors
+            .get(&descriptor)
+            .is_some_and(|d| d.is_blocking)
+    })
 }
 
 fn read_address(address: *const sockaddr) -> Option<Address> {
@@ -192,7 +198,10 @@ unsafe fn accept_one(descriptor: c_int, address: *mut sockaddr, len: *mut sockle
             };
             let stream = backlog.pop_front()?;
             let remote = kernel.net.stream(stream)?.remote;
-            Some((kernel.net.describe(stream, flags & libc::SOCK_NONBLOCK == 0), remote))
+            Some((
+                kernel.net.describe(stream, flags & libc::SOCK_NONBLOCK == 0),
+                remote,
+            ))
         });
         if let Some((accepted, remote)) = accepted {
             // SAFETY: by the caller's word.
@@ -460,7 +469,11 @@ unsafe extern "C" fn send(descriptor: c_int, place: *const c_void, len: size_t, 
 unsafe extern "C" fn recv(descriptor: c_int, place: *mut c_void, len: size_t, flags: c_int) -> ssize_t {
     match is_ours(descriptor) {
         // SAFETY: as the caller has called it.
-        true => take(descriptor, unsafe { bytes_mut(place, len) }, flags & libc::MSG_PEEK == 0),
+        true => take(
+            descriptor,
+            unsafe { bytes_mut(place, len) },
+            flags & libc::MSG_PEEK == 0,
+        ),
         // SAFETY: as the caller has called it.
         false => unsafe { real::RECV.get()(descriptor, place, len, flags) },
     }
@@ -472,7 +485,10 @@ unsafe extern "C" fn sendmsg(descriptor: c_int, message: *const msghdr, flags: c
         // SAFETY: as the caller has called it.
         true => unsafe {
             let message = &*message;
-            put_all(descriptor, slice::from_raw_parts(message.msg_iov, message.msg_iovlen))
+            put_all(
+                descriptor,
+                slice::from_raw_parts(message.msg_iov, message.msg_iovlen),
+            )
         },
         // SAFETY: as the caller has called it.
         false => unsafe { real::SENDMSG.get()(descriptor, message, flags) },
@@ -551,7 +567,11 @@ unsafe extern "C" fn readv(descriptor: c_int, vectors: *const iovec, count: c_in
     match vectors.iter().find(|v| v.iov_len > 0) {
         None => 0,
         // SAFETY: as the caller has called it.
-        Some(first) => take(descriptor, unsafe { bytes_mut(first.iov_base, first.iov_len) }, true),
+        Some(first) => take(
+            descriptor,
+            unsafe { bytes_mut(first.iov_base, first.iov_len) },
+            true,
+        ),
     }
 }
 

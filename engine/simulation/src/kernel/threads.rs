@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use libc::{pthread_attr_t, pthread_key_t, pthread_t};
 
 use super::net::{Delivery, Host};
-use super::{INSIDE, Kernel, ME, MICROSECOND, Time, is_simulated, real, with};
+use super::{INSIDE, Kernel, ME, MICROSECOND, STEADY, Time, is_simulated, real, with};
 
 /// A process, by its number. A program that is started again is another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -204,7 +204,10 @@ impl Threads {
         for thread in self.all.iter().filter(|t| !t.finished) {
             let process = self.of(thread.process);
             if process.alive {
-                lines.push(format!("{}/{}: {:?}", process.name, thread.name, thread.waits_for));
+                lines.push(format!(
+                    "{}/{}: {:?}",
+                    process.name, thread.name, thread.waits_for
+                ));
             }
         }
         lines.join("\n")
@@ -353,6 +356,9 @@ pub fn wait(wait: Wait, until: Option<Time>) -> bool {
 
 /// A chance for others.
 pub fn may_be_preempted() {
+    if STEADY.get() {
+        return;
+    }
     check_alive();
     if with(|kernel| kernel.random.chance(kernel.pace.preemptions)) {
         make_way();
@@ -365,8 +371,20 @@ pub fn make_way() {
     wait(Wait::Turn, Some(until));
 }
 
+/// Does something in one piece, which nothing comes in between, not even the end of the process: what processes share
+/// that do not share it in truth (the model of an outside system) is locked only so.
+pub fn steadily<T>(work: impl FnOnce() -> T) -> T {
+    let was = STEADY.replace(true);
+    let outcome = work();
+    STEADY.set(was);
+    outcome
+}
+
 /// A killed process's thread ends here.
 pub fn check_alive() {
+    if STEADY.get() {
+        return;
+    }
     let (alive, frozen) = with(|kernel| {
         let process = kernel.threads.of(kernel.current());
         (process.alive, process.frozen_until)
@@ -534,7 +552,13 @@ pub fn start(
         kernel.threads.thread(number).native = native;
         kernel.threads.by_native.insert(native, number);
         let time = kernel.now + kernel.turn_in();
-        kernel.threads.plan(time, Event::Run { thread: number, wait: 0 });
+        kernel.threads.plan(
+            time,
+            Event::Run {
+                thread: number,
+                wait: 0,
+            },
+        );
     });
     outcome
 }
@@ -604,11 +628,13 @@ impl Process {
             kernel.threads.next_process = Some(process);
             process
         });
-        let thread = std::thread::Builder::new().name("main".to_owned()).spawn(move || {
-            main();
-            process.kill();
-            check_alive();
-        });
+        let thread = std::thread::Builder::new()
+            .name("main".to_owned())
+            .spawn(move || {
+                main();
+                process.kill();
+                check_alive();
+            });
         drop(thread.expect("a thread can be started"));
         process
     }

@@ -134,6 +134,11 @@ options! {
         None,
         "the TaskManager's id; made of its host and port if not set",
     );
+    pub const DRAIN_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
+        "millrace.taskmanager.drain-timeout",
+        Some("20 s"),
+        "how long a TaskManager that is told to end (SIGTERM) waits for its subtasks to be moved to others",
+    );
     pub const TASK_SLOTS: ConfigOption<usize> = ConfigOption::new(
         "taskmanager.numberOfTaskSlots",
         Some("1"),
@@ -143,6 +148,126 @@ options! {
         "taskmanager.memory.process.size",
         None,
         "memory of the whole TaskManager process",
+    );
+
+    pub const HA_TYPE: ConfigOption<String> = ConfigOption::new(
+        "high-availability.type",
+        Some("NONE"),
+        "where JobManagers find out which of them leads, and what a new leader recovers: NONE, zookeeper or kubernetes",
+    )
+    .with_fallback(&["high-availability", "recovery.mode"]);
+    pub const HA_CLUSTER_ID: ConfigOption<String> = ConfigOption::new(
+        "high-availability.cluster-id",
+        Some("/default"),
+        "tells the clusters of one ZooKeeper quorum apart",
+    )
+    .with_fallback(&[
+        "high-availability.zookeeper.path.namespace",
+        "recovery.zookeeper.path.namespace",
+    ]);
+    pub const HA_STORAGE_DIRECTORY: ConfigOption<String> = ConfigOption::new(
+        "high-availability.storageDir",
+        None,
+        "where a JobManager writes what another one needs to take over: a path, file:// or s3://",
+    )
+    .with_fallback(&[
+        "high-availability.zookeeper.storageDir",
+        "recovery.zookeeper.storageDir",
+    ]);
+    pub const HA_ZOOKEEPER_QUORUM: ConfigOption<String> = ConfigOption::new(
+        "high-availability.zookeeper.quorum",
+        None,
+        "servers of the ZooKeeper quorum: host:port, host:port, ...",
+    )
+    .with_fallback(&["recovery.zookeeper.quorum"]);
+    pub const HA_ZOOKEEPER_ROOT: ConfigOption<String> = ConfigOption::new(
+        "high-availability.zookeeper.path.root",
+        Some("/flink"),
+        "the node of ZooKeeper that all clusters' nodes lie below",
+    )
+    .with_fallback(&["recovery.zookeeper.path.root"]);
+    pub const HA_ZOOKEEPER_EXECUTION_PLANS_PATH: ConfigOption<String> = ConfigOption::new(
+        "high-availability.zookeeper.path.execution-plans",
+        Some("/execution-plans"),
+        "the node of a cluster that its jobs' entries lie below",
+    )
+    .with_fallback(&[
+        "high-availability.zookeeper.path.jobgraphs",
+        "recovery.zookeeper.path.jobgraphs",
+    ]);
+    pub const HA_ZOOKEEPER_SESSION_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
+        "high-availability.zookeeper.client.session-timeout",
+        Some("60 s"),
+        "ZooKeeper gives a JobManager up that it has not heard of for so long",
+    )
+    .with_fallback(&["recovery.zookeeper.client.session-timeout"]);
+    pub const HA_ZOOKEEPER_CONNECTION_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
+        "high-availability.zookeeper.client.connection-timeout",
+        Some("15 s"),
+        "a connection to a ZooKeeper server on which nothing comes for so long is given up for one to another server",
+    )
+    .with_fallback(&["recovery.zookeeper.client.connection-timeout"]);
+    pub const HA_ZOOKEEPER_RETRY_WAIT: ConfigOption<Duration> = ConfigOption::new(
+        "high-availability.zookeeper.client.retry-wait",
+        Some("5 s"),
+        "pause before a request to ZooKeeper that failed is repeated, unless the connection is back sooner",
+    )
+    .with_fallback(&["recovery.zookeeper.client.retry-wait"]);
+    pub const HA_ZOOKEEPER_RETRY_ATTEMPTS: ConfigOption<u32> = ConfigOption::new(
+        "high-availability.zookeeper.client.max-retry-attempts",
+        Some("3"),
+        "how often a request to ZooKeeper that failed is repeated",
+    )
+    .with_fallback(&["recovery.zookeeper.client.max-retry-attempts"]);
+    pub const HA_ZOOKEEPER_ACL: ConfigOption<String> = ConfigOption::new(
+        "high-availability.zookeeper.client.acl",
+        Some("open"),
+        "who may use the nodes: open for everybody, creator for whoever logs in as their creator",
+    );
+    pub const HA_ZOOKEEPER_AUTHORIZATION: ConfigOption<String> = ConfigOption::new(
+        "high-availability.zookeeper.client.authorization",
+        None,
+        "what connections log in to ZooKeeper with: scheme:authorization, such as digest:user:password",
+    );
+    pub const HA_ZOOKEEPER_TOLERATE_SUSPENSION: ConfigOption<bool> = ConfigOption::new(
+        "high-availability.zookeeper.client.tolerate-suspended-connections",
+        Some("false"),
+        "whether a JobManager goes on leading while it has no connection, until its ZooKeeper session must be over",
+    );
+    pub const HA_KUBERNETES_LEASE_DURATION: ConfigOption<Duration> = ConfigOption::new(
+        "high-availability.kubernetes.leader-election.lease-duration",
+        Some("15 s"),
+        "a leader that has not renewed its lease for so long can be followed by another",
+    );
+    pub const HA_KUBERNETES_RENEW_DEADLINE: ConfigOption<Duration> = ConfigOption::new(
+        "high-availability.kubernetes.leader-election.renew-deadline",
+        Some("15 s"),
+        "a leader that has not been able to renew its lease for so long gives the leadership up",
+    );
+    pub const HA_KUBERNETES_RETRY_PERIOD: ConfigOption<Duration> = ConfigOption::new(
+        "high-availability.kubernetes.leader-election.retry-period",
+        Some("5 s"),
+        "time between attempts to acquire or to renew the lease",
+    );
+    pub const KUBERNETES_CLUSTER_ID: ConfigOption<String> = ConfigOption::new(
+        "kubernetes.cluster-id",
+        None,
+        "the cluster's name in Kubernetes: lower-case letters, digits and '-', at most 45",
+    );
+    pub const KUBERNETES_NAMESPACE: ConfigOption<String> = ConfigOption::new(
+        "kubernetes.namespace",
+        Some("default"),
+        "the namespace of what the cluster has in Kubernetes",
+    );
+    pub const KUBERNETES_CONFIG_FILE: ConfigOption<String> = ConfigOption::new(
+        "kubernetes.config.file",
+        None,
+        "the kubeconfig; without it the pod's service account, KUBECONFIG or ~/.kube/config",
+    );
+    pub const KUBERNETES_CONTEXT: ConfigOption<String> = ConfigOption::new(
+        "kubernetes.context",
+        None,
+        "the context of the kubeconfig; its current one if not set",
     );
 
     pub const LOST_OUTPUT: ConfigOption<String> = ConfigOption::new(
@@ -155,7 +280,7 @@ options! {
     pub const RESTART_STRATEGY: ConfigOption<String> = ConfigOption::new(
         "restart-strategy.type",
         None,
-        "none, fixed-delay or exponential-delay; without it a job with checkpoints restarts with exponential delay, one without does not",
+        "none, fixed-delay, failure-rate or exponential-delay; without it a job with checkpoints restarts with exponential delay, one without does not",
     )
     .with_fallback(&["restart-strategy"]);
     pub const RESTART_ATTEMPTS: ConfigOption<u32> = ConfigOption::new(
@@ -178,6 +303,115 @@ options! {
         Some("1 min"),
         "longest pause before a restart",
     );
+    pub const RESTART_BACKOFF_MULTIPLIER: ConfigOption<f64> = ConfigOption::new(
+        "restart-strategy.exponential-delay.backoff-multiplier",
+        Some("1.5"),
+        "how many times longer each pause is than the one before",
+    );
+    pub const RESTART_JITTER: ConfigOption<f64> = ConfigOption::new(
+        "restart-strategy.exponential-delay.jitter-factor",
+        Some("0.1"),
+        "a pause is longer or shorter by up to this share of it, at random",
+    );
+    pub const RESTART_RESET_BACKOFF: ConfigOption<Duration> = ConfigOption::new(
+        "restart-strategy.exponential-delay.reset-backoff-threshold",
+        Some("1 h"),
+        "after a run without a failure for so long the pauses begin anew",
+    );
+    pub const RESTART_BACKOFF_ATTEMPTS: ConfigOption<u32> = ConfigOption::new(
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff",
+        Some("2147483647"),
+        "how often a job is restarted before the pauses begin anew",
+    );
+    pub const RESTART_RATE_FAILURES: ConfigOption<usize> = ConfigOption::new(
+        "restart-strategy.failure-rate.max-failures-per-interval",
+        Some("1"),
+        "failures within the interval that a job is restarted after",
+    );
+    pub const RESTART_RATE_INTERVAL: ConfigOption<Duration> = ConfigOption::new(
+        "restart-strategy.failure-rate.failure-rate-interval",
+        Some("1 min"),
+        "time within which failures are counted",
+    );
+    pub const RESTART_RATE_DELAY: ConfigOption<Duration> = ConfigOption::new(
+        "restart-strategy.failure-rate.delay",
+        Some("1 s"),
+        "pause before a restart",
+    );
+
+    pub const SCHEDULER: ConfigOption<String> = ConfigOption::new(
+        "jobmanager.scheduler",
+        Some("default"),
+        "default: a job runs with its parallelism or waits; adaptive: with as much of it as there are slots for",
+    );
+    pub const SCHEDULER_MODE: ConfigOption<String> = ConfigOption::new(
+        "scheduler-mode",
+        None,
+        "reactive: a job of an application cluster takes all slots that there are",
+    );
+    pub const RESOURCE_WAIT: ConfigOption<Duration> = ConfigOption::new(
+        "jobmanager.adaptive-scheduler.submission.resource-wait-timeout",
+        Some("5 min"),
+        "how long an adaptive job waits for the slots that it needs at least; a reactive one waits for ever",
+    )
+    .with_fallback(&["jobmanager.adaptive-scheduler.resource-wait-timeout"]);
+    pub const RESOURCE_STABILIZATION: ConfigOption<Duration> = ConfigOption::new(
+        "jobmanager.adaptive-scheduler.submission.resource-stabilization-timeout",
+        Some("10 s"),
+        "how long an adaptive job that could start waits for more slots; a reactive one does not wait",
+    )
+    .with_fallback(&["jobmanager.adaptive-scheduler.resource-stabilization-timeout"]);
+    pub const RESCALE_STABILIZATION: ConfigOption<Duration> = ConfigOption::new(
+        "jobmanager.adaptive-scheduler.executing.resource-stabilization-timeout",
+        Some("1 min"),
+        "how long a running adaptive job waits for still more slots before it takes new ones",
+    );
+    pub const RESCALE_COOLDOWN: ConfigOption<Duration> = ConfigOption::new(
+        "jobmanager.adaptive-scheduler.executing.cooldown-after-rescaling",
+        Some("30 s"),
+        "least time between two changes of a job's parallelism that new slots lead to",
+    )
+    .with_fallback(&["jobmanager.adaptive-scheduler.scaling-interval.min"]);
+    pub const JOB_ID: ConfigOption<String> = ConfigOption::new(
+        "$internal.pipeline.job-id",
+        None,
+        "the id of an application's job, 32 hexadecimal digits; made of its name if not set",
+    );
+    pub const PARALLELISM_OVERRIDES: ConfigOption<String> = ConfigOption::new(
+        "pipeline.jobvertex-parallelism-overrides",
+        None,
+        "parallelism of vertices by their ids: id:4,id:2",
+    );
+    pub const SAVEPOINT_DIRECTORY: ConfigOption<String> = ConfigOption::new(
+        "execution.checkpointing.savepoint-dir",
+        None,
+        "where savepoints are written when a request for one does not say: a path, file:// or s3://",
+    )
+    .with_fallback(&["state.savepoints.dir"]);
+    pub const EXTERNALIZED_CHECKPOINTS: ConfigOption<String> = ConfigOption::new(
+        "execution.checkpointing.externalized-checkpoint-retention",
+        Some("NO_EXTERNALIZED_CHECKPOINTS"),
+        "whether the checkpoints of a job that was cancelled stay: RETAIN_ON_CANCELLATION; else they go. Those of a \
+         job that failed stay",
+    );
+    pub const RESTORE_PATH: ConfigOption<String> = ConfigOption::new(
+        "execution.state-recovery.path",
+        None,
+        "the checkpoint or savepoint that a job starts from: the path or URI of its folder",
+    )
+    .with_fallback(&["execution.savepoint.path"]);
+    pub const RESTORE_IGNORES_UNCLAIMED: ConfigOption<bool> = ConfigOption::new(
+        "execution.state-recovery.ignore-unclaimed-state",
+        Some("false"),
+        "whether state of operators that the job does not have is left out; else it is refused",
+    )
+    .with_fallback(&["execution.savepoint.ignore-unclaimed-state"]);
+    pub const CLAIM_MODE: ConfigOption<String> = ConfigOption::new(
+        "execution.state-recovery.claim-mode",
+        Some("NO_CLAIM"),
+        "whose the restored checkpoint is: CLAIM, the job deletes it once it has one of its own; NO_CLAIM, its owner's",
+    )
+    .with_fallback(&["execution.savepoint-restore-mode"]);
 
     pub const STATE_TTL: ConfigOption<Duration> = ConfigOption::new(
         "table.exec.state.ttl",

@@ -1,11 +1,13 @@
 //! The `millrace` command: its arguments, those of Flink's image, and the wiring of the engine's parts.
 
+mod application;
 mod arguments;
 mod cluster;
 mod config;
 mod entrypoint;
 mod logging;
 mod memory;
+mod plan;
 mod progress;
 mod run;
 mod state;
@@ -21,12 +23,13 @@ use crate::arguments::{Arguments, Command, State};
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     if entrypoint::is_meant(words.first().map(|word| word.as_os_str())) {
-        return report(entrypoint::read(words).and_then(|run| run::run(&run)));
+        return report(entrypoint::run(words));
     }
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Run(run) => run::run(&run),
-        Command::StandaloneJob(run) => run::on_cluster(&run),
+        Command::StandaloneJob(job) => cluster::standalone_job(&job),
+        Command::JobManager(settings) => cluster::job_manager(&settings),
         Command::TaskManager(settings) => cluster::task_manager(&settings),
         Command::Explain(explain) => run::explain(&explain),
         Command::State(State::Inspect(inspect)) => state::inspect(&inspect),

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use millrace_core::{Configuration, Error, Result, options};
 use millrace_runtime::{Command, TaskMetrics};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -18,9 +19,10 @@ use super::proto::from_task_manager::Is as From;
 use super::proto::to_task_manager::Is as To;
 use super::proto::{FromTaskManager, Register, Registered, Release, ToTaskManager};
 use super::{LONGEST_MESSAGE, proto};
-use crate::attempt::TaskEvent;
+use crate::control::TaskEvent;
 use crate::exchange::AttemptId;
 use crate::gateway::{Deployment, End, Reports, TaskManagerGateway};
+use crate::process::Role;
 use crate::resources::{Capacity, ResourceManager};
 use crate::wire;
 
@@ -50,15 +52,22 @@ impl Heartbeats {
 /// Takes TaskManagers into the ResourceManager, for as long as their streams last.
 #[derive(Clone)]
 pub struct ControlService {
-    resources: ResourceManager,
+    role: watch::Receiver<Role>,
     heartbeats: Heartbeats,
     leader: String,
 }
 
+/// A TaskManager's stream at a JobManager that leads.
+struct Attached {
+    resources: ResourceManager,
+    role: watch::Receiver<Role>,
+    heartbeats: Heartbeats,
+}
+
 impl ControlService {
-    pub fn new(resources: ResourceManager, heartbeats: Heartbeats, leader: String) -> Self {
+    pub fn new(role: watch::Receiver<Role>, heartbeats: Heartbeats, leader: String) -> Self {
         ControlService {
-            resources,
+            role,
             heartbeats,
             leader,
         }
@@ -101,6 +110,15 @@ impl Control for ControlService {
             tracing::warn!(task_manager = %first.id, why, "a TaskManager is refused");
             return Err(Status::failed_precondition(why));
         }
+        let mut role = self.role.clone();
+        let Role::Leader(dispatcher) = role.borrow_and_update().clone() else {
+            return Err(Status::unavailable("this JobManager does not lead"));
+        };
+        let this = Attached {
+            resources: dispatcher.resources().clone(),
+            role,
+            heartbeats: self.heartbeats,
+        };
         let remote = Arc::new(RemoteTaskManager::new(&first, answers));
         remote.say(To::Registered(Registered {
             leader: self.leader.clone(),
@@ -110,11 +128,18 @@ impl Control for ControlService {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_millis() as i64);
-        self.resources.register(remote.clone(), capacity, now);
-        let this = self.clone();
+        this.resources.register(remote.clone(), capacity, now);
         tokio::spawn(async move {
-            let why = this.listen(&remote, incoming).await;
-            tracing::warn!(task_manager = %remote.id, why, "TaskManager lost");
+            let mut role = this.role.clone();
+            let why = tokio::select! {
+                why = this.listen(&remote, incoming) => why,
+                // Its subtasks are released by their jobs, which are given up: it goes to whoever leads.
+                _ = role.changed() => "this JobManager no longer leads".to_owned(),
+            };
+            match this.resources.is_draining(&remote.id) {
+                true => tracing::info!(task_manager = %remote.id, "TaskManager has ended"),
+                false => tracing::warn!(task_manager = %remote.id, why, "TaskManager lost"),
+            }
             this.resources.remove(&remote.id);
             remote.lost(&why);
         });
@@ -134,7 +159,7 @@ fn capacity_of(register: Register) -> Capacity {
     }
 }
 
-impl ControlService {
+impl Attached {
     /// Until the TaskManager is lost; why.
     async fn listen(&self, remote: &RemoteTaskManager, mut incoming: Streaming<FromTaskManager>) -> String {
         let mut beats = interval(self.heartbeats.interval);
@@ -170,7 +195,10 @@ impl ControlService {
                 remote.report(attempt, report.task as usize, event);
             }
             Some(From::Released(released)) => remote.released(released.attempt.unwrap_or_default().id()?),
-            Some(From::Draining(_)) => self.resources.drain(&remote.id),
+            Some(From::Draining(_)) => {
+                tracing::info!(task_manager = %remote.id, "TaskManager is to end");
+                self.resources.drain(&remote.id);
+            }
             Some(From::Metrics(metrics)) => {
                 for task in metrics.tasks {
                     remote.counted(

@@ -90,7 +90,11 @@ impl Storage {
             id: spec.id,
             name: spec.name.clone(),
             graph: spec.graph.clone(),
-            config: spec.config.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+            config: spec
+                .config
+                .iter()
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .collect(),
             restore: match &spec.start {
                 Start::Resume | Start::Fresh => None,
                 Start::From(restore) | Start::ResumeOrFrom(restore) => Some(WrittenRestore {
@@ -129,7 +133,8 @@ impl Storage {
     }
 
     fn remove(&self, job: JobId) -> Result<()> {
-        let failed = |e: StoreError| e.into_error("deleting a job that is written down for other JobManagers");
+        let failed =
+            |e: StoreError| e.into_error("deleting a job that is written down for other JobManagers");
         self.store.delete(&self.plan(job)).map_err(failed)
     }
 
@@ -207,7 +212,13 @@ pub struct Entries {
 }
 
 impl Entries {
-    pub fn new(storage: Storage, leadership: Leadership, runtime: Handle, retained: usize, keeps_results: bool) -> Self {
+    pub fn new(
+        storage: Storage,
+        leadership: Leadership,
+        runtime: Handle,
+        retained: usize,
+        keeps_results: bool,
+    ) -> Self {
         Entries {
             storage,
             leadership,
@@ -227,7 +238,10 @@ impl JobEntries for Entries {
     }
 
     fn remove(&self, job: JobId) -> Result<()> {
-        self.pointers.lock().unwrap_or_else(|e| e.into_inner()).remove(&job);
+        self.pointers
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .remove(&job);
         // First what is refused to whoever does not lead any more, and must delete nothing.
         self.runtime.block_on(self.leadership.remove_job(job))?;
         self.storage.remove(job)

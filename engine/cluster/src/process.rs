@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use millrace_connector_api::Registry;
 use millrace_core::{Configuration, Error, Result, options};
-use millrace_ha::{Addresses, Election, HaServices, Leading, LeaderInfo};
+use millrace_ha::{Addresses, Election, HaServices, LeaderInfo, Leading};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;

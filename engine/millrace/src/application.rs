@@ -56,7 +56,9 @@ impl FileApplication {
                     return Ok(End::Process);
                 }
                 is_told = true;
-                tracing::info!("stopping with a checkpoint; the next run resumes (once more: at once, without)");
+                tracing::info!(
+                    "stopping with a checkpoint; the next run resumes (once more: at once, without)"
+                );
                 if let Role::Leader(dispatcher) = &*manager.role().borrow() {
                     for job in &self.specs {
                         if let Some(control) = dispatcher.control(job.id) {
@@ -105,11 +107,17 @@ impl FileApplication {
         let failed = self.specs.iter().filter_map(|spec| dispatcher.job(spec.id));
         let root = failed
             .filter(|status| status.state == State::Failed)
-            .find_map(|status| Some((status.name.clone(), status.exceptions.entries.front()?.root.text.clone())));
+            .find_map(|status| {
+                Some((
+                    status.name.clone(),
+                    status.exceptions.entries.front()?.root.text.clone(),
+                ))
+            });
         match root {
             Some((name, text)) => Error::external(format!("the job {name} failed")).with_detail(text),
-            None => Error::external("a job of the application has failed before")
-                .with_hint("see the log of the JobManager that ran it; give it another --job-id to run it again"),
+            None => Error::external("a job of the application has failed before").with_hint(
+                "see the log of the JobManager that ran it; give it another --job-id to run it again",
+            ),
         }
     }
 

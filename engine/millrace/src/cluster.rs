@@ -86,10 +86,10 @@ pub fn standalone_job(arguments: &StandaloneJob) -> Result<()> {
         terminal::print(&format!("{text}\n"))
     })?;
     if planned.len() > 1 && (arguments.job_id.is_some() || arguments.from.is_some()) {
-        return Err(
-            Error::user("a job id or a checkpoint to start from is for one job, and the file has several")
-                .with_hint("put each into a file of its own"),
-        );
+        return Err(Error::user(
+            "a job id or a checkpoint to start from is for one job, and the file has several",
+        )
+        .with_hint("put each into a file of its own"));
     }
     let id = match &arguments.job_id {
         Some(id) => Some(id.parse()?),

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use millrace_cluster::job::Discard;
 use millrace_cluster::{JobSpec, Start};
 use millrace_connector_api::Registry;
 use millrace_connector_kafka::{KafkaConnector, options};
-use millrace_core::Configuration;
+use millrace_core::{Configuration, JobId};
 use millrace_sql::{Outcome, Session};
 
 use crate::client::clients::ModelClients;
@@ -75,12 +76,15 @@ pub fn plan(shape: &Shape<'_>) -> Result<JobSpec> {
     let outcomes = session.execute(&sql).context("planning the job")?;
     for outcome in outcomes {
         if let Outcome::Job(job) = outcome {
+            let name = job.name.unwrap_or_default();
             return Ok(JobSpec {
-                name: job.name.unwrap_or_default(),
+                id: JobId::from_name(&name),
+                name,
                 graph: job.graph,
                 config: job.config,
                 registry,
                 start: Start::Resume,
+                discard: Discard::default(),
             });
         }
     }

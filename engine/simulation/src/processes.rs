@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_cluster::dispatcher::Dispatcher;
 use millrace_cluster::exchange::Exchange;
-use millrace_cluster::process::JobManager;
+use millrace_cluster::ha::Storage;
+use millrace_cluster::process::{Application, JobManager};
 use millrace_cluster::resources::Capacity;
 use millrace_cluster::rpc::{Heartbeats, Worker, WorkerSettings};
-use millrace_cluster::{Outcome, SlotSource, TaskManager, submit_to};
+use millrace_cluster::{Outcome, TaskManager};
 use millrace_core::{Configuration, Error, ErrorKind};
 use millrace_state::{JobStore, Status, location};
 use tokio::runtime::Runtime;
@@ -62,46 +64,69 @@ pub fn job_manager(world: &Arc<World>, index: usize) {
     ] {
         config.set(key, value);
     }
-    let manager = JobManager::start(&config, &handle).expect("the port is free");
-    world.election.announce(index, manager.address.to_string());
-    let this = world.clone();
-    let election = std::thread::Builder::new().name("election".to_owned());
-    let renewing = election.spawn(move || {
-        loop {
-            std::thread::sleep(ASK);
-            if this.election.lead(index) == Some(false) {
-                kernel::log("leads no more");
-                end();
-            }
-        }
+    let registry = world.spec.registry.clone();
+    let mut manager = JobManager::listen(&config, registry, &handle).expect("the port is free");
+    let application = Arc::new(TheJob {
+        world: world.clone(),
+        runtime: handle,
     });
-    drop(renewing.expect("a thread can be started"));
+    manager
+        .start("", application)
+        .expect("without high availability it leads at once");
+    world.election.announce(index, manager.address.to_string());
     loop {
-        if is_finished(world, &handle) {
-            kernel::log("the job is finished");
-            world.finish();
-            break;
+        std::thread::sleep(ASK);
+        if world.election.lead(index) == Some(false) {
+            kernel::log("leads no more");
+            // Some give their jobs up first, some end at once.
+            if kernel::random(|random| random.chance(500)) {
+                manager.close(false);
+            }
+            return;
         }
-        let slots = SlotSource::Shared(manager.resources.clone());
-        let outcome = submit_to(world.spec.clone(), handle.clone(), slots).and_then(|job| job.join());
-        match outcome {
-            Ok(Outcome::Finished) => {}
-            Ok(Outcome::Stopped) => kernel::log("the job is stopped"),
+    }
+}
+
+/// What a JobManager does as soon as it leads.
+struct TheJob {
+    world: Arc<World>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Application for TheJob {
+    fn leads(&self, dispatcher: &Dispatcher, _: Option<&Storage>) {
+        let (world, runtime, dispatcher) = (self.world.clone(), self.runtime.clone(), dispatcher.clone());
+        let thread = std::thread::Builder::new().name("application".to_owned());
+        let running = thread.spawn(move || run(&world, &runtime, &dispatcher));
+        drop(running.expect("a thread can be started"));
+    }
+}
+
+/// Until the job has come to its end.
+fn run(world: &World, runtime: &tokio::runtime::Handle, dispatcher: &Dispatcher) {
+    loop {
+        match is_finished(world, runtime) {
+            Ok(true) => {
+                kernel::log("the job is finished");
+                return world.finish();
+            }
+            Ok(false) => match dispatcher.submit(world.spec.clone()).and_then(|job| job.join()) {
+                Ok(Outcome::Suspended) => return,
+                Ok(outcome) => kernel::log(&format!("the job has ended: {outcome:?}")),
+                Err(error) => failed(&error),
+            },
+            // It is asked again.
             Err(error) => failed(&error),
         }
         std::thread::sleep(AGAIN);
     }
-    stay();
 }
 
-/// As a dispatcher asks before it runs a job again that another has begun.
-fn is_finished(world: &World, handle: &tokio::runtime::Handle) -> bool {
-    let store = location::open(FOLDER, &Configuration::default(), handle);
-    let store = store.expect("the model is there");
-    match JobStore::new(store, &world.spec.name).head() {
-        Ok(head) => head.is_some_and(|head| head.status == Status::Finished),
-        Err(_) => false,
-    }
+/// As who leads has to ask before it begins a job that another may have brought to its end.
+fn is_finished(world: &World, runtime: &tokio::runtime::Handle) -> millrace_core::Result<bool> {
+    let store = location::open(FOLDER, &Configuration::default(), runtime)?;
+    let head = JobStore::with_id(store, world.spec.id, &world.spec.name).head()?;
+    Ok(head.is_some_and(|head| head.status == Status::Finished))
 }
 
 /// What a job ends with that another may go on with.
@@ -121,12 +146,6 @@ fn end() {
         process.kill();
     }
     std::thread::yield_now();
-}
-
-fn stay() -> ! {
-    loop {
-        std::thread::sleep(Duration::from_secs(3600));
-    }
 }
 
 /// Serves who leads.
@@ -149,7 +168,8 @@ pub fn task_manager(world: &Arc<World>, index: usize) {
         kernel::random(|random| random.range(0..1 << 24))
     );
     let registry = world.spec.registry.clone();
-    let manager = TaskManager::new(id, SLOTS, registry, handle, exchange, address);
+    let config = world.spec.config.clone();
+    let manager = TaskManager::new(id, config, SLOTS, registry, handle, exchange, address);
     let settings = WorkerSettings {
         capacity,
         heartbeats: heartbeats(),

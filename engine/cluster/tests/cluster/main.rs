@@ -66,8 +66,7 @@ impl<'a> Cluster<'a> {
         ] {
             config.set(key, value);
         }
-        let mut job_manager =
-            JobManager::listen(&config, world.registry(), world.runtime.handle()).unwrap();
+        let mut job_manager = JobManager::listen(&config, world.registry(), world.runtime.handle()).unwrap();
         job_manager.start("", Arc::new(Session)).unwrap();
         let Role::Leader(dispatcher) = job_manager.role().borrow().clone() else {
             panic!("it leads");

@@ -1,4 +1,4 @@
-//! What goes wrong, when, and what was going on then.
+//! What goes wrong, when, and what was going on then. What people ask of a job at a bad time is among it.
 
 use std::fmt;
 
@@ -29,10 +29,13 @@ pub enum Fault {
     BrokerRequestLost,
     BrokerSlow,
     TurnClock,
+    Rescale,
+    Savepoint,
+    Stop,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 22] = [
+    pub const ALL: [Fault; 25] = [
         Fault::KillLeader,
         Fault::FreezeLeader,
         Fault::DeposeLeader,
@@ -55,6 +58,9 @@ impl Fault {
         Fault::BrokerRequestLost,
         Fault::BrokerSlow,
         Fault::TurnClock,
+        Fault::Rescale,
+        Fault::Savepoint,
+        Fault::Stop,
     ];
 
     pub fn name(self) -> &'static str {
@@ -81,6 +87,9 @@ impl Fault {
             Fault::BrokerRequestLost => "broker's request lost",
             Fault::BrokerSlow => "broker slow",
             Fault::TurnClock => "clock turned",
+            Fault::Rescale => "asked: other parallelism",
+            Fault::Savepoint => "asked: savepoint",
+            Fault::Stop => "asked: stop and go on",
         }
     }
 }

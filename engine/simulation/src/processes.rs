@@ -10,7 +10,7 @@ use millrace_cluster::ha::Storage;
 use millrace_cluster::process::{Application, JobManager};
 use millrace_cluster::resources::Capacity;
 use millrace_cluster::rpc::{Heartbeats, Worker, WorkerSettings};
-use millrace_cluster::{Outcome, TaskManager};
+use millrace_cluster::{JobHandle, Outcome, TaskManager};
 use millrace_core::{Configuration, Error, ErrorKind};
 use millrace_state::{JobStore, Status, location};
 use tokio::runtime::Runtime;
@@ -110,7 +110,7 @@ fn run(world: &World, runtime: &tokio::runtime::Handle, dispatcher: &Dispatcher)
                 kernel::log("the job is finished");
                 return world.finish();
             }
-            Ok(false) => match dispatcher.submit(world.spec.clone()).and_then(|job| job.join()) {
+            Ok(false) => match begin(world, dispatcher).and_then(|job| job.join()) {
                 Ok(Outcome::Suspended) => return,
                 Ok(outcome) => kernel::log(&format!("the job has ended: {outcome:?}")),
                 Err(error) => failed(&error),
@@ -120,6 +120,12 @@ fn run(world: &World, runtime: &tokio::runtime::Handle, dispatcher: &Dispatcher)
         }
         std::thread::sleep(AGAIN);
     }
+}
+
+fn begin(world: &World, dispatcher: &Dispatcher) -> millrace_core::Result<JobHandle> {
+    let job = dispatcher.submit(world.spec.clone())?;
+    world.begun(job.control());
+    Ok(job)
 }
 
 /// As who leads has to ask before it begins a job that another may have brought to its end.

@@ -80,6 +80,10 @@ impl Specs {
         };
         let mut random = kernel::Random::new(scenario.seed).part(8);
         let millis = |duration: Duration| format!("{} ms", duration.as_millis());
+        let scheduler = match random.chance(500) {
+            true => "adaptive",
+            false => "default",
+        };
         let settings = [
             ("parallelism.default", scenario.parallelism.to_string()),
             ("execution.checkpointing.dir", FOLDER.to_owned()),
@@ -102,6 +106,23 @@ impl Specs {
             ),
             ("restart-strategy.exponential-delay.max-backoff", "1 s".to_owned()),
             ("slot.request.timeout", "20 s".to_owned()),
+            ("jobmanager.scheduler", scheduler.to_owned()),
+            (
+                "jobmanager.adaptive-scheduler.submission.resource-wait-timeout",
+                "20 s".to_owned(),
+            ),
+            (
+                "jobmanager.adaptive-scheduler.submission.resource-stabilization-timeout",
+                "500 ms".to_owned(),
+            ),
+            (
+                "jobmanager.adaptive-scheduler.executing.resource-stabilization-timeout",
+                "1 s".to_owned(),
+            ),
+            (
+                "jobmanager.adaptive-scheduler.executing.cooldown-after-rescaling",
+                "2 s".to_owned(),
+            ),
             ("taskmanager.memory.managed.size", "32mb".to_owned()),
             ("millrace.batch.max-rows", random.range(1..20).to_string()),
             ("io.tmp.dirs", folder.to_owned()),

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use kafka_protocol::messages::ApiKey;
 use millrace_cluster::JobSpec;
+use millrace_cluster::job::JobControl;
+use millrace_cluster::status::Bounds;
 use millrace_core::failpoint;
 use millrace_state::location;
 
@@ -31,6 +33,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// How often the output is read, in looks.
 const READ_EVERY: u64 = 20;
 
+const SAVEPOINTS: &str = "model://savepoints";
 pub const KAFKA_PORT: u16 = 9092;
 pub const STORE: Host = Host([10, 0, 0, 5]);
 pub const ELECTION: Host = Host([10, 0, 0, 6]);
@@ -151,6 +154,8 @@ struct State {
     broker_trouble: [u32; 3],
     swaps: u64,
     is_finished: bool,
+    /// Of the job that runs, as the JobManager has it that began it last.
+    job: Option<(Process, JobControl)>,
 }
 
 pub struct World {
@@ -226,6 +231,16 @@ impl World {
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         kernel::steadily(|| change(&mut self.state()))
+    }
+
+    /// A job has begun, and can be asked for something.
+    pub fn begun(&self, job: JobControl) {
+        self.change(|state| state.job = Process::current().map(|process| (process, job)));
+    }
+
+    fn job(&self) -> Option<JobControl> {
+        let job = self.change(|state| state.job.clone());
+        job.filter(|(process, _)| process.is_alive()).map(|(_, job)| job)
     }
 
     /// The job has come to its end.
@@ -554,6 +569,25 @@ impl World {
                     }
                 });
                 format!("{} by {by} s", role.name())
+            }
+            Fault::Rescale => {
+                let most = 1 + (whom % 3) as usize;
+                let least = 1 + (whom / 4 % most as u64) as usize;
+                let bounds = (0..2).map(|vertex| (vertex, Bounds { least, most }));
+                drop(self.job()?.set_bounds(bounds.collect()));
+                format!("{least} to {most}")
+            }
+            Fault::Savepoint => {
+                drop(self.job()?.savepoint(SAVEPOINTS.to_owned()));
+                String::new()
+            }
+            Fault::Stop => {
+                let job = self.job()?;
+                match whom & 1 {
+                    0 => job.stop(),
+                    _ => drop(job.stop_with_savepoint(SAVEPOINTS.to_owned(), false)),
+                }
+                String::new()
             }
         })
     }

@@ -208,7 +208,7 @@ pub struct Entries {
     pub retained: usize,
     /// How jobs ended is kept until the application is over.
     pub keeps_results: bool,
-    pointers: Mutex<BTreeMap<JobId, watch::Sender<Option<(CheckpointId, String)>>>>,
+    pointers: Mutex<BTreeMap<JobId, Arc<Newest>>>,
 }
 
 impl Entries {
@@ -282,11 +282,11 @@ impl JobEntries for Entries {
                 }
             }
         });
-        let pointer = Arc::new(Newest(sender.clone()));
+        let pointer = Arc::new(Newest(sender));
         self.pointers
             .lock()
             .unwrap_or_else(|e| e.into_inner())
-            .insert(job, sender);
+            .insert(job, pointer.clone());
         Some(pointer)
     }
 }

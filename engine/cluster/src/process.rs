@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace_connector_api::Registry;
-use millrace_core::{Configuration, Error, Result, options};
+use millrace_core::{Configuration, Error, ErrorKind, Result, options};
 use millrace_ha::{Addresses, Election, HaServices, LeaderInfo, Leading};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -16,6 +16,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use crate::dispatcher::{Dispatcher, JobEntries};
 use crate::exchange::Exchange;
 use crate::ha::{Entries, Storage};
+use crate::job::JobSpec;
 use crate::resources::{Capacity, ResourceManager};
 use crate::rpc::{ControlService, Heartbeats, Worker, WorkerSettings};
 use crate::task_manager::TaskManager;
@@ -177,8 +178,11 @@ impl JobManager {
                             Some(entries),
                         );
                         role.send_replace(Role::Leader(dispatcher.clone()));
-                        recover(&dispatcher, &storage, &registry);
-                        application.leads(&dispatcher, Some(&storage));
+                        // What has to be waited for is not waited for here: the next change may come.
+                        std::thread::spawn(move || {
+                            recover(&dispatcher, &storage, &registry);
+                            application.leads(&dispatcher, Some(&storage));
+                        });
                     }
                 });
                 if let Err(error) = changed.await {
@@ -237,12 +241,32 @@ fn recover(dispatcher: &Dispatcher, storage: &Storage, registry: &Registry) {
         }
     };
     for spec in specs {
-        let (id, name) = (spec.id, spec.name.clone());
-        if let Err(error) = dispatcher.recover(spec) {
-            tracing::error!(job = %id, name, %error, "a job could not be recovered");
+        if let Some(spec) = recover_one(dispatcher, spec) {
+            let dispatcher = dispatcher.clone();
+            std::thread::spawn(move || recover_later(&dispatcher, spec));
         }
     }
 }
+
+/// Goes on with a job. One that could not be begun for now is given back.
+fn recover_one(dispatcher: &Dispatcher, spec: JobSpec) -> Option<JobSpec> {
+    let error = dispatcher.recover(spec.clone()).err()?;
+    tracing::error!(job = %spec.id, name = spec.name, %error, "a job could not be recovered");
+    (error.kind() == ErrorKind::External && !dispatcher.is_closed()).then_some(spec)
+}
+
+/// What it needs was not to be had when this JobManager began to lead.
+fn recover_later(dispatcher: &Dispatcher, spec: JobSpec) {
+    let mut left = Some(spec);
+    while let Some(spec) = left.take() {
+        std::thread::sleep(RECOVERY_PAUSE);
+        if dispatcher.control(spec.id).is_none() {
+            left = recover_one(dispatcher, spec);
+        }
+    }
+}
+
+const RECOVERY_PAUSE: Duration = Duration::from_secs(2);
 
 /// A TaskManager as configured; it serves the JobManager at `jobmanager.rpc.address`, or the one that leads where
 /// there is high availability.
@@ -257,6 +281,7 @@ pub struct TaskManagerProcess {
 
 impl TaskManagerProcess {
     pub fn new(config: &Configuration, registry: Registry, runtime: &Handle) -> Result<Self> {
+        let config = &with_managed_memory(config)?;
         let heartbeats = Heartbeats::from_config(config)?;
         let services = HaServices::open(config, runtime)?;
         let fixed = match &services {
@@ -357,6 +382,23 @@ impl TaskManagerProcess {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// With memory for keyed state in proportion to the process's, where only that is given.
+fn with_managed_memory(config: &Configuration) -> Result<Configuration> {
+    let mut config = config.clone();
+    let process = config.get_optional(&options::PROCESS_MEMORY)?;
+    if let (Some(process), None) = (process, config.raw(options::MANAGED_MEMORY.key)) {
+        let fraction = config.get(&options::MANAGED_MEMORY_FRACTION)?;
+        if !(0.0..=1.0).contains(&fraction) {
+            return Err(Error::user("taskmanager.memory.managed.fraction is out of range")
+                .with_detail(fraction.to_string())
+                .with_hint("it takes 0 to 1"));
+        }
+        let managed = (process.0 as f64 * fraction) as u64;
+        config.set(options::MANAGED_MEMORY.key, managed.to_string());
+    }
+    Ok(config)
 }
 
 fn fixed_job_manager(config: &Configuration) -> Result<String> {

@@ -453,6 +453,13 @@ options! {
         "memory for keyed state: rows at hand, RocksDB's blocks and write buffers",
     );
 
+    pub const MANAGED_MEMORY_FRACTION: ConfigOption<f64> = ConfigOption::new(
+        "taskmanager.memory.managed.fraction",
+        Some("0.4"),
+        "memory for keyed state as a share of taskmanager.memory.process.size, where taskmanager.memory.managed.size is \
+         not set",
+    );
+
     pub const S3_ENDPOINT: ConfigOption<String> =
         ConfigOption::new("s3.endpoint", None, "address of an S3-compatible server");
     pub const S3_ACCESS_KEY: ConfigOption<String> =

@@ -8,7 +8,7 @@ use millrace_cluster::ha::Storage;
 use millrace_cluster::process::{Application, JobManager, Role};
 use millrace_cluster::status::State;
 use millrace_cluster::{Dispatcher, JobSpec};
-use millrace_core::{Error, JobId, Result};
+use millrace_core::{Error, ErrorKind, JobId, Result};
 
 pub struct FileApplication {
     specs: Vec<JobSpec>,
@@ -140,6 +140,26 @@ impl FileApplication {
     }
 }
 
+/// Begins a job. Where other JobManagers could lead as well, what is missing for now is waited for.
+fn submit(dispatcher: &Dispatcher, spec: &JobSpec, has_others: bool) -> Result<()> {
+    loop {
+        let Err(error) = dispatcher.submit(spec.clone()) else {
+            return Ok(());
+        };
+        // It is begun by now, or this JobManager no longer leads.
+        if dispatcher.control(spec.id).is_some() || dispatcher.is_closed() {
+            return Ok(());
+        }
+        if !has_others || error.kind() != ErrorKind::External {
+            return Err(error);
+        }
+        tracing::error!(job = %spec.id, name = spec.name, %error, "the job could not be begun; trying again");
+        std::thread::sleep(PAUSE);
+    }
+}
+
+const PAUSE: Duration = Duration::from_secs(2);
+
 impl Application for FileApplication {
     fn keeps_results(&self) -> bool {
         true
@@ -160,7 +180,7 @@ impl Application for FileApplication {
                 }
                 Ok(None) if dispatcher.control(spec.id).is_some() => {}
                 Ok(None) => {
-                    if let Err(error) = dispatcher.submit(spec.clone()) {
+                    if let Err(error) = submit(dispatcher, spec, storage.is_some()) {
                         self.state().refused = Some(error);
                     }
                 }

@@ -5,70 +5,23 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use millrace_core::{CheckpointId, Configuration, Error, ErrorKind, Result, options};
+use millrace_core::{CheckpointId, Configuration, Error, ErrorKind, JobId, Result, options};
 use millrace_runtime::operators::now_millis;
 use millrace_runtime::{Barrier, Command};
-use millrace_state::job::CheckpointSize;
 use millrace_state::schema::StateSchema;
+use millrace_state::{Metadata, Store};
+use tokio::runtime::Handle;
 
-use crate::checkpoint::{PendingCheckpoint, StoredSnapshot};
-use crate::exchange::AttemptId;
-use crate::gateway::{Reports, Task};
+use crate::checkpoint::PendingCheckpoint;
+use crate::control::{Ending, Message, Reply, Stored, TaskEvent};
+use crate::gateway::Task;
+use crate::history::{CheckpointKind, FailedTask};
 use crate::job::Outcome;
-use crate::status::{CheckpointStatus, JobStatus, State};
+use crate::parallelism::Placement;
+use crate::saving::{Saving, Source};
+use crate::status::{CheckpointStatus, ExecutionState, JobStatus, State};
 use crate::store_worker::{StoreWorker, unanswered};
-
-/// What the JobMaster hears, in one order.
-pub enum Message {
-    /// The submitter asks for the job's end.
-    Stop,
-    /// From a subtask of an attempt; those of earlier attempts are dropped.
-    Task {
-        attempt: u64,
-        task: usize,
-        event: TaskEvent,
-    },
-    /// TaskManagers have come or gone, or slots are free.
-    Resources,
-    /// A checkpoint's head swap was done, or failed.
-    Stored {
-        checkpoint: CheckpointId,
-        outcome: Result<CheckpointSize>,
-    },
-}
-
-/// Puts reports of subtasks where the JobMaster hears them.
-pub struct Mailbox(pub Sender<Message>);
-
-impl Reports for Mailbox {
-    fn report(&self, attempt: AttemptId, task: usize, event: TaskEvent) {
-        let _ = self.0.send(Message::Task {
-            attempt: attempt.attempt,
-            task,
-            event,
-        });
-    }
-}
-
-pub enum TaskEvent {
-    Started,
-    Held,
-    Ended,
-    Acknowledged {
-        checkpoint: CheckpointId,
-        snapshots: Vec<StoredSnapshot>,
-    },
-    Declined {
-        checkpoint: CheckpointId,
-        error: Error,
-    },
-    Committed {
-        checkpoint: CheckpointId,
-    },
-    Stopped {
-        error: Option<Error>,
-    },
-}
+use crate::wishes::Wishes;
 
 /// How checkpoints are taken.
 #[derive(Debug, Clone)]
@@ -100,21 +53,57 @@ impl CheckpointSettings {
 
 /// A last checkpoint that failed is tried again after this pause.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// Between two looks at what nobody tells of.
+const TICK: Duration = Duration::from_millis(500);
 
-pub struct Attempt<'a> {
+/// What the JobMaster lends an attempt.
+pub struct Context<'a> {
     pub number: u64,
+    pub job: JobId,
     pub job_name: &'a str,
+    pub config: &'a Configuration,
+    pub runtime: &'a Handle,
     /// Of the operators with keyed state, by uid.
     pub schemas: &'a BTreeMap<String, StateSchema>,
     pub settings: &'a CheckpointSettings,
     pub tasks: &'a [Task],
+    /// How many of them each vertex has.
+    pub widths: Arc<[usize]>,
     pub messages: &'a Receiver<Message>,
+    pub sender: &'a Sender<Message>,
     /// None for a job without a checkpoint folder: its checkpoints are not kept.
     pub store: Option<&'a StoreWorker>,
+    /// What its checkpoints are read from.
+    pub files: Option<Arc<dyn Store>>,
     pub status: &'a Arc<Mutex<JobStatus>>,
     pub next_checkpoint: &'a mut CheckpointId,
-    pub stop_requested: &'a mut bool,
+    pub wishes: &'a mut Wishes,
+    pub placement: Placement<'a>,
+}
+
+pub struct Attempt<'a> {
+    with: Context<'a>,
     run: Run,
+}
+
+/// How an attempt ended that did not fail.
+pub enum AttemptEnd {
+    Job(Outcome),
+    /// Another one follows at once, from the checkpoint that this one ended with.
+    Redeploy,
+}
+
+/// What an attempt failed with.
+pub struct Failure {
+    pub error: Error,
+    /// None: not one of its subtasks.
+    pub task: Option<FailedTask>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure { error, task: None }
+    }
 }
 
 /// What changes while an attempt runs.
@@ -125,8 +114,10 @@ struct Run {
     /// A checkpoint is due now, whatever the interval.
     due: bool,
     ended: HashSet<usize>,
-    pending: Option<PendingCheckpoint>,
+    pending: Option<Pending>,
     storing: Option<Storing>,
+    /// The newest checkpoint of each task that is visible, for savepoints.
+    savings: Vec<(Saving, HashSet<usize>)>,
     last_trigger: Instant,
     last_end: Instant,
     failures: u32,
@@ -136,48 +127,65 @@ struct Run {
     not_before: Instant,
 }
 
+struct Pending {
+    checkpoint: PendingCheckpoint,
+    asked: Asked,
+}
+
+/// Who waits for a checkpoint.
+#[derive(Default)]
+struct Asked {
+    savepoint: Option<(String, Reply<String>)>,
+    replies: Vec<Reply<CheckpointId>>,
+}
+
+impl Asked {
+    fn refuse(self, why: &Error) {
+        let refusal = || Error::new(why.kind(), why.message()).with_detail(why.detail().unwrap_or_default());
+        if let Some((_, reply)) = self.savepoint {
+            reply.give(Err(refusal()));
+        }
+        for reply in self.replies {
+            reply.give(Err(refusal()));
+        }
+    }
+}
+
 struct Storing {
     barrier: Barrier,
     triggered: Instant,
     began: Instant,
+    asked: Asked,
+    /// To be copied.
+    metadata: Option<Metadata>,
 }
 
-/// The job is to end: with a last checkpoint, then all of it visible.
+/// The attempt is to end: with a last checkpoint, then all of it visible.
 struct Finishing {
-    outcome: Outcome,
+    goal: Goal,
+    drain: bool,
+    /// Who waits for a savepoint of the last checkpoint.
+    savepoint: Option<(String, Reply<String>)>,
+    /// It is being copied, or has been.
+    is_saved: bool,
     /// The completed last checkpoint and the tasks that have not made it visible.
     last: Option<(CheckpointId, HashSet<usize>)>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    Finished,
+    Stopped,
+    Redeploy,
+}
+
+type Step<T> = std::result::Result<T, Failure>;
+
 impl<'a> Attempt<'a> {
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "the JobMaster lends its parts, each under its name"
-    )]
-    pub fn new(
-        number: u64,
-        job_name: &'a str,
-        schemas: &'a BTreeMap<String, StateSchema>,
-        settings: &'a CheckpointSettings,
-        tasks: &'a [Task],
-        messages: &'a Receiver<Message>,
-        store: Option<&'a StoreWorker>,
-        status: &'a Arc<Mutex<JobStatus>>,
-        next_checkpoint: &'a mut CheckpointId,
-        stop_requested: &'a mut bool,
-    ) -> Self {
+    pub fn new(with: Context<'a>) -> Self {
         let now = Instant::now();
         Attempt {
-            number,
-            job_name,
-            schemas,
-            settings,
-            tasks,
-            messages,
-            store,
-            status,
-            next_checkpoint,
-            stop_requested,
+            with,
             run: Run {
                 started: 0,
                 held: HashSet::new(),
@@ -185,6 +193,7 @@ impl<'a> Attempt<'a> {
                 ended: HashSet::new(),
                 pending: None,
                 storing: None,
+                savings: Vec::new(),
                 last_trigger: now,
                 last_end: now,
                 failures: 0,
@@ -196,19 +205,46 @@ impl<'a> Attempt<'a> {
     }
 
     /// Runs until the job has ended or failed. The caller cancels and joins the tasks.
-    pub fn run(mut self) -> Result<Outcome> {
+    pub fn run(mut self) -> Step<AttemptEnd> {
+        let outcome = self.until_end();
+        let why = match &outcome {
+            Ok(_) => Error::external("the job has ended"),
+            Err(Failure { error, .. }) => Error::external("the job failed").with_detail(error.message()),
+        };
+        self.with_status(|s| s.checkpoints.given_up(&why));
+        let Run {
+            pending,
+            storing,
+            savings,
+            finishing,
+            ..
+        } = self.run;
+        let asked = pending
+            .map(|pending| pending.asked)
+            .into_iter()
+            .chain(storing.map(|s| s.asked));
+        asked.for_each(|asked| asked.refuse(&why));
+        let again = || Error::new(why.kind(), why.message()).with_detail(why.detail().unwrap_or_default());
+        for (saving, _) in savings {
+            saving.abandon(again());
+        }
+        if let Some((_, reply)) = finishing.and_then(|finishing| finishing.savepoint) {
+            reply.give(Err(again()));
+        }
+        outcome
+    }
+
+    fn until_end(&mut self) -> Step<AttemptEnd> {
         loop {
             if !self.run.held.is_empty() && self.sources_wait() {
                 self.run.held.clear();
                 self.run.due = true;
-                *self.stop_requested |= self.settings.stop_when_held;
-            }
-            if self.run.finishing.is_none() && self.run.started == self.tasks.len() {
-                if self.run.ended.len() == self.tasks.len() {
-                    self.finish(Outcome::Finished);
-                } else if *self.stop_requested {
-                    self.finish(Outcome::Stopped);
+                if self.with.settings.stop_when_held {
+                    self.with.wishes.end(Ending::Stop);
                 }
+            }
+            if let Some(end) = self.look_for_an_end() {
+                return Ok(end);
             }
             let now = Instant::now();
             self.check_timeout(now)?;
@@ -218,161 +254,325 @@ impl<'a> Attempt<'a> {
                     continue;
                 }
                 Some(at) => at - now,
-                None => Duration::from_millis(500),
+                None => TICK,
             };
-            match self.messages.recv_timeout(wait.min(Duration::from_millis(500))) {
+            match self.with.messages.recv_timeout(wait.min(TICK)) {
                 Ok(message) => {
-                    if let Some(outcome) = self.handle(message)? {
-                        return Ok(outcome);
+                    if let Some(end) = self.handle(message)? {
+                        return Ok(end);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::internal("the JobMaster lost its mailbox"));
+                    return Err(Error::internal("the JobMaster lost its mailbox").into());
                 }
             }
         }
     }
 
+    /// Begins the end where it is due; gives the one that nothing is waited for.
+    fn look_for_an_end(&mut self) -> Option<AttemptEnd> {
+        match &self.with.wishes.ending {
+            Some(Ending::Cancel) => return Some(AttemptEnd::Job(Outcome::Cancelled)),
+            Some(Ending::Suspend) => return Some(AttemptEnd::Job(Outcome::Suspended)),
+            _ => {}
+        }
+        let is_running = self.run.started == self.with.tasks.len();
+        if !is_running || self.run.finishing.is_some() {
+            return None;
+        }
+        if self.run.ended.len() == self.with.tasks.len() {
+            self.finish(Goal::Finished, false, None);
+        } else if let Some(ending) = self.with.wishes.ending.take() {
+            match ending {
+                Ending::Savepoint { target, drain, reply } => {
+                    self.finish(Goal::Stopped, drain, Some((target, reply)));
+                }
+                other => {
+                    // It stays: a restart in between does not undo it.
+                    self.with.wishes.ending = Some(other);
+                    self.finish(Goal::Stopped, false, None);
+                }
+            }
+        } else if self.with.store.is_some() {
+            let Wishes { bounds, is_asked, .. } = &*self.with.wishes;
+            if let Some(why) = self.with.placement.why_again(bounds, *is_asked, Instant::now()) {
+                tracing::info!(
+                    job = self.with.job_name,
+                    why,
+                    "subtasks are laid out anew, after a checkpoint"
+                );
+                self.finish(Goal::Redeploy, false, None);
+            }
+        }
+        None
+    }
+
     /// Whether no source gives anything more before a checkpoint is complete.
     fn sources_wait(&self) -> bool {
-        let mut sources = self.tasks.iter().enumerate().filter(|(_, task)| task.is_source);
+        let mut sources = self
+            .with
+            .tasks
+            .iter()
+            .enumerate()
+            .filter(|(_, task)| task.is_source);
         sources.all(|(number, _)| self.run.held.contains(&number) || self.run.ended.contains(&number))
     }
 
-    fn finish(&mut self, outcome: Outcome) {
-        self.run.finishing = Some(Finishing { outcome, last: None });
+    fn finish(&mut self, goal: Goal, drain: bool, savepoint: Option<(String, Reply<String>)>) {
+        self.run.finishing = Some(Finishing {
+            goal,
+            drain,
+            is_saved: savepoint.is_none(),
+            savepoint,
+            last: None,
+        });
         // A checkpoint that is under way is not the last one: it is given up, and harms nothing.
-        self.run.pending = None;
+        if let Some(pending) = self.run.pending.take() {
+            let why = Error::external("the checkpoint was given up for the job's last one");
+            self.with_status(|s| s.checkpoints.failed(pending.checkpoint.barrier.checkpoint, &why));
+            pending.asked.refuse(&why);
+        }
         self.run.failures = 0;
-        self.with_status(|s| s.state = State::Stopping);
+        if goal != Goal::Redeploy {
+            self.with_status(|s| s.enter(State::Stopping));
+        }
     }
 
     fn with_status(&self, change: impl FnOnce(&mut JobStatus)) {
-        change(&mut self.status.lock().unwrap_or_else(|e| e.into_inner()));
+        change(&mut self.with.status.lock().unwrap_or_else(|e| e.into_inner()));
     }
 
     fn next_trigger(&self, now: Instant) -> Option<Instant> {
-        if self.run.started < self.tasks.len() || self.run.storing.is_some() {
+        if self.run.started < self.with.tasks.len() || self.run.storing.is_some() {
             return None;
         }
         if let Some(pending) = &self.run.pending {
-            return Some(pending.triggered + self.settings.timeout).filter(|at| *at > now);
+            return Some(pending.checkpoint.triggered + self.with.settings.timeout).filter(|at| *at > now);
         }
         match &self.run.finishing {
             Some(Finishing { last: None, .. }) => Some(self.run.not_before),
             Some(_) => None,
-            None if self.run.due => Some(now),
+            None if self.run.due || self.with.wishes.wants_checkpoint() => Some(now),
             None => {
                 // Without a folder there is nothing that a checkpoint in between would be for.
-                let interval = self.store.and(self.settings.interval)?;
-                Some((self.run.last_trigger + interval).max(self.run.last_end + self.settings.min_pause))
+                let interval = self.with.store.and(self.with.settings.interval)?;
+                let pause = self.run.last_end + self.with.settings.min_pause;
+                Some((self.run.last_trigger + interval).max(pause))
             }
         }
     }
 
-    fn trigger(&mut self, now: Instant) -> Result<()> {
-        let checkpoint = *self.next_checkpoint;
-        *self.next_checkpoint = checkpoint.next();
+    fn trigger(&mut self, now: Instant) -> Step<()> {
+        let checkpoint = *self.with.next_checkpoint;
+        *self.with.next_checkpoint = checkpoint.next();
         let barrier = Barrier {
             checkpoint,
             timestamp: now_millis(),
             stop: self.run.finishing.is_some(),
+            drain: self
+                .run
+                .finishing
+                .as_ref()
+                .is_some_and(|finishing| finishing.drain),
             complete: self.run.complete,
         };
+        let asked = match &self.run.finishing {
+            Some(_) => Asked::default(),
+            None => Asked {
+                savepoint: self.with.wishes.savepoints.pop_front(),
+                replies: std::mem::take(&mut self.with.wishes.checkpoints),
+            },
+        };
+        let kind = match &self.run.finishing {
+            Some(Finishing {
+                savepoint: Some(_),
+                drain,
+                ..
+            }) => CheckpointKind::StopWithSavepoint { drain: *drain },
+            Some(_) => CheckpointKind::Last,
+            None if asked.savepoint.is_some() => CheckpointKind::Savepoint,
+            None => CheckpointKind::Checkpoint,
+        };
+        let widths = self.with.widths.clone();
+        self.with_status(|s| s.checkpoints.began(checkpoint, kind, widths));
         self.run.last_trigger = now;
         self.run.due = false;
-        self.run.pending = Some(PendingCheckpoint::new(barrier, self.tasks.len()));
-        for task in self.tasks {
+        self.run.pending = Some(Pending {
+            checkpoint: PendingCheckpoint::new(barrier, self.with.tasks.len()),
+            asked,
+        });
+        for task in self.with.tasks {
             task.send(Command::Trigger(barrier))?;
         }
         Ok(())
     }
 
-    fn check_timeout(&mut self, now: Instant) -> Result<()> {
+    fn check_timeout(&mut self, now: Instant) -> Step<()> {
+        let timeout = self.with.settings.timeout;
         // No other checkpoint can be tried while one is being stored.
         if let Some(storing) = &self.run.storing
-            && now.duration_since(storing.began) >= self.settings.timeout
+            && now.duration_since(storing.began) >= timeout
         {
-            return Err(unanswered().with_detail(format!(
-                "checkpoint {} is being stored for longer than execution.checkpointing.timeout, {} s",
-                storing.barrier.checkpoint,
-                self.settings.timeout.as_secs()
-            )));
+            return Err(unanswered()
+                .with_detail(format!(
+                    "checkpoint {} is being stored for longer than execution.checkpointing.timeout, {} s",
+                    storing.barrier.checkpoint,
+                    timeout.as_secs()
+                ))
+                .into());
         }
         let timed_out = self
             .run
             .pending
-            .take_if(|p| now.duration_since(p.triggered) >= self.settings.timeout);
+            .take_if(|p| now.duration_since(p.checkpoint.triggered) >= timeout);
         match timed_out {
             None => Ok(()),
-            Some(pending) => {
+            Some(Pending { checkpoint, asked }) => {
                 let error = Error::external("a checkpoint took longer than execution.checkpointing.timeout")
                     .with_detail(format!(
                         "checkpoint {}: {} of {} subtasks have not given their state",
-                        pending.barrier.checkpoint,
-                        pending.missing(),
-                        self.tasks.len()
+                        checkpoint.barrier.checkpoint,
+                        checkpoint.missing(),
+                        self.with.tasks.len()
                     ))
                     .with_hint("look for back-pressure, or raise execution.checkpointing.timeout");
-                self.checkpoint_failed(pending.barrier.checkpoint, error)
+                self.checkpoint_failed(checkpoint.barrier.checkpoint, error, asked)
             }
         }
     }
 
     /// Counts a failed checkpoint; the job fails when there were too many in a row.
-    fn checkpoint_failed(&mut self, checkpoint: CheckpointId, error: Error) -> Result<()> {
+    fn checkpoint_failed(&mut self, checkpoint: CheckpointId, error: Error, asked: Asked) -> Step<()> {
         self.run.last_end = Instant::now();
         self.run.not_before = Instant::now() + RETRY_PAUSE;
         self.run.failures += 1;
-        self.with_status(|s| s.failed_checkpoints += 1);
+        asked.refuse(&error);
+        self.with_status(|s| {
+            s.failed_checkpoints += 1;
+            s.checkpoints.failed(checkpoint, &error);
+        });
         tracing::warn!(%checkpoint, %error, failures_in_a_row = self.run.failures, "checkpoint failed");
         // A final verdict of the store: no later checkpoint can succeed.
         if error.kind() == ErrorKind::Fenced {
-            return Err(error);
+            return Err(error.into());
         }
-        if self.run.failures > self.settings.tolerable_failures {
+        if self.run.failures > self.with.settings.tolerable_failures {
             return Err(Error::new(
                 ErrorKind::External,
                 "more checkpoints failed in a row than are tolerated",
             )
             .with_detail(format!(
                 "{} failed, execution.checkpointing.tolerable-failed-checkpoints is {}; the last: {error}",
-                self.run.failures, self.settings.tolerable_failures
-            )));
+                self.run.failures, self.with.settings.tolerable_failures
+            ))
+            .into());
         }
         Ok(())
     }
 
-    fn handle(&mut self, message: Message) -> Result<Option<Outcome>> {
+    fn handle(&mut self, message: Message) -> Step<Option<AttemptEnd>> {
         match message {
-            Message::Stop => {
-                *self.stop_requested = true;
-                Ok(None)
-            }
-            Message::Resources => Ok(None),
             Message::Stored { checkpoint, outcome } => {
                 let Some(storing) = self.run.storing.take_if(|s| s.barrier.checkpoint == checkpoint) else {
                     return Ok(None);
                 };
                 match outcome {
-                    Ok(size) => self.completed(storing, Some(size))?,
-                    Err(error) => self.checkpoint_failed(checkpoint, error)?,
+                    Ok(stored) => self.completed(storing, Some(stored))?,
+                    Err(error) => self.checkpoint_failed(checkpoint, error, storing.asked)?,
                 }
                 Ok(None)
             }
-            Message::Task { attempt, .. } if attempt != self.number => Ok(None),
+            Message::Copied { checkpoint, outcome } => {
+                if let Some(store) = self.with.store {
+                    store.copied(checkpoint);
+                }
+                match outcome {
+                    Ok(()) => {
+                        for (saving, _) in self
+                            .run
+                            .savings
+                            .iter_mut()
+                            .filter(|(s, _)| s.checkpoint == checkpoint)
+                        {
+                            saving.is_copied = true;
+                            saving.proceed();
+                        }
+                        Ok(None)
+                    }
+                    Err(error) => Ok(self.saved(checkpoint, Err(error))),
+                }
+            }
+            Message::Saved { checkpoint, outcome } => Ok(self.saved(checkpoint, outcome)),
+            Message::Task { attempt, .. } if attempt != self.with.number => Ok(None),
             Message::Task { task, event, .. } => self.task_event(task, event),
+            other => {
+                self.with.wishes.take(other);
+                Ok(None)
+            }
         }
     }
 
-    fn task_event(&mut self, task: usize, event: TaskEvent) -> Result<Option<Outcome>> {
+    /// A savepoint is there, or is not to be.
+    fn saved(&mut self, checkpoint: CheckpointId, outcome: Result<String>) -> Option<AttemptEnd> {
+        let place = self
+            .run
+            .savings
+            .iter()
+            .position(|(s, _)| s.checkpoint == checkpoint)?;
+        let (saving, _) = self.run.savings.swap_remove(place);
+        match &outcome {
+            Ok(path) => {
+                tracing::info!(%checkpoint, path, "savepoint completed");
+                self.with_status(|s| s.checkpoints.saved(checkpoint, path));
+            }
+            Err(error) => tracing::warn!(%checkpoint, %error, "savepoint failed"),
+        }
+        let is_there = outcome.is_ok();
+        saving.reply.give(outcome);
+        let finishing = self.run.finishing.as_mut()?;
+        let is_last = finishing
+            .last
+            .as_ref()
+            .is_some_and(|(last, _)| *last == checkpoint);
+        if !is_last {
+            return None;
+        }
+        finishing.is_saved = true;
+        if !is_there {
+            // What it was stopped for is not there: it goes on.
+            finishing.goal = Goal::Redeploy;
+        }
+        self.end_if_done()
+    }
+
+    /// The end, if the last checkpoint is complete, all of it is visible, and it has been copied where that was asked.
+    fn end_if_done(&self) -> Option<AttemptEnd> {
+        let finishing = self.run.finishing.as_ref()?;
+        let (_, missing) = finishing.last.as_ref()?;
+        if !missing.is_empty() || !finishing.is_saved {
+            return None;
+        }
+        Some(match finishing.goal {
+            Goal::Finished => AttemptEnd::Job(Outcome::Finished),
+            Goal::Stopped => AttemptEnd::Job(Outcome::Stopped),
+            Goal::Redeploy => AttemptEnd::Redeploy,
+        })
+    }
+
+    fn task_event(&mut self, task: usize, event: TaskEvent) -> Step<Option<AttemptEnd>> {
         match event {
             TaskEvent::Started => {
                 self.run.started += 1;
-                if self.run.started == self.tasks.len() {
+                let is_last = self.run.started == self.with.tasks.len();
+                self.with_status(|s| {
+                    s.executions[task].enter(ExecutionState::Running);
+                    if is_last {
+                        s.enter(State::Running);
+                    }
+                });
+                if is_last {
                     self.run.last_trigger = Instant::now();
-                    self.with_status(|s| s.state = State::Running);
                 }
             }
             TaskEvent::Held => {
@@ -380,14 +580,21 @@ impl<'a> Attempt<'a> {
             }
             TaskEvent::Ended => {
                 self.run.ended.insert(task);
+                self.with_status(|s| s.executions[task].enter(ExecutionState::Finished));
             }
             TaskEvent::Acknowledged {
                 checkpoint,
                 snapshots,
             } => {
-                let subtask = self.tasks[task].subtask;
+                let subtask = self.with.tasks[task].subtask;
+                let is_current = |pending: &Pending| pending.checkpoint.barrier.checkpoint == checkpoint;
+                if self.run.pending.as_ref().is_some_and(is_current) {
+                    self.with_status(|s| s.checkpoints.acknowledged(checkpoint, task, &snapshots));
+                }
                 let complete = match &mut self.run.pending {
-                    Some(p) if p.barrier.checkpoint == checkpoint => p.acknowledge(task, subtask, snapshots),
+                    Some(p) if p.checkpoint.barrier.checkpoint == checkpoint => {
+                        p.checkpoint.acknowledge(task, subtask, snapshots)
+                    }
                     _ => false,
                 };
                 if complete && let Some(pending) = self.run.pending.take() {
@@ -398,90 +605,142 @@ impl<'a> Attempt<'a> {
                 let declined = self
                     .run
                     .pending
-                    .take_if(|p| p.barrier.checkpoint == checkpoint)
-                    .is_some();
-                if declined {
-                    self.checkpoint_failed(checkpoint, error)?;
+                    .take_if(|p| p.checkpoint.barrier.checkpoint == checkpoint);
+                if let Some(declined) = declined {
+                    self.checkpoint_failed(checkpoint, error, declined.asked)?;
                 }
             }
-            TaskEvent::Committed { checkpoint } => {
-                if let Some(Finishing {
-                    outcome,
-                    last: Some((last, missing)),
-                }) = &mut self.run.finishing
-                    && *last == checkpoint
-                {
-                    missing.remove(&task);
-                    if missing.is_empty() {
-                        return Ok(Some(*outcome));
-                    }
-                }
-            }
+            TaskEvent::Committed { checkpoint } => return Ok(self.committed(task, checkpoint)),
             TaskEvent::Stopped { error } => {
                 let error = error.unwrap_or_else(|| Error::internal("a subtask ended without being told to"));
-                tracing::warn!(task = %self.tasks[task].name, %error, "subtask failed");
-                return Err(error);
+                return Err(failure(self.with.tasks, self.with.status, task, error));
             }
         }
         Ok(None)
     }
 
-    fn store_checkpoint(&mut self, pending: PendingCheckpoint) -> Result<()> {
-        let storing = Storing {
-            barrier: pending.barrier,
-            triggered: pending.triggered,
-            began: Instant::now(),
-        };
+    /// A subtask has made visible what it has of a checkpoint.
+    fn committed(&mut self, task: usize, checkpoint: CheckpointId) -> Option<AttemptEnd> {
+        for (saving, missing) in &mut self.run.savings {
+            if checkpoint >= saving.checkpoint {
+                missing.remove(&task);
+                saving.is_committed = missing.is_empty();
+                saving.proceed();
+            }
+        }
+        let finishing = self.run.finishing.as_mut()?;
+        let (last, missing) = finishing.last.as_mut()?;
+        if *last == checkpoint {
+            missing.remove(&task);
+        }
+        self.end_if_done()
+    }
+
+    fn store_checkpoint(&mut self, pending: Pending) -> Step<()> {
+        let Pending { checkpoint, asked } = pending;
         let is_final = matches!(
             self.run.finishing,
             Some(Finishing {
-                outcome: Outcome::Finished,
+                goal: Goal::Finished,
                 ..
             })
         );
-        match self.store {
-            Some(worker) => {
-                self.run.storing = Some(storing);
-                worker.complete(pending.into_metadata(self.number, self.job_name, is_final, self.schemas));
-                Ok(())
-            }
-            None => self.completed(storing, None),
-        }
+        let mut storing = Storing {
+            barrier: checkpoint.barrier,
+            triggered: checkpoint.triggered,
+            began: Instant::now(),
+            asked,
+            metadata: None,
+        };
+        let Some(worker) = self.with.store else {
+            return self.completed(storing, None);
+        };
+        let metadata =
+            checkpoint.into_metadata(self.with.number, self.with.job_name, is_final, self.with.schemas);
+        let is_savepoint = storing.asked.savepoint.is_some()
+            || matches!(&self.run.finishing, Some(finishing) if finishing.savepoint.is_some());
+        storing.metadata = is_savepoint.then(|| metadata.clone());
+        self.run.storing = Some(storing);
+        worker.complete(metadata, is_savepoint);
+        Ok(())
     }
 
     /// The head is swapped (or there is none to swap): sinks make visible what they hold.
-    fn completed(&mut self, storing: Storing, size: Option<CheckpointSize>) -> Result<()> {
+    fn completed(&mut self, storing: Storing, stored: Option<Stored>) -> Step<()> {
         let checkpoint = storing.barrier.checkpoint;
         self.run.failures = 0;
         self.run.complete = Some(checkpoint);
         self.run.last_end = Instant::now();
-        if let Some(CheckpointSize { bytes, written }) = size {
-            let duration = storing.triggered.elapsed();
-            self.with_status(|s| {
+        let duration = storing.triggered.elapsed();
+        let job = self.with.job;
+        self.with_status(|s| match &stored {
+            Some(Stored { size, path, oldest }) => {
                 s.checkpoint = Some(CheckpointStatus {
                     id: checkpoint,
                     duration,
-                    bytes,
-                    written,
+                    bytes: size.bytes,
+                    written: size.written,
                 });
+                s.checkpoints
+                    .completed(checkpoint, Some(path.clone()), size.bytes, size.written);
+                s.checkpoints.discarded_before(*oldest);
                 tracing::debug!(
-                    %checkpoint,
-                    milliseconds = duration.as_millis(),
-                    bytes,
-                    written,
-                    records_in = s.totals().records_in,
-                    "checkpoint completed"
+                    "Completed checkpoint {checkpoint} for job {job} ({} bytes, checkpointDuration={} ms).",
+                    size.bytes,
+                    duration.as_millis()
                 );
-            });
-        }
+            }
+            None => s.checkpoints.completed(checkpoint, None, 0, 0),
+        });
+        let Storing { asked, metadata, .. } = storing;
+        let mut savepoint = asked.savepoint;
         if storing.barrier.stop
             && let Some(finishing) = &mut self.run.finishing
         {
-            finishing.last = Some((checkpoint, (0..self.tasks.len()).collect()));
+            finishing.last = Some((checkpoint, (0..self.with.tasks.len()).collect()));
+            savepoint = savepoint.or(finishing.savepoint.take());
         }
-        for task in self.tasks {
+        for reply in asked.replies {
+            reply.give(Ok(checkpoint));
+        }
+        if let (Some((target, reply)), Some(metadata), Some(files)) = (savepoint, metadata, &self.with.files)
+        {
+            let source = Source {
+                job: self.with.job,
+                metadata,
+                files: files.clone(),
+                config: self.with.config.clone(),
+                runtime: self.with.runtime.clone(),
+            };
+            let saving = Saving::start(target, source, reply, self.with.sender.clone())?;
+            let tasks = (0..self.with.tasks.len()).collect();
+            self.run.savings.push((saving, tasks));
+        }
+        for task in self.with.tasks {
             task.send(Command::Complete(checkpoint))?;
         }
         Ok(())
+    }
+}
+
+/// A subtask has failed: which, and with what.
+pub fn failure(tasks: &[Task], status: &Mutex<JobStatus>, task: usize, error: Error) -> Failure {
+    let failed = &tasks[task];
+    tracing::warn!(task = %failed.name, %error, "subtask failed");
+    if let Some(execution) = status
+        .lock()
+        .unwrap_or_else(|e| e.into_inner())
+        .executions
+        .get_mut(task)
+    {
+        execution.enter(ExecutionState::Failed);
+    }
+    Failure {
+        error,
+        task: Some(FailedTask {
+            name: failed.name.clone(),
+            task_manager: failed.task_manager().to_owned(),
+            endpoint: failed.endpoint().map(str::to_owned),
+        }),
     }
 }

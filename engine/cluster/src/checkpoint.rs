@@ -19,6 +19,13 @@ pub struct StoredSnapshot {
 }
 
 impl StoredSnapshot {
+    /// Bytes of what is no file.
+    pub fn inline_bytes(&self) -> u64 {
+        let entries = self.entries.iter().filter(|entry| entry.as_file().is_none());
+        entries.map(StateBlob::len).sum::<u64>()
+            + self.keyed.iter().map(KeyedFiles::inline_bytes).sum::<u64>()
+    }
+
     /// Those that it names.
     pub fn files(&self) -> impl Iterator<Item = &FileRef> {
         let entries = self.entries.iter().filter_map(StateBlob::as_file);
@@ -92,6 +99,7 @@ impl PendingCheckpoint {
             job_name: job_name.to_owned(),
             operators,
             is_final,
+            ..Metadata::default()
         }
     }
 }

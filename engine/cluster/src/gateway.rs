@@ -8,7 +8,7 @@ use millrace_dataflow::JobGraph;
 use millrace_runtime::build::RestoredOperator;
 use millrace_runtime::{Command, TaskMetrics};
 
-use crate::attempt::TaskEvent;
+use crate::control::TaskEvent;
 use crate::exchange::AttemptId;
 use crate::resources::ResourceManager;
 
@@ -101,8 +101,10 @@ impl Deployment {
 }
 
 /// A subtask that runs somewhere, as its JobMaster knows it.
+#[derive(Clone)]
 pub struct Task {
     pub name: String,
+    pub vertex: usize,
     pub subtask: usize,
     pub is_source: bool,
     gateway: Arc<dyn TaskManagerGateway>,
@@ -113,6 +115,16 @@ pub struct Task {
 impl Task {
     pub fn send(&self, command: Command) -> Result<()> {
         self.gateway.command(self.attempt, self.number, command)
+    }
+
+    /// The id of the TaskManager that it runs on.
+    pub fn task_manager(&self) -> &str {
+        self.gateway.id()
+    }
+
+    /// Host and port of that for data.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.gateway.data_address()
     }
 }
 
@@ -208,6 +220,7 @@ impl Deployed {
             let vertex = &deployment.graph.vertices[place.vertex];
             deployed.tasks.push(Task {
                 name: format!("{} ({}/{})", vertex.name, place.subtask + 1, vertex.parallelism),
+                vertex: place.vertex,
                 subtask: place.subtask,
                 is_source: !deployment
                     .graph
@@ -223,12 +236,13 @@ impl Deployed {
         Ok(deployed)
     }
 
-    /// Ends all subtasks, and waits until they are gone.
-    pub fn end(self, end: End) {
+    /// Ends all subtasks, and waits until they are gone. Gives what they were.
+    pub fn end(self, end: End) -> Vec<Task> {
         std::thread::scope(|scope| {
             for gateway in &self.gateways {
                 scope.spawn(|| gateway.release(self.attempt, end));
             }
         });
+        self.tasks
     }
 }

@@ -21,23 +21,34 @@
 mod attempt;
 mod checkpoint;
 pub mod compatibility;
+mod control;
+pub mod dispatcher;
 pub mod exchange;
 mod gateway;
+pub mod history;
 pub mod job;
 mod job_master;
+mod parallelism;
+pub mod pointer;
 pub mod process;
 mod recovery;
 pub mod resources;
 mod restart;
 pub mod rpc;
+mod saving;
 pub mod status;
 mod store_worker;
 mod task_manager;
 mod twins;
 mod wire;
+mod wishes;
 
+pub use dispatcher::Dispatcher;
 pub use gateway::{SlotSource, Slots, TaskManagerGateway};
-pub use job::{JobHandle, JobSpec, Outcome, Start, submit, submit_to};
+pub use job::{
+    ClaimMode, Discard, JobControl, JobHandle, JobSpec, Outcome, Restore, Start, submit, submit_to,
+    submit_with,
+};
 pub use status::JobStatus;
 pub use task_manager::{TaskManager, state_folder};
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use millrace_connector_api::Registry;
 use millrace_core::{Configuration, Error, Result, options};
@@ -10,20 +11,21 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
 
+use crate::dispatcher::Dispatcher;
 use crate::exchange::Exchange;
 use crate::resources::{Capacity, ResourceManager};
 use crate::rpc::{ControlService, Heartbeats, Worker, WorkerSettings};
 use crate::task_manager::TaskManager;
 
-/// Listens for TaskManagers for as long as the runtime lives.
+/// Takes TaskManagers and jobs for as long as the runtime lives.
 pub struct JobManager {
-    pub resources: ResourceManager,
-    /// Where it listens.
+    pub dispatcher: Dispatcher,
+    /// Where it listens for TaskManagers.
     pub address: SocketAddr,
 }
 
 impl JobManager {
-    pub fn start(config: &Configuration, runtime: &Handle) -> Result<JobManager> {
+    pub fn start(config: &Configuration, registry: Registry, runtime: &Handle) -> Result<JobManager> {
         let heartbeats = Heartbeats::from_config(config)?;
         let host = config.get_optional(&options::JOB_MANAGER_BIND_HOST)?;
         let port = match config.get_optional(&options::JOB_MANAGER_BIND_PORT)? {
@@ -52,7 +54,10 @@ impl JobManager {
             }
         });
         tracing::info!(%address, "listening for TaskManagers");
-        Ok(JobManager { resources, address })
+        Ok(JobManager {
+            dispatcher: Dispatcher::new(config.clone(), registry, runtime.clone(), resources, None),
+            address,
+        })
     }
 }
 
@@ -112,6 +117,7 @@ impl TaskManagerProcess {
         let address = format!("{host}:{advertised}");
         let manager = Arc::new(TaskManager::new(
             id,
+            config.clone(),
             slots,
             registry,
             runtime.clone(),
@@ -130,6 +136,16 @@ impl TaskManagerProcess {
     pub async fn run(&self) {
         let (_leader, leaders) = watch::channel(Some(self.job_manager.clone()));
         self.worker.run(leaders).await;
+    }
+
+    /// Has its subtasks moved to other TaskManagers, after a checkpoint. Comes back when nothing runs here any more, or
+    /// after `patience`, or when there is nothing that could be moved. `run` has to go on meanwhile.
+    pub async fn drain(&self, patience: Duration) {
+        self.worker.drain();
+        let until = Instant::now() + patience;
+        while !self.manager.attempts().is_empty() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use millrace_state::job::find_checkpoint;
 use millrace_state::{JobStore, Leadership, Metadata, Store};
 use tokio::runtime::Handle;
 
-use crate::job::Start;
+use crate::job::{Restore, Start};
 use crate::{compatibility, twins};
 
 /// The state of a checkpoint.
@@ -65,8 +65,9 @@ pub fn resume_from(start: &Start, head: &Head, job: &JobStore) -> Resume {
         Start::Fresh => Resume::Fresh,
         Start::Resume if head.status == Status::Finished => Resume::Fresh,
         Start::Resume => head.resume.clone(),
-        Start::From(path) => {
-            let path = path.trim_end_matches('/').trim_end_matches("/_metadata");
+        Start::ResumeOrFrom(_) if is_unfinished(head) => head.resume.clone(),
+        Start::From(restore) | Start::ResumeOrFrom(restore) => {
+            let path = restore.path.trim_end_matches('/').trim_end_matches("/_metadata");
             let own = head
                 .completed
                 .iter()
@@ -80,6 +81,11 @@ pub fn resume_from(start: &Start, head: &Head, job: &JobStore) -> Resume {
             }
         }
     }
+}
+
+/// Whether there is a run to resume.
+fn is_unfinished(head: &Head) -> bool {
+    head.status != Status::Finished && (head.resume != Resume::Fresh || !head.attempts.is_empty())
 }
 
 /// Whether two paths or URIs mean one folder. One of ours that is not known again would be taken for
@@ -111,6 +117,7 @@ fn normal(place: &str) -> String {
 /// Whether a given start can be restored, looked at before anything is changed.
 pub fn check_start(
     start: &Start,
+    restore: &Restore,
     job: &JobStore,
     graph: &JobGraph,
     config: &Configuration,
@@ -122,7 +129,7 @@ pub fn check_start(
         Resume::Checkpoint(id) => load_for(graph, job.store(), &job.read(&head, id)?)?,
         Resume::Elsewhere { path, .. } => load_elsewhere(graph, &path, config, runtime)?,
     };
-    compatibility::compare(&state.metadata, graph)?.check(false)
+    compatibility::compare(&state.metadata, graph)?.check(restore.allow_non_restored_state)
 }
 
 pub fn load(store: &Arc<dyn Store>, metadata: &Metadata) -> Result<RestoredState> {
@@ -236,6 +243,8 @@ pub struct Recovery<'a> {
     pub leadership: &'a Leadership,
     /// What the job's checkpoints are read from.
     pub files: Arc<dyn Store>,
+    /// State of operators that the job does not have is left out.
+    pub allows_non_restored: bool,
 }
 
 impl Recovery<'_> {
@@ -253,7 +262,7 @@ impl Recovery<'_> {
             }
         };
         if let Some((_, state)) = &restored {
-            compatibility::compare(&state.metadata, self.graph)?.check(false)?;
+            compatibility::compare(&state.metadata, self.graph)?.check(self.allows_non_restored)?;
         }
         match &restored {
             None => {
@@ -275,7 +284,8 @@ impl Recovery<'_> {
                     _ => None,
                 };
                 let committed = match &head.resume {
-                    Resume::Elsewhere { committed, .. } => *committed,
+                    // A savepoint was written once all of it was committed.
+                    Resume::Elsewhere { committed, .. } => *committed || state.metadata.is_committed,
                     _ => id.is_some() && *id <= head.committed_through,
                 };
                 self.recover_sinks(state, newer.as_ref(), committed, false)?;

@@ -116,6 +116,14 @@ impl ResourceManager {
         });
     }
 
+    /// Whether it is to end.
+    pub fn is_draining(&self, id: &str) -> bool {
+        self.state()
+            .task_managers
+            .get(id)
+            .is_some_and(|r| r.info.is_draining)
+    }
+
     /// So many slots of any TaskManagers: of as few as possible, those with the most free ones first.
     pub fn acquire(&self, wanted: usize) -> Result<Vec<Slots>, Shortage> {
         let mut state = self.state();

@@ -1,24 +1,43 @@
-//! What a person is shown of a running job.
+//! What a person is shown of a job.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use millrace_core::CheckpointId;
+use millrace_core::{CheckpointId, Configuration, JobId, Result};
+use millrace_dataflow::JobGraph;
 use millrace_runtime::TaskMetrics;
+use millrace_runtime::operators::now_millis;
 
+use crate::history::{CheckpointHistory, ExceptionHistory};
+use crate::job::Outcome;
+
+/// A job as it is now. Cheap to clone but for the histories, which are short.
 #[derive(Debug, Clone)]
 pub struct JobStatus {
+    pub id: JobId,
     pub name: String,
     pub state: State,
+    /// When the job was in a state last, in milliseconds since 1970, by Flink's names for the states.
+    pub since: Vec<(&'static str, i64)>,
     /// The number of this run, over all restarts of the job.
     pub attempt: u64,
-    /// Restarts within this process.
+    /// Restarts after failures within this process.
     pub restarts: u32,
+    /// Times that its subtasks were laid out anew, without a failure.
+    pub rescales: u32,
     pub checkpoint: Option<CheckpointStatus>,
     /// Checkpoints that failed or timed out since the job was submitted.
     pub failed_checkpoints: u64,
+    pub checkpoints: CheckpointHistory,
+    pub exceptions: ExceptionHistory,
+    pub config: Arc<Configuration>,
+    /// With the present attempt's parallelism.
+    pub graph: Arc<JobGraph>,
+    /// Least and most subtasks of each vertex of `graph`.
+    pub bounds: Vec<Bounds>,
     /// Of the present attempt's subtasks.
     pub tasks: Vec<Arc<TaskMetrics>>,
+    /// The same subtasks, vertex by vertex.
+    pub executions: Vec<Execution>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +47,125 @@ pub enum State {
     /// Too few slots are free.
     WaitingForResources,
     Running,
+    /// The last checkpoint, and then the end.
     Stopping,
+    Cancelling,
     Restarting,
     Finished,
     Stopped,
+    Cancelled,
+    /// Given up by this process, for another to go on with.
+    Suspended,
     Failed,
+}
+
+impl State {
+    /// As Flink's REST API and metrics name it.
+    pub fn flink(self) -> &'static str {
+        match self {
+            State::Created => "INITIALIZING",
+            State::Recovering | State::WaitingForResources => "CREATED",
+            State::Running | State::Stopping => "RUNNING",
+            State::Cancelling => "CANCELLING",
+            State::Restarting => "RESTARTING",
+            // Flink has no other word for a job that was stopped with a savepoint.
+            State::Finished | State::Stopped => "FINISHED",
+            State::Cancelled => "CANCELED",
+            State::Suspended => "SUSPENDED",
+            State::Failed => "FAILED",
+        }
+    }
+
+    /// Nothing follows, here or elsewhere.
+    pub fn is_terminal(self) -> bool {
+        matches!(
+            self,
+            State::Finished | State::Stopped | State::Cancelled | State::Failed
+        )
+    }
+}
+
+/// One subtask of an attempt.
+#[derive(Debug, Clone)]
+pub struct Execution {
+    /// Index in `JobStatus::graph`.
+    pub vertex: usize,
+    pub subtask: usize,
+    /// Of the job in this process, from 0.
+    pub attempt: u64,
+    /// The TaskManager's id.
+    pub task_manager: String,
+    /// Host and port for data, where it has one.
+    pub endpoint: Option<String>,
+    pub state: ExecutionState,
+    /// When it came into each state, in milliseconds since 1970; 0: never.
+    pub since: [i64; ExecutionState::ALL.len()],
+}
+
+/// Flink's states of an execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExecutionState {
+    Created,
+    Scheduled,
+    Deploying,
+    Initializing,
+    Running,
+    Finished,
+    Canceling,
+    Canceled,
+    Failed,
+}
+
+impl ExecutionState {
+    pub const ALL: [ExecutionState; 9] = [
+        ExecutionState::Created,
+        ExecutionState::Scheduled,
+        ExecutionState::Deploying,
+        ExecutionState::Initializing,
+        ExecutionState::Running,
+        ExecutionState::Finished,
+        ExecutionState::Canceling,
+        ExecutionState::Canceled,
+        ExecutionState::Failed,
+    ];
+
+    pub fn flink(self) -> &'static str {
+        match self {
+            ExecutionState::Created => "CREATED",
+            ExecutionState::Scheduled => "SCHEDULED",
+            ExecutionState::Deploying => "DEPLOYING",
+            ExecutionState::Initializing => "INITIALIZING",
+            ExecutionState::Running => "RUNNING",
+            ExecutionState::Finished => "FINISHED",
+            ExecutionState::Canceling => "CANCELING",
+            ExecutionState::Canceled => "CANCELED",
+            ExecutionState::Failed => "FAILED",
+        }
+    }
+
+    fn is_over(self) -> bool {
+        matches!(
+            self,
+            ExecutionState::Finished | ExecutionState::Canceled | ExecutionState::Failed
+        )
+    }
+}
+
+impl Execution {
+    /// Says once more what it is in; one that is over stays so.
+    pub fn enter(&mut self, state: ExecutionState) {
+        if !self.state.is_over() {
+            self.state = state;
+            self.since[state as usize] = now_millis();
+        }
+    }
+}
+
+/// How many subtasks a vertex may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    pub least: usize,
+    pub most: usize,
 }
 
 /// The newest complete checkpoint.
@@ -40,7 +173,7 @@ pub enum State {
 pub struct CheckpointStatus {
     pub id: CheckpointId,
     /// From the trigger to the head swap.
-    pub duration: Duration,
+    pub duration: std::time::Duration,
     /// Of all files that it needs.
     pub bytes: u64,
     /// Of those that were written for it; the others stand there from checkpoints before.
@@ -61,16 +194,59 @@ pub struct Totals {
 }
 
 impl JobStatus {
-    pub fn new(name: &str) -> Self {
+    pub fn new(id: JobId, name: &str, config: Arc<Configuration>, graph: Arc<JobGraph>) -> Self {
         JobStatus {
+            id,
             name: name.to_owned(),
             state: State::Created,
+            since: vec![(State::Created.flink(), now_millis())],
             attempt: 0,
             restarts: 0,
+            rescales: 0,
             checkpoint: None,
             failed_checkpoints: 0,
+            checkpoints: CheckpointHistory::default(),
+            exceptions: ExceptionHistory::default(),
+            config,
+            graph,
+            bounds: Vec::new(),
             tasks: Vec::new(),
+            executions: Vec::new(),
         }
+    }
+
+    /// Comes into a state; says so in Flink's words where those change.
+    pub fn enter(&mut self, state: State) {
+        let before = self.state.flink();
+        self.state = state;
+        let now = state.flink();
+        if before == now {
+            return;
+        }
+        self.since.retain(|(name, _)| *name != now);
+        self.since.push((now, now_millis()));
+        tracing::info!(
+            "Job {} ({}) switched from state {before} to {now}.",
+            self.name,
+            self.id
+        );
+    }
+
+    /// Comes into the state that it ended with.
+    pub fn enter_outcome(&mut self, outcome: &Result<Outcome>) {
+        self.enter(match outcome {
+            Ok(Outcome::Finished) => State::Finished,
+            Ok(Outcome::Stopped) => State::Stopped,
+            Ok(Outcome::Cancelled) => State::Cancelled,
+            Ok(Outcome::Suspended) => State::Suspended,
+            Err(_) => State::Failed,
+        });
+    }
+
+    /// When the job was in this state last, in milliseconds since 1970.
+    pub fn since(&self, flink: &str) -> Option<i64> {
+        let mut found = self.since.iter().filter(|(name, _)| *name == flink);
+        found.next().map(|(_, millis)| *millis)
     }
 
     pub fn totals(&self) -> Totals {

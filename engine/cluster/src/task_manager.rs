@@ -23,8 +23,8 @@ use millrace_state::metadata::FileRef;
 use millrace_state::{JobStore, Store, location};
 use tokio::runtime::Handle;
 
-use crate::attempt::TaskEvent;
 use crate::checkpoint::StoredSnapshot;
+use crate::control::TaskEvent;
 use crate::exchange::{AttemptId, ChannelId, Exchange, Outgoing};
 use crate::gateway::{Deployment, End, Reports, TaskManagerGateway, TaskPlace};
 use crate::{STACK, wire};
@@ -37,8 +37,21 @@ pub struct TaskManager {
     registry: Registry,
     runtime: Handle,
     exchange: Option<(Exchange, String)>,
+    /// Of this process: what a job says of memory and folders does not count here.
+    own: Configuration,
     running: Mutex<HashMap<AttemptId, Running>>,
 }
+
+/// Options that are a TaskManager's own.
+const OF_THE_MACHINE: [&str; 6] = [
+    options::MANAGED_MEMORY.key,
+    options::LOCAL_STATE_DIRECTORY.key,
+    options::TEMPORARY_DIRECTORIES.key,
+    options::LOCAL_BACKUP_DIRECTORIES.key,
+    // Its older key.
+    "taskmanager.state.local.root-dirs",
+    options::PROCESS_MEMORY.key,
+];
 
 /// What runs of an attempt.
 struct Running {
@@ -65,6 +78,7 @@ impl TaskManager {
             registry,
             runtime,
             exchange: None,
+            own: Configuration::default(),
             running: Mutex::default(),
         }
     }
@@ -72,6 +86,7 @@ impl TaskManager {
     /// One of several. `address` is the host and port at which others reach the exchange.
     pub fn new(
         id: String,
+        own: Configuration,
         slots: usize,
         registry: Registry,
         runtime: Handle,
@@ -84,12 +99,26 @@ impl TaskManager {
             registry,
             runtime,
             exchange: Some((exchange, address)),
+            own,
             running: Mutex::default(),
         }
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<AttemptId, Running>> {
         self.running.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// A job's configuration, with this process's memory and folders.
+    fn on_this_machine(&self, mut config: Configuration) -> Configuration {
+        if self.slots.is_some() {
+            for (key, value) in OF_THE_MACHINE.iter().map(|key| (*key, self.own.raw(key))) {
+                match value {
+                    Some(value) => config.set(key, value),
+                    None => config.remove(key),
+                }
+            }
+        }
+        config
     }
 
     /// Of all subtasks that run here.
@@ -119,6 +148,10 @@ impl TaskManagerGateway for TaskManager {
 
     fn deploy(&self, deployment: Deployment, reports: Arc<dyn Reports>) -> Result<Vec<Arc<TaskMetrics>>> {
         let attempt = deployment.attempt;
+        let deployment = Deployment {
+            config: self.on_this_machine(deployment.config),
+            ..deployment
+        };
         let (running, metrics) = Starting::new(self, &deployment, reports)?.start()?;
         self.running().insert(attempt, running);
         Ok(metrics)
@@ -228,7 +261,11 @@ impl<'a> Starting<'a> {
         let store = match config.get_optional(&options::CHECKPOINT_DIRECTORY)? {
             Some(directory) => {
                 let store = location::open(&directory, config, &manager.runtime)?;
-                Some(JobStore::new(store, &deployment.job_name))
+                Some(JobStore::with_id(
+                    store,
+                    deployment.attempt.job,
+                    &deployment.job_name,
+                ))
             }
             None => None,
         };

@@ -15,8 +15,8 @@ use millrace_state::keyed::KeyedFiles;
 use prost::{Message, Oneof};
 use serde::Deserialize;
 
-use crate::attempt::TaskEvent;
 use crate::checkpoint::StoredSnapshot;
+use crate::control::TaskEvent;
 use crate::exchange::AttemptId;
 use crate::gateway::{Deployment, Restored};
 
@@ -54,6 +54,8 @@ struct BarrierBody {
     stop: bool,
     #[prost(uint64, optional, tag = "4")]
     complete: Option<u64>,
+    #[prost(bool, tag = "5")]
+    drain: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -175,6 +177,7 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
             checkpoint: barrier.checkpoint.0,
             timestamp: barrier.timestamp,
             stop: barrier.stop,
+            drain: barrier.drain,
             complete: barrier.complete.map(|id| id.0),
         }),
         Command::Complete(checkpoint) => CommandIs::Complete(checkpoint.0),
@@ -190,6 +193,7 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command> {
             checkpoint: CheckpointId(barrier.checkpoint),
             timestamp: barrier.timestamp,
             stop: barrier.stop,
+            drain: barrier.drain,
             complete: barrier.complete.map(CheckpointId),
         }),
         CommandIs::Complete(checkpoint) => Command::Complete(CheckpointId(checkpoint)),
@@ -437,16 +441,21 @@ mod tests {
 
     fn commands() -> impl Strategy<Value = Command> {
         prop_oneof![
-            (any::<u64>(), any::<i64>(), any::<bool>(), any::<Option<u64>>()).prop_map(
-                |(checkpoint, timestamp, stop, complete)| {
+            (
+                any::<u64>(),
+                any::<i64>(),
+                any::<[bool; 2]>(),
+                any::<Option<u64>>()
+            )
+                .prop_map(|(checkpoint, timestamp, [stop, drain], complete)| {
                     Command::Trigger(Barrier {
                         checkpoint: CheckpointId(checkpoint),
                         timestamp,
                         stop,
+                        drain,
                         complete: complete.map(CheckpointId),
                     })
-                }
-            ),
+                }),
             any::<u64>().prop_map(|checkpoint| Command::Complete(CheckpointId(checkpoint))),
             Just(Command::Cancel),
         ]

@@ -43,6 +43,13 @@ macro_rules! integer_value {
 }
 integer_value!(i32, i64, u16, u32, u64, usize);
 
+impl OptionValue for f64 {
+    const EXPECTED: &'static str = "a number such as '1.5'";
+    fn parse(text: &str) -> Option<Self> {
+        text.trim().parse().ok().filter(|number: &f64| number.is_finite())
+    }
+}
+
 impl OptionValue for Duration {
     const EXPECTED: &'static str = "a duration such as '500 ms', '1 s' or '10 min'";
     fn parse(text: &str) -> Option<Self> {

@@ -21,5 +21,5 @@ pub mod row_kind;
 
 pub use config::{ConfigOption, Configuration};
 pub use error::{Error, ErrorKind, Result};
-pub use ids::{CheckpointId, JobId};
+pub use ids::{CheckpointId, JobId, VertexId};
 pub use row_kind::RowKind;

@@ -134,6 +134,11 @@ options! {
         None,
         "the TaskManager's id; made of its host and port if not set",
     );
+    pub const DRAIN_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
+        "millrace.taskmanager.drain-timeout",
+        Some("20 s"),
+        "how long a TaskManager that is told to end (SIGTERM) waits for its subtasks to be moved to others",
+    );
     pub const TASK_SLOTS: ConfigOption<usize> = ConfigOption::new(
         "taskmanager.numberOfTaskSlots",
         Some("1"),
@@ -234,7 +239,7 @@ options! {
     pub const RESTART_STRATEGY: ConfigOption<String> = ConfigOption::new(
         "restart-strategy.type",
         None,
-        "none, fixed-delay or exponential-delay; without it a job with checkpoints restarts with exponential delay, one without does not",
+        "none, fixed-delay, failure-rate or exponential-delay; without it a job with checkpoints restarts with exponential delay, one without does not",
     )
     .with_fallback(&["restart-strategy"]);
     pub const RESTART_ATTEMPTS: ConfigOption<u32> = ConfigOption::new(
@@ -257,6 +262,115 @@ options! {
         Some("1 min"),
         "longest pause before a restart",
     );
+    pub const RESTART_BACKOFF_MULTIPLIER: ConfigOption<f64> = ConfigOption::new(
+        "restart-strategy.exponential-delay.backoff-multiplier",
+        Some("1.5"),
+        "how many times longer each pause is than the one before",
+    );
+    pub const RESTART_JITTER: ConfigOption<f64> = ConfigOption::new(
+        "restart-strategy.exponential-delay.jitter-factor",
+        Some("0.1"),
+        "a pause is longer or shorter by up to this share of it, at random",
+    );
+    pub const RESTART_RESET_BACKOFF: ConfigOption<Duration> = ConfigOption::new(
+        "restart-strategy.exponential-delay.reset-backoff-threshold",
+        Some("1 h"),
+        "after a run without a failure for so long the pauses begin anew",
+    );
+    pub const RESTART_BACKOFF_ATTEMPTS: ConfigOption<u32> = ConfigOption::new(
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff",
+        Some("2147483647"),
+        "how often a job is restarted before the pauses begin anew",
+    );
+    pub const RESTART_RATE_FAILURES: ConfigOption<usize> = ConfigOption::new(
+        "restart-strategy.failure-rate.max-failures-per-interval",
+        Some("1"),
+        "failures within the interval that a job is restarted after",
+    );
+    pub const RESTART_RATE_INTERVAL: ConfigOption<Duration> = ConfigOption::new(
+        "restart-strategy.failure-rate.failure-rate-interval",
+        Some("1 min"),
+        "time within which failures are counted",
+    );
+    pub const RESTART_RATE_DELAY: ConfigOption<Duration> = ConfigOption::new(
+        "restart-strategy.failure-rate.delay",
+        Some("1 s"),
+        "pause before a restart",
+    );
+
+    pub const SCHEDULER: ConfigOption<String> = ConfigOption::new(
+        "jobmanager.scheduler",
+        Some("default"),
+        "default: a job runs with its parallelism or waits; adaptive: with as much of it as there are slots for",
+    );
+    pub const SCHEDULER_MODE: ConfigOption<String> = ConfigOption::new(
+        "scheduler-mode",
+        None,
+        "reactive: a job of an application cluster takes all slots that there are",
+    );
+    pub const RESOURCE_WAIT: ConfigOption<Duration> = ConfigOption::new(
+        "jobmanager.adaptive-scheduler.submission.resource-wait-timeout",
+        Some("5 min"),
+        "how long an adaptive job waits for the slots that it needs at least; a reactive one waits for ever",
+    )
+    .with_fallback(&["jobmanager.adaptive-scheduler.resource-wait-timeout"]);
+    pub const RESOURCE_STABILIZATION: ConfigOption<Duration> = ConfigOption::new(
+        "jobmanager.adaptive-scheduler.submission.resource-stabilization-timeout",
+        Some("10 s"),
+        "how long an adaptive job that could start waits for more slots; a reactive one does not wait",
+    )
+    .with_fallback(&["jobmanager.adaptive-scheduler.resource-stabilization-timeout"]);
+    pub const RESCALE_STABILIZATION: ConfigOption<Duration> = ConfigOption::new(
+        "jobmanager.adaptive-scheduler.executing.resource-stabilization-timeout",
+        Some("1 min"),
+        "how long a running adaptive job waits for still more slots before it takes new ones",
+    );
+    pub const RESCALE_COOLDOWN: ConfigOption<Duration> = ConfigOption::new(
+        "jobmanager.adaptive-scheduler.executing.cooldown-after-rescaling",
+        Some("30 s"),
+        "least time between two changes of a job's parallelism that new slots lead to",
+    )
+    .with_fallback(&["jobmanager.adaptive-scheduler.scaling-interval.min"]);
+    pub const JOB_ID: ConfigOption<String> = ConfigOption::new(
+        "$internal.pipeline.job-id",
+        None,
+        "the id of an application's job, 32 hexadecimal digits; made of its name if not set",
+    );
+    pub const PARALLELISM_OVERRIDES: ConfigOption<String> = ConfigOption::new(
+        "pipeline.jobvertex-parallelism-overrides",
+        None,
+        "parallelism of vertices by their ids: id:4,id:2",
+    );
+    pub const SAVEPOINT_DIRECTORY: ConfigOption<String> = ConfigOption::new(
+        "execution.checkpointing.savepoint-dir",
+        None,
+        "where savepoints are written when a request for one does not say: a path, file:// or s3://",
+    )
+    .with_fallback(&["state.savepoints.dir"]);
+    pub const EXTERNALIZED_CHECKPOINTS: ConfigOption<String> = ConfigOption::new(
+        "execution.checkpointing.externalized-checkpoint-retention",
+        Some("NO_EXTERNALIZED_CHECKPOINTS"),
+        "whether the checkpoints of a job that was cancelled stay: RETAIN_ON_CANCELLATION; else they go. Those of a \
+         job that failed stay",
+    );
+    pub const RESTORE_PATH: ConfigOption<String> = ConfigOption::new(
+        "execution.state-recovery.path",
+        None,
+        "the checkpoint or savepoint that a job starts from: the path or URI of its folder",
+    )
+    .with_fallback(&["execution.savepoint.path"]);
+    pub const RESTORE_IGNORES_UNCLAIMED: ConfigOption<bool> = ConfigOption::new(
+        "execution.state-recovery.ignore-unclaimed-state",
+        Some("false"),
+        "whether state of operators that the job does not have is left out; else it is refused",
+    )
+    .with_fallback(&["execution.savepoint.ignore-unclaimed-state"]);
+    pub const CLAIM_MODE: ConfigOption<String> = ConfigOption::new(
+        "execution.state-recovery.claim-mode",
+        Some("NO_CLAIM"),
+        "whose the restored checkpoint is: CLAIM, the job deletes it once it has one of its own; NO_CLAIM, its owner's",
+    )
+    .with_fallback(&["execution.savepoint-restore-mode"]);
 
     pub const STATE_TTL: ConfigOption<Duration> = ConfigOption::new(
         "table.exec.state.ttl",

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use millrace_core::{Configuration, Error, Result, key_group, options};
+use millrace_core::{Configuration, Error, Result, VertexId, key_group, options};
 use millrace_expr::RowType;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,12 @@ pub struct JobEdge {
     /// Which of the reader's inputs it is.
     pub to_input: usize,
     pub partitioning: Partitioning,
+}
+
+impl Vertex {
+    pub fn id(&self) -> VertexId {
+        VertexId::from_uid(&self.operators[0].node.uid)
+    }
 }
 
 impl JobGraph {
@@ -136,6 +142,56 @@ impl JobGraph {
             vertices,
             edges,
         })
+    }
+
+    /// The same graph with so many subtasks of each vertex. Rows that had one reader, the subtask of the same number,
+    /// are spread where the numbers are no longer the same: by a sink's key, else one batch after the other, which is
+    /// refused for changes, whose order counts.
+    pub fn with_parallelism(&self, widths: &[usize]) -> Result<JobGraph> {
+        let mut graph = self.clone();
+        for (vertex, width) in graph.vertices.iter_mut().zip(widths) {
+            if *width == 0 || *width > usize::from(vertex.max_parallelism) {
+                return Err(
+                    Error::user("the parallelism of a vertex is out of range").with_detail(format!(
+                        "{}: {width} of 1 to {}",
+                        vertex.name, vertex.max_parallelism
+                    )),
+                );
+            }
+            vertex.parallelism = *width;
+        }
+        for edge in &mut graph.edges {
+            let (from, to) = (&graph.vertices[edge.from_vertex], &graph.vertices[edge.to_vertex]);
+            if edge.partitioning != Partitioning::Forward || from.parallelism == to.parallelism {
+                continue;
+            }
+            let (writer, reader) = (&from.operators[edge.from_operator].node, &to.operators[0].node);
+            edge.partitioning = match sink_key(reader) {
+                Some(keys) => Partitioning::Hash { keys },
+                None if writer.changelog.is_inserts() => Partitioning::Rebalance,
+                None => {
+                    return Err(Error::user("two vertices can only have the same parallelism")
+                        .with_detail(format!(
+                            "{} gives changes to {}, which must stay in order",
+                            from.name, to.name
+                        ))
+                        .with_hint("give both the same"));
+                }
+            };
+        }
+        Ok(graph)
+    }
+
+    /// How many subtasks of a vertex can have work: one, where all rows are of one group.
+    pub fn most_subtasks(&self, vertex: usize) -> usize {
+        let head = &self.vertices[vertex].operators[0].node;
+        let is_global = self.edges.iter().any(|edge| {
+            edge.to_vertex == vertex && edge.partitioning == (Partitioning::Hash { keys: vec![] })
+        });
+        match is_global || matches!(head.operator, Operator::Values { .. }) {
+            true => 1,
+            false => self.vertices[vertex].max_parallelism.into(),
+        }
     }
 
     /// All operators with the parallelism of their vertex.

@@ -42,14 +42,27 @@ need, at most slot.request.timeout. A TaskManager that is lost costs a restart f
 Example:
   millrace standalone-job job.sql -D jobmanager.bind-host=0.0.0.0 -D parallelism.default=4"
     )]
-    StandaloneJob(Run),
+    StandaloneJob(StandaloneJob),
+    /// Take jobs and TaskManagers: the JobManager of a session cluster
+    #[command(
+        name = "jobmanager",
+        after_help = "\
+TaskManagers register at jobmanager.rpc.port (6123) of jobmanager.bind-host.
+
+Example:
+  millrace jobmanager -D jobmanager.bind-host=0.0.0.0"
+    )]
+    JobManager(Settings),
     /// Run subtasks for a JobManager
     #[command(
         name = "taskmanager",
         after_help = "\
 Example:
   millrace taskmanager -D jobmanager.rpc.address=jobmanager -D taskmanager.numberOfTaskSlots=2 \\
-      -D taskmanager.bind-host=0.0.0.0"
+      -D taskmanager.bind-host=0.0.0.0
+
+At SIGTERM its subtasks are moved to other TaskManagers after a checkpoint, where those have free slots; it waits for \
+that at most millrace.taskmanager.drain-timeout (20 s)."
     )]
     TaskManager(Settings),
     /// Show the plan of every job of a SQL file; nothing is started
@@ -89,6 +102,10 @@ pub struct Settings {
     /// More lines of config.yaml, stronger than the file: what an image takes from FLINK_PROPERTIES.
     #[arg(skip)]
     pub properties: Option<String>,
+
+    /// Options that are weaker than all that is given.
+    #[arg(skip)]
+    pub defaults: &'static [(&'static str, &'static str)],
 }
 
 #[derive(Args)]
@@ -107,6 +124,33 @@ pub struct Run {
     /// Show no progress
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+#[derive(Args)]
+pub struct StandaloneJob {
+    #[command(flatten)]
+    pub common: Common,
+
+    /// The job's id, 32 hexadecimal digits; made of its name if not given
+    #[arg(long = "job-id", visible_alias = "jobid", value_name = "ID")]
+    pub job_id: Option<String>,
+
+    /// Start from this checkpoint or savepoint, unless an unfinished run of the same id is there: the path or URI of its folder
+    #[arg(
+        short = 's',
+        long = "fromSavepoint",
+        visible_alias = "from",
+        value_name = "SAVEPOINT"
+    )]
+    pub from: Option<String>,
+
+    /// State of operators that the job does not have is left out
+    #[arg(short = 'n', long = "allowNonRestoredState")]
+    pub allow_non_restored_state: bool,
+
+    /// Whose the restored checkpoint is: CLAIM (the job deletes it once it has one of its own) or NO_CLAIM
+    #[arg(long = "claimMode", visible_alias = "restoreMode", value_name = "MODE")]
+    pub claim_mode: Option<String>,
 }
 
 #[derive(Args)]

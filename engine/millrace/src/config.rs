@@ -10,6 +10,9 @@ use crate::arguments::Settings;
 /// Reads both places and tells of options that are without effect.
 pub fn load(settings: &Settings) -> Result<Configuration> {
     let mut config = Configuration::default();
+    for (key, value) in settings.defaults {
+        config.set(*key, *value);
+    }
     if let Some(folder) = &settings.config_dir {
         let file = folder.join("config.yaml");
         if !file.is_file() {
@@ -88,6 +91,7 @@ mod tests {
                 .collect(),
             config_dir: Some(folder.to_owned()),
             properties: None,
+            defaults: &[],
         }
     }
 

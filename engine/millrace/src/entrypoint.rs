@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use millrace_core::{Error, Result};
 
-use crate::arguments::{Common, Run, Settings, key_value};
+use crate::arguments::{self, Common, Settings, key_value};
+use crate::cluster;
 
 /// The name that Flink's image has for it.
 const NAME: &str = "docker-entrypoint.sh";
@@ -38,9 +39,15 @@ struct Entrypoint {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the jobs of a SQL file in this process, until they end or SIGTERM stops them with a checkpoint
+    /// Run the jobs of a SQL file on the TaskManagers that register, until they end or SIGTERM stops them with a checkpoint
     #[command(name = "standalone-job")]
     StandaloneJob(StandaloneJob),
+    /// Take jobs and TaskManagers, until SIGTERM
+    #[command(name = "jobmanager")]
+    JobManager(Process),
+    /// Run subtasks for a JobManager, until SIGTERM
+    #[command(name = "taskmanager")]
+    TaskManager(Process),
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
@@ -59,10 +66,28 @@ struct StandaloneJob {
     #[arg(short = 'j', long = "job-classname", value_name = "CLASS")]
     class: Option<String>,
 
-    /// Start from this checkpoint: the path or URI of its folder, .../chk-<n>
-    #[arg(short = 's', long = "fromSavepoint", value_name = "CHECKPOINT")]
+    /// The job's id, 32 hexadecimal digits; made of its name if not given
+    #[arg(long = "job-id", visible_alias = "jobid", value_name = "ID")]
+    job_id: Option<String>,
+
+    /// Start from this checkpoint or savepoint: the path or URI of its folder
+    #[arg(short = 's', long = "fromSavepoint", value_name = "SAVEPOINT")]
     from: Option<String>,
 
+    /// State of operators that the job does not have is left out
+    #[arg(short = 'n', long = "allowNonRestoredState")]
+    allow_non_restored_state: bool,
+
+    /// Whose the restored checkpoint is: CLAIM or NO_CLAIM
+    #[arg(long = "claimMode", visible_alias = "restoreMode", value_name = "MODE")]
+    claim_mode: Option<String>,
+
+    #[command(flatten)]
+    process: Process,
+}
+
+#[derive(Args)]
+struct Process {
     /// Set a configuration option, under Flink's key
     #[arg(short = 'D', value_name = "KEY=VALUE", value_parser = key_value)]
     options: Vec<(String, String)>,
@@ -105,51 +130,68 @@ impl Environment {
     }
 }
 
-/// What is to be run. A command that is not the engine's takes this process's place.
-pub fn read(arguments: Vec<OsString>) -> Result<Run> {
+/// Does what the arguments say. A command that is not the engine's takes this process's place.
+pub fn run(arguments: Vec<OsString>) -> Result<()> {
     // As in Flink's image: without a word, and with `help`, what there is.
     let word = arguments.get(1).map(|word| word.to_string_lossy());
     match word.as_deref() {
         None | Some("help") => {
             let help = Entrypoint::command().render_long_help();
-            crate::terminal::print(&help.to_string())?;
-            std::process::exit(0);
+            crate::terminal::print(&help.to_string())
         }
-        Some(role @ ("jobmanager" | "taskmanager" | "history-server")) => Err(Error::user(format!(
+        Some(role @ "history-server") => Err(Error::user(format!(
             "a process of its own as {role} is not supported"
         ))
-        .with_hint("run each job as an application: standalone-job FILE.sql")),
-        _ => match Entrypoint::parse_from(arguments).command {
-            Command::StandaloneJob(job) => job.run(Environment::of_the_process()),
-            Command::Other(words) => Err(replace(&words)),
-        },
+        .with_hint("the JobManager shows jobs that have ended too")),
+        _ => {
+            let environment = Environment::of_the_process();
+            match Entrypoint::parse_from(arguments).command {
+                Command::StandaloneJob(job) => cluster::standalone_job(&job.arguments(environment)?),
+                Command::JobManager(process) => cluster::job_manager(&process.settings(environment)),
+                Command::TaskManager(process) => cluster::task_manager(&process.settings(environment)),
+                Command::Other(words) => Err(replace(&words)),
+            }
+        }
+    }
+}
+
+impl Process {
+    fn settings(self, environment: Environment) -> Settings {
+        let configured = Path::new(CONFIGURATION).join("config.yaml").is_file();
+        let default = configured.then(|| PathBuf::from(CONFIGURATION));
+        let mut options = environment.options;
+        options.extend(self.options);
+        Settings {
+            options,
+            config_dir: self.config_dir.or(default),
+            properties: environment.properties,
+            // A container's own network is its border.
+            defaults: &[
+                ("jobmanager.bind-host", "0.0.0.0"),
+                ("taskmanager.bind-host", "0.0.0.0"),
+                ("rest.bind-address", "0.0.0.0"),
+            ],
+        }
     }
 }
 
 impl StandaloneJob {
-    fn run(self, environment: Environment) -> Result<Run> {
+    fn arguments(self, environment: Environment) -> Result<arguments::StandaloneJob> {
         if let Some(class) = self.class.filter(|class| class != SQL_DRIVER) {
             return Err(Error::user("a job in Java does not run on this engine")
                 .with_detail(class)
                 .with_hint("write it in SQL: standalone-job FILE.sql; or run it on Apache Flink"));
         }
         let file = self.script_uri.or(self.file).unwrap_or_default();
-        let configured = Path::new(CONFIGURATION).join("config.yaml").is_file();
-        let default = configured.then(|| PathBuf::from(CONFIGURATION));
-        let mut options = environment.options;
-        options.extend(self.options);
-        Ok(Run {
+        Ok(arguments::StandaloneJob {
             common: Common {
                 file: local(&file)?,
-                settings: Settings {
-                    options,
-                    config_dir: self.config_dir.or(default),
-                    properties: environment.properties,
-                },
+                settings: self.process.settings(environment),
             },
+            job_id: self.job_id,
             from: self.from,
-            fresh: false,
-            quiet: true,
+            allow_non_restored_state: self.allow_non_restored_state,
+            claim_mode: self.claim_mode,
         })
     }
 }
@@ -182,10 +224,10 @@ mod tests {
     use super::*;
 
     fn job(words: &[&str]) -> StandaloneJob {
-        let words = [NAME, "standalone-job"].iter().chain(words);
-        match Entrypoint::try_parse_from(words).unwrap().command {
+        let words: Vec<&str> = [NAME, "standalone-job"].iter().chain(words).copied().collect();
+        match Entrypoint::try_parse_from(&words).unwrap().command {
             Command::StandaloneJob(job) => job,
-            Command::Other(words) => panic!("{words:?}"),
+            _ => panic!("{words:?}"),
         }
     }
 
@@ -212,7 +254,7 @@ mod tests {
             "file:///jobs/a.sql",
         ]);
         for job in [bare, driver] {
-            let run = job.run(Environment::default()).unwrap();
+            let run = job.arguments(Environment::default()).unwrap();
             assert_eq!(run.common.file, Path::new("/jobs/a.sql"));
             assert_eq!(
                 run.common.settings.options,
@@ -223,7 +265,13 @@ mod tests {
 
     #[test]
     fn a_class_in_java_and_a_file_elsewhere_are_refused() {
-        let error = |words: &[&str]| job(words).run(Environment::default()).err().unwrap().to_string();
+        let error = |words: &[&str]| {
+            job(words)
+                .arguments(Environment::default())
+                .err()
+                .unwrap()
+                .to_string()
+        };
         assert!(error(&["-j", "com.example.Job", "a.sql"]).contains("com.example.Job"));
         assert!(error(&["https://example.com/a.sql"]).contains("not on this machine"));
     }
@@ -235,7 +283,7 @@ mod tests {
             options: vec![("taskmanager.numberOfTaskSlots".to_owned(), "4".to_owned())],
         };
         let job = job(&["a.sql", "-Dtaskmanager.numberOfTaskSlots=2"]);
-        let settings = job.run(environment).unwrap().common.settings;
+        let settings = job.arguments(environment).unwrap().common.settings;
         let config = crate::config::load(&settings).unwrap();
         assert_eq!(config.raw("taskmanager.numberOfTaskSlots"), Some("2"));
         assert_eq!(config.raw("parallelism.default"), Some("3"));

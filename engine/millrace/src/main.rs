@@ -6,6 +6,7 @@ mod config;
 mod entrypoint;
 mod logging;
 mod memory;
+mod plan;
 mod progress;
 mod run;
 mod state;
@@ -21,12 +22,13 @@ use crate::arguments::{Arguments, Command, State};
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     if entrypoint::is_meant(words.first().map(|word| word.as_os_str())) {
-        return report(entrypoint::read(words).and_then(|run| run::run(&run)));
+        return report(entrypoint::run(words));
     }
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Run(run) => run::run(&run),
-        Command::StandaloneJob(run) => run::on_cluster(&run),
+        Command::StandaloneJob(job) => cluster::standalone_job(&job),
+        Command::JobManager(settings) => cluster::job_manager(&settings),
         Command::TaskManager(settings) => cluster::task_manager(&settings),
         Command::Explain(explain) => run::explain(&explain),
         Command::State(State::Inspect(inspect)) => state::inspect(&inspect),

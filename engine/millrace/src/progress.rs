@@ -65,6 +65,9 @@ fn line(status: &JobStatus, totals: &Totals, before: &Totals, elapsed: Duration)
         State::Restarting => "restarting",
         State::Finished => "finished",
         State::Stopped => "stopped",
+        State::Cancelling => "cancelling",
+        State::Cancelled => "cancelled",
+        State::Suspended => "suspended",
         State::Failed => "failed",
     };
     let mut line = format!(
@@ -126,7 +129,13 @@ mod tests {
 
     #[test]
     fn the_line_says_rates_lag_and_checkpoint() {
-        let mut status = JobStatus::new("j");
+        let graph = millrace_dataflow::JobGraph {
+            name: "j".to_owned(),
+            vertices: Vec::new(),
+            edges: Vec::new(),
+        };
+        let id = millrace_core::JobId::from_name("j");
+        let mut status = JobStatus::new(id, "j", Default::default(), graph.into());
         status.state = State::Running;
         status.checkpoint = Some(millrace_cluster::status::CheckpointStatus {
             id: millrace_core::CheckpointId(4),

@@ -199,9 +199,16 @@ impl Sender {
     }
 }
 
+const LOST: &str = "the connection to another TaskManager is lost";
+
 /// What a subtask fails with that can no longer reach one in another process.
 pub fn lost(why: &str) -> Error {
-    Error::external("the connection to another TaskManager is lost").with_detail(why)
+    Error::external(LOST).with_detail(why)
+}
+
+/// Whether that is what an error says: something happened at the other end.
+pub fn is_lost(error: &Error) -> bool {
+    error.message() == LOST
 }
 
 /// Where what comes from another process is put in.

@@ -121,6 +121,8 @@ pub struct Barrier {
     pub timestamp: i64,
     /// Nothing is read after this barrier: the job stops with it.
     pub stop: bool,
+    /// Before a barrier that stops the job, every window and timer fires: sources send the highest watermark.
+    pub drain: bool,
     /// The newest complete checkpoint of the attempt when this one was triggered. That it is complete is
     /// said by a command too, which a barrier may overtake.
     pub complete: Option<CheckpointId>,

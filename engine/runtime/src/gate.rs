@@ -249,6 +249,7 @@ mod tests {
             checkpoint: CheckpointId(id),
             timestamp: 0,
             stop: false,
+            drain: false,
             complete: None,
         })
     }

@@ -89,6 +89,10 @@ impl SourceHead {
         }
     }
 
+    pub fn has_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
     /// What the end of a source sends on.
     pub fn end_elements() -> [Element; 2] {
         [Element::Watermark(i64::MAX), Element::EndOfInput]

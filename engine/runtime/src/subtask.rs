@@ -151,6 +151,12 @@ impl Subtask {
                 return Ok(waits);
             }
             if let Some(barrier) = self.barriers.pop_front() {
+                if let Stage::Source(source) = &self.links[0].stage
+                    && barrier.drain
+                    && !source.has_ended()
+                {
+                    self.work.push(Work::Emit(0, Element::Watermark(i64::MAX)));
+                }
                 self.passing = Some((barrier, 0));
                 continue;
             }

@@ -9,7 +9,7 @@
 //! | 1 watermark | i64 |
 //! | 2 idle, 4 end of input | |
 //! | 5 splits | their number (u32), the id of each (u32) |
-//! | 3 barrier | checkpoint (u64), timestamp (i64), stop (u8), newest complete checkpoint (u64, 0: none) |
+//! | 3 barrier | checkpoint (u64), timestamp (i64), bits (u8: 1 stop, 2 drain), newest complete checkpoint (u64, 0: none) |
 //!
 //! Both ends know the rows' schema from the job graph: it is not sent.
 
@@ -70,7 +70,7 @@ impl Wire {
                 bytes.push(BARRIER);
                 bytes.extend(barrier.checkpoint.0.to_le_bytes());
                 bytes.extend(barrier.timestamp.to_le_bytes());
-                bytes.push(u8::from(barrier.stop));
+                bytes.push(u8::from(barrier.stop) | u8::from(barrier.drain) << 1);
                 bytes.extend(barrier.complete.map_or(0, |id| id.0).to_le_bytes());
             }
             Element::Splits(splits) => {
@@ -161,19 +161,24 @@ impl Wire {
             BATCH => return self.decode_batch(frame),
             WATERMARK => Element::Watermark(frame.long()?),
             IDLE => Element::Idle,
-            BARRIER => Element::Barrier(Barrier {
-                checkpoint: CheckpointId(frame.long()? as u64),
-                timestamp: frame.long()?,
-                stop: match frame.byte()? {
-                    0 => false,
-                    1 => true,
-                    other => return Err(damaged().with_detail(format!("a barrier with {other}"))),
-                },
-                complete: match frame.long()? {
-                    0 => None,
-                    id => Some(CheckpointId(id as u64)),
-                },
-            }),
+            BARRIER => {
+                let checkpoint = CheckpointId(frame.long()? as u64);
+                let timestamp = frame.long()?;
+                let bits = frame.byte()?;
+                if bits > 3 {
+                    return Err(damaged().with_detail(format!("a barrier with {bits}")));
+                }
+                Element::Barrier(Barrier {
+                    checkpoint,
+                    timestamp,
+                    stop: bits & 1 != 0,
+                    drain: bits & 2 != 0,
+                    complete: match frame.long()? {
+                        0 => None,
+                        id => Some(CheckpointId(id as u64)),
+                    },
+                })
+            }
             OPEN_SPLITS => {
                 let count = frame.count()?;
                 let splits = (0..count).map(|_| Ok(frame.count()? as u32));
@@ -397,6 +402,7 @@ mod tests {
             checkpoint: CheckpointId(7),
             timestamp: 1_700_000_000_000,
             stop: true,
+            drain: true,
             complete: Some(CheckpointId(6)),
         };
         for element in [
@@ -418,6 +424,7 @@ mod tests {
             checkpoint: CheckpointId(7),
             timestamp: 1,
             stop: false,
+            drain: false,
             complete: None,
         });
         for element in [

@@ -99,12 +99,13 @@ fn others() -> impl Strategy<Value = Element> {
         Just(Element::Idle),
         Just(Element::EndOfInput),
         any::<Vec<u32>>().prop_map(|splits| Element::Splits(splits.into())),
-        (any::<u64>(), any::<i64>(), any::<bool>(), 0..3u64).prop_map(
-            |(checkpoint, timestamp, stop, complete)| {
+        (any::<u64>(), any::<i64>(), any::<[bool; 2]>(), 0..3u64).prop_map(
+            |(checkpoint, timestamp, [stop, drain], complete)| {
                 Element::Barrier(Barrier {
                     checkpoint: CheckpointId(checkpoint),
                     timestamp,
                     stop,
+                    drain,
                     complete: (complete > 0).then_some(CheckpointId(complete)),
                 })
             }

@@ -28,6 +28,9 @@ pub struct Head {
     /// deleted of them is nobody else's.
     #[serde(default)]
     pub next_checkpoint: CheckpointId,
+    /// A checkpoint at another place, which this job deletes once it has one of its own: a path or URI.
+    #[serde(default)]
+    pub claimed: Option<String>,
     /// What attempts left behind that a later one may have to fence.
     pub attempts: Vec<AttemptRecord>,
 }
@@ -90,6 +93,7 @@ impl Head {
             completed: Vec::new(),
             committed_through: None,
             next_checkpoint: CheckpointId(0),
+            claimed: None,
             attempts: Vec::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! One job's checkpoints: who may write them, which of them count, when their files go.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,10 +26,16 @@ pub struct JobStore {
 }
 
 impl JobStore {
+    /// Of a job that is found again by its name.
     pub fn new(store: Arc<dyn Store>, name: &str) -> Self {
+        Self::with_id(store, JobId::from_name(name), name)
+    }
+
+    /// Of a job that is found again by its id.
+    pub fn with_id(store: Arc<dyn Store>, job: JobId, name: &str) -> Self {
         JobStore {
             store,
-            job: JobId::from_name(name),
+            job,
             name: name.to_owned(),
         }
     }
@@ -100,6 +106,8 @@ impl JobStore {
                         swept: next,
                         given_up: Vec::new(),
                         has_recovered: false,
+                        has_deleted_claimed: false,
+                        pinned: BTreeMap::new(),
                     };
                     return Ok(leadership);
                 }
@@ -156,7 +164,8 @@ pub fn read_metadata(store: &dyn Store, path: &str) -> Result<Metadata> {
 }
 
 /// Finds a checkpoint by the path or URI of its folder, `<checkpoint folder>/<job>/chk-<n>`, or of its
-/// `_metadata`: the checkpoint folder, which the files' paths are relative to, and what it holds.
+/// `_metadata`: the checkpoint folder, which the files' paths are relative to, and what it holds. A savepoint is found
+/// the same way; its files' paths are relative to its own folder, wherever that has been moved to.
 pub fn find_checkpoint(
     path: &str,
     config: &Configuration,
@@ -176,7 +185,10 @@ pub fn find_checkpoint(
     };
     let store = location::open(folder, config, runtime)?;
     let metadata = read_metadata(store.as_ref(), &format!("{job}/{checkpoint}/_metadata"))?;
-    Ok((store, metadata))
+    match metadata.is_self_contained {
+        true => Ok((location::open(&given, config, runtime)?, metadata)),
+        false => Ok((store, metadata)),
+    }
 }
 
 fn checkpoint_of(path: &str, folder: &str) -> Option<CheckpointId> {
@@ -200,6 +212,10 @@ pub struct Leadership {
     given_up: Vec<CheckpointId>,
     /// An attempt of this leader has restored what the head says.
     has_recovered: bool,
+    /// What it had claimed is deleted, which the next swap writes down.
+    has_deleted_claimed: bool,
+    /// Checkpoints whose files are being copied, with these.
+    pinned: BTreeMap<CheckpointId, Vec<String>>,
 }
 
 impl Leadership {
@@ -381,6 +397,9 @@ impl Leadership {
         loop {
             let mut head = self.head.clone();
             change(&mut head)?;
+            if self.has_deleted_claimed {
+                head.claimed = None;
+            }
             head.next_checkpoint = head.next_checkpoint.max(self.next);
             head.nonce = uuid::Uuid::new_v4().simple().to_string();
             match self
@@ -441,9 +460,64 @@ impl Leadership {
         }
     }
 
-    /// Whether a complete checkpoint that is kept has this file.
+    /// Whether a complete checkpoint that is kept has this file, or one that is being copied.
     fn is_kept(&self, path: &String) -> bool {
         self.head.completed.iter().any(|c| c.files.contains(path))
+            || self.pinned.values().any(|files| files.contains(path))
+    }
+
+    /// What is to be deleted now that a checkpoint of the job's own is complete.
+    pub fn claimed(&self) -> Option<String> {
+        self.head.claimed.clone().filter(|_| !self.has_deleted_claimed)
+    }
+
+    /// It is deleted, or cannot be.
+    pub fn forget_claimed(&mut self) {
+        self.has_deleted_claimed = true;
+    }
+
+    /// Writes down what this attempt's sinks may leave behind, in place of what `recovered` was given: before one of
+    /// them is opened.
+    pub fn opens(&mut self, record: &AttemptRecord) -> Result<()> {
+        self.swap(|head| {
+            head.attempts.retain(|a| a.epoch != record.epoch);
+            head.attempts.push(record.clone());
+            Ok(())
+        })
+    }
+
+    /// From now on the files of this complete checkpoint stay, also when newer ones take its place.
+    pub fn pin(&mut self, id: CheckpointId) {
+        if let Some(completed) = self.head.completed.iter().find(|c| c.id == id) {
+            self.pinned.insert(id, completed.files.clone());
+        }
+    }
+
+    /// It has been copied, or that was given up: what only it has goes.
+    pub fn unpin(&mut self, id: CheckpointId) {
+        let files = self.pinned.remove(&id).unwrap_or_default();
+        for path in files.iter().filter(|path| !self.is_kept(path)) {
+            self.delete(path);
+        }
+    }
+
+    /// Deletes all of the job's checkpoints: it is over, and a run of the same id begins anew. The head stays, a few
+    /// hundred bytes: without it, who was deposed long ago could take a new run's head for its own.
+    pub fn delete_all(&mut self) -> Result<()> {
+        self.swap(|head| {
+            head.status = Status::Finished;
+            head.resume = Resume::Fresh;
+            head.completed.clear();
+            Ok(())
+        })?;
+        let folder = self.job.folder();
+        let listed = self.job.store.list(&folder);
+        for path in listed.map_err(|e| e.into_error("deleting the job's checkpoints"))? {
+            if checkpoint_of(&path, &folder).is_some_and(|id| id < self.head.next_checkpoint) {
+                self.delete(&path);
+            }
+        }
+        Ok(())
     }
 
     fn delete(&self, path: &str) {
@@ -637,7 +711,7 @@ pub(crate) mod tests {
                 }],
                 schema: None,
             }],
-            is_final: false,
+            ..Metadata::default()
         }
     }
 

@@ -14,7 +14,7 @@
 //! Layout: `store` the few operations that a checkpoint folder must have, `local` and `object`
 //! the two kinds of it, `location` which one a path means, `copies` what of it is on this machine too, `head` the head's body, `metadata` a
 //! checkpoint's own description, `job` all of it together for one job, `keyed` the state of keys, `schema` what the
-//! bytes of keyed state mean, `inspect` what a person is shown of a checkpoint.
+//! bytes of keyed state mean, `savepoint` a checkpoint's copy that can be moved, `inspect` what a person is shown of a checkpoint.
 
 pub mod copies;
 pub mod head;
@@ -25,6 +25,7 @@ pub mod local;
 pub mod location;
 pub mod metadata;
 pub mod object;
+pub mod savepoint;
 pub mod schema;
 pub mod store;
 

@@ -33,6 +33,13 @@ pub struct Metadata {
     /// Every source was at its end: nothing follows.
     #[prost(bool, tag = "6")]
     pub is_final: bool,
+    /// A savepoint: all that its sinks hold was committed before it was written. Whoever restores it commits nothing
+    /// of it, and leaves alone what the job that took it has begun since.
+    #[prost(bool, tag = "7")]
+    pub is_committed: bool,
+    /// The paths of its files are relative to its own folder: it can be moved as a whole.
+    #[prost(bool, tag = "8")]
+    pub is_self_contained: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -113,6 +120,13 @@ impl StateBlob {
     /// The file that it stands in.
     pub fn as_file(&self) -> Option<&FileRef> {
         match &self.blob {
+            Some(Blob::File(file)) => Some(file),
+            _ => None,
+        }
+    }
+
+    fn as_file_mut(&mut self) -> Option<&mut FileRef> {
+        match &mut self.blob {
             Some(Blob::File(file)) => Some(file),
             _ => None,
         }
@@ -222,6 +236,17 @@ impl Metadata {
             entries.chain(s.keyed.iter().flat_map(KeyedFiles::file_refs))
         })
     }
+
+    /// The same, to be named otherwise.
+    pub fn state_files_mut(&mut self) -> impl Iterator<Item = &mut FileRef> {
+        self.operators
+            .iter_mut()
+            .flat_map(|o| &mut o.subtasks)
+            .flat_map(|s| {
+                let entries = s.entries.iter_mut().filter_map(StateBlob::as_file_mut);
+                entries.chain(s.keyed.iter_mut().flat_map(KeyedFiles::file_refs_mut))
+            })
+    }
 }
 
 #[cfg(test)]
@@ -244,7 +269,7 @@ mod tests {
                 }],
                 schema: None,
             }],
-            is_final: false,
+            ..Metadata::default()
         }
     }
 

@@ -18,7 +18,7 @@ use super::proto::from_task_manager::Is as From;
 use super::proto::to_task_manager::Is as To;
 use super::proto::{FromTaskManager, Register, Registered, Release, ToTaskManager};
 use super::{LONGEST_MESSAGE, proto};
-use crate::attempt::TaskEvent;
+use crate::control::TaskEvent;
 use crate::exchange::AttemptId;
 use crate::gateway::{Deployment, End, Reports, TaskManagerGateway};
 use crate::resources::{Capacity, ResourceManager};
@@ -114,7 +114,10 @@ impl Control for ControlService {
         let this = self.clone();
         tokio::spawn(async move {
             let why = this.listen(&remote, incoming).await;
-            tracing::warn!(task_manager = %remote.id, why, "TaskManager lost");
+            match this.resources.is_draining(&remote.id) {
+                true => tracing::info!(task_manager = %remote.id, "TaskManager has ended"),
+                false => tracing::warn!(task_manager = %remote.id, why, "TaskManager lost"),
+            }
             this.resources.remove(&remote.id);
             remote.lost(&why);
         });
@@ -170,7 +173,10 @@ impl ControlService {
                 remote.report(attempt, report.task as usize, event);
             }
             Some(From::Released(released)) => remote.released(released.attempt.unwrap_or_default().id()?),
-            Some(From::Draining(_)) => self.resources.drain(&remote.id),
+            Some(From::Draining(_)) => {
+                tracing::info!(task_manager = %remote.id, "TaskManager is to end");
+                self.resources.drain(&remote.id);
+            }
             Some(From::Metrics(metrics)) => {
                 for task in metrics.tasks {
                     remote.counted(

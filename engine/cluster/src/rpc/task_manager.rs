@@ -22,7 +22,7 @@ use super::proto::metrics::Task as Counted;
 use super::proto::to_task_manager::Is as To;
 use super::proto::{self, FromTaskManager, Metrics, Register, Released, Report, ToTaskManager};
 use super::{Heartbeats, LONGEST_MESSAGE};
-use crate::attempt::TaskEvent;
+use crate::control::TaskEvent;
 use crate::exchange::AttemptId;
 use crate::gateway::{Deployment, End, Reports, TaskManagerGateway};
 use crate::resources::Capacity;
@@ -46,11 +46,22 @@ pub struct WorkerSettings {
 pub struct Worker {
     manager: Arc<TaskManager>,
     settings: WorkerSettings,
+    /// It is to end: JobManagers are told.
+    draining: watch::Sender<bool>,
 }
 
 impl Worker {
     pub fn new(manager: Arc<TaskManager>, settings: WorkerSettings) -> Self {
-        Worker { manager, settings }
+        Worker {
+            manager,
+            settings,
+            draining: watch::Sender::new(false),
+        }
+    }
+
+    /// Asks for its subtasks to be moved to other TaskManagers, of whoever leads from now on.
+    pub fn drain(&self) {
+        self.draining.send_replace(true);
     }
 
     /// Serves whom `leader` names (`host:port`), until the sender of `leader` is gone.
@@ -64,14 +75,11 @@ impl Worker {
                 continue;
             };
             let began = Instant::now();
-            let outcome = tokio::select! {
-                outcome = self.serve(&address) => outcome,
-                changed = leader.changed() => match changed {
-                    Ok(()) => Err(Error::external("another JobManager leads")),
-                    Err(_) => return self.end_all().await,
-                },
-            };
+            let outcome = self.serve(&address, &mut leader).await;
             self.end_all().await;
+            if leader.has_changed().is_err() {
+                return;
+            }
             if let Err(error) = outcome {
                 tracing::warn!(job_manager = %address, %error, "the JobManager is lost");
             }
@@ -79,8 +87,14 @@ impl Worker {
             if began.elapsed() > LONGEST_PAUSE {
                 pause = PAUSE;
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                // Who leads now is there.
+                _ = leader.changed() => {
+                    leader.mark_changed();
+                    pause = PAUSE;
+                }
+            }
         }
     }
 
@@ -97,21 +111,22 @@ impl Worker {
         }
     }
 
-    /// Until the JobManager is lost.
-    async fn serve(&self, address: &str) -> Result<()> {
+    /// Until the JobManager is lost, or another one leads.
+    async fn serve(&self, address: &str, leader: &mut watch::Receiver<Option<String>>) -> Result<()> {
         let unreachable = |e: tonic::transport::Error| {
             Error::external("the JobManager cannot be reached")
                 .with_detail(address)
                 .with_source(e)
         };
         let timeout = self.settings.heartbeats.timeout;
-        let channel = Endpoint::from_shared(format!("http://{address}"))
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(unreachable)?
             .connect_timeout(timeout)
-            .tcp_nodelay(true)
-            .connect()
-            .await
-            .map_err(unreachable)?;
+            .tcp_nodelay(true);
+        let channel = tokio::select! {
+            connected = endpoint.connect() => connected.map_err(unreachable)?,
+            _ = leader.changed() => return Err(other_leader(leader)),
+        };
         let (say, queue) = unbounded_channel();
         let capacity = &self.settings.capacity;
         send(
@@ -140,7 +155,10 @@ impl Worker {
             workers: HashMap::new(),
             is_over: Arc::default(),
         };
-        let outcome = self.listen(&say, &mut attempts, incoming).await;
+        let outcome = tokio::select! {
+            outcome = self.listen(&say, &mut attempts, incoming) => outcome,
+            _ = leader.changed() => Err(other_leader(leader)),
+        };
         attempts.close().await;
         outcome
     }
@@ -161,6 +179,8 @@ impl Worker {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         let mut heard = Instant::now();
+        let mut draining = self.draining.subscribe();
+        draining.mark_changed();
         loop {
             tokio::select! {
                 message = incoming.next() => match message {
@@ -173,6 +193,11 @@ impl Worker {
                 },
                 _ = beats.tick() => send(say, From::Heartbeat(proto::Heartbeat {})),
                 _ = counts.tick() => attempts.count(),
+                Ok(()) = draining.changed() => {
+                    if *draining.borrow_and_update() {
+                        send(say, From::Draining(proto::Draining {}));
+                    }
+                }
                 () = sleep_until(heard + timeout) => {
                     return Err(Error::external("the JobManager has not been heard of for heartbeat.timeout")
                         .with_detail(format!("{timeout:?}")));
@@ -180,6 +205,12 @@ impl Worker {
             }
         }
     }
+}
+
+/// The change is left for whoever looks for the leader next.
+fn other_leader(leader: &mut watch::Receiver<Option<String>>) -> Error {
+    leader.mark_changed();
+    Error::external("another JobManager leads")
 }
 
 fn broke(status: tonic::Status) -> Error {

@@ -52,7 +52,7 @@ impl Local {
         wait_for("rows after the failure", || {
             self.world.visible().len() > seen + 2000
         });
-        job.stopper().stop();
+        job.control().stop();
         assert_eq!(job.join().unwrap(), Outcome::Stopped);
         self.world.assert_no_gap_and_no_repetition();
         assert_eq!(
@@ -171,7 +171,7 @@ fn a_job_that_was_killed_leaves_copies_that_its_next_run_reads() {
     wait_for("rows of the next run", || {
         local.world.visible().len() > seen + 2000
     });
-    job.stopper().stop();
+    job.control().stop();
     job.join().unwrap();
     local.world.assert_no_gap_and_no_repetition();
 }

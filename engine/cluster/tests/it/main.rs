@@ -58,7 +58,7 @@ fn a_stopped_job_resumes_where_it_was_at_another_parallelism() {
         let seen = world.visible().len();
         let job = world.submit(Start::Resume, &[("parallelism.default", parallelism)]);
         wait_for("rows", || world.visible().len() > seen + 1000);
-        job.stopper().stop();
+        job.control().stop();
         assert_eq!(job.join().unwrap(), Outcome::Stopped);
         assert_eq!(world.head().status, Status::Stopped);
         world.assert_no_gap_and_no_repetition();
@@ -81,7 +81,7 @@ fn a_failed_attempt_is_followed_by_one_that_repeats_and_loses_nothing() {
     );
     wait_for("rows after the failure", || world.visible().len() > 8000);
     assert_eq!(job.status().restarts, 1);
-    job.stopper().stop();
+    job.control().stop();
     job.join().unwrap();
     world.assert_no_gap_and_no_repetition();
 }
@@ -115,7 +115,7 @@ fn transactions_of_failed_checkpoints_commit_with_the_next_completed_one() {
     wait_for("a checkpoint after the failed ones", || {
         checkpoints_beyond(&job, before)
     });
-    job.stopper().stop();
+    job.control().stop();
     job.join().unwrap();
     assert_eq!(world.open_transactions(), 0);
     world.assert_no_gap_and_no_repetition();
@@ -137,7 +137,7 @@ fn a_job_fails_when_too_many_checkpoints_do_and_its_next_run_goes_on() {
     let seen = world.visible().len();
     let job = world.submit(Start::Resume, &settings);
     wait_for("rows", || world.visible().len() > seen + 1000);
-    job.stopper().stop();
+    job.control().stop();
     job.join().unwrap();
     world.assert_no_gap_and_no_repetition();
 }
@@ -152,7 +152,7 @@ fn a_second_run_takes_over_and_the_first_stops() {
     assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
     let seen = world.visible().len();
     wait_for("rows of the second run", || world.visible().len() > seen + 1000);
-    second.stopper().stop();
+    second.control().stop();
     second.join().unwrap();
     world.assert_no_gap_and_no_repetition();
 }
@@ -163,13 +163,13 @@ fn an_older_checkpoint_is_restored_without_committing_again() {
     let keep = [("execution.checkpointing.num-retained", "1000")];
     let job = world.submit(Start::Resume, &keep);
     wait_for("checkpoints", || checkpoints_beyond(&job, 5));
-    job.stopper().stop();
+    job.control().stop();
     job.join().unwrap();
     let rows = world.visible().len();
     let older = world.checkpoint_path(CheckpointId(3));
-    let job = world.submit(Start::From(older), &keep);
+    let job = world.submit(Start::From(older.into()), &keep);
     wait_for("rows", || world.visible().len() > rows + 1000);
-    job.stopper().stop();
+    job.control().stop();
     job.join().unwrap();
     world.assert_rewound_once();
     assert_eq!(world.repeated_commits(), 0);
@@ -183,7 +183,7 @@ fn what_is_on_record_as_committed_is_not_committed_again() {
         let seen = world.visible().len();
         let job = world.submit(Start::Resume, &once);
         wait_for("rows", || world.visible().len() > seen + 1000);
-        job.stopper().stop();
+        job.control().stop();
         job.join().unwrap();
         assert_eq!(world.told_committed(), told);
     };
@@ -218,7 +218,7 @@ fn attempts_are_on_record_before_their_sinks_are_opened() {
         wait_for("a restart", || job.status().restarts == 1);
         let seen = world.visible().len();
         wait_for("rows after it", || world.visible().len() > seen + 1000);
-        job.stopper().stop();
+        job.control().stop();
         job.join().unwrap();
     }
     assert_eq!(world.opened().into_iter().collect::<Vec<_>>(), [1, 2, 3, 4]);
@@ -245,7 +245,7 @@ fn checkpoints_go_on_after_the_end_of_some_sources_and_are_restored() {
     wait_for("a restart", || job.status().restarts == 1);
     let seen = world.visible().len();
     wait_for("rows after it", || world.visible().len() > seen + 1000);
-    job.stopper().stop();
+    job.control().stop();
     assert_eq!(job.join().unwrap(), Outcome::Stopped);
     let all = world.visible().len() as i64 - ROWS + 1000;
     world.end_after(all);
@@ -301,14 +301,14 @@ fn a_start_that_cannot_be_restored_leaves_the_job_as_it_was() {
     let world = World::new();
     let job = world.submit(Start::Resume, &[]);
     wait_for("a first checkpoint", || checkpoints_beyond(&job, 0));
-    job.stopper().stop();
+    job.control().stop();
     job.join().unwrap();
     let before = world.head();
     let missing = format!(
         "{}-typo",
         world.checkpoint_path(before.completed.last().unwrap().id)
     );
-    let error = world.submit(Start::From(missing), &[]).join().unwrap_err();
+    let error = world.submit(Start::From(missing.into()), &[]).join().unwrap_err();
     assert!(
         error.to_string().contains("no checkpoint at that place"),
         "{error}"
@@ -317,7 +317,7 @@ fn a_start_that_cannot_be_restored_leaves_the_job_as_it_was() {
     let seen = world.visible().len();
     let job = world.submit(Start::Resume, &[]);
     wait_for("rows", || world.visible().len() > seen + 1000);
-    job.stopper().stop();
+    job.control().stop();
     job.join().unwrap();
     world.assert_no_gap_and_no_repetition();
 }
@@ -330,14 +330,14 @@ fn a_job_that_moves_to_another_folder_takes_all_of_its_state_along() {
         let seen = world.visible().len();
         let job = world.submit(start, &[]);
         wait_for("rows", || world.visible().len() > seen + 1000);
-        job.stopper().stop();
+        job.control().stop();
         assert_eq!(job.join().unwrap(), Outcome::Stopped);
     };
     rows_after(&world, Start::Resume);
     let newest = world.head().completed.last().unwrap().id;
     let path = world.checkpoint_path(newest);
     let before = world.move_checkpoints();
-    rows_after(&world, Start::From(path));
+    rows_after(&world, Start::From(path.into()));
     drop(before);
     rows_after(&world, Start::Resume);
     world.assert_no_gap_and_no_repetition();
@@ -349,15 +349,15 @@ fn a_checkpoint_that_the_head_does_not_know_any_more_can_be_restored() {
     world.keep_rows_by_key();
     let job = world.submit(Start::Resume, &[]);
     wait_for("rows", || world.visible().len() > 1000);
-    job.stopper().stop();
+    job.control().stop();
     job.join().unwrap();
     let newest = world.checkpoint_path(world.head().completed.last().unwrap().id);
     let seen = world.visible().len();
     // The newest head is damaged, and its file removed: the one before counts.
     world.remove_newest_head();
-    let job = world.submit(Start::From(newest), &[]);
+    let job = world.submit(Start::From(newest.into()), &[]);
     wait_for("rows", || world.visible().len() > seen + 1000);
-    job.stopper().stop();
+    job.control().stop();
     job.join().unwrap();
     world.assert_no_gap_and_no_repetition();
 }
@@ -379,7 +379,7 @@ fn an_outage_of_the_store_ends_no_job_that_may_be_restarted() {
     wait_for("a checkpoint after the outage", || {
         checkpoints_beyond(&job, before)
     });
-    job.stopper().stop();
+    job.control().stop();
     job.join().unwrap();
     world.assert_no_gap_and_no_repetition();
 }

@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use millrace_cluster::process::{JobManager, TaskManagerProcess};
-use millrace_cluster::{JobHandle, JobSpec, SlotSource, Start, submit, submit_to};
+use millrace_cluster::{Discard, JobHandle, JobSpec, SlotSource, Start, submit, submit_to};
 use millrace_connector_api::sink::{
     RecoverContext, Recovered, SinkChangelog, SinkContext, SinkFactory, SinkTraits, SinkWriter,
 };
@@ -17,7 +17,7 @@ use millrace_connector_api::source::{
     SourceBatch, SourceChangelog, SourceContext, SourceFactory, SourcePoll, SourceReader, SourceTraits,
 };
 use millrace_connector_api::{ChangeBatch, Connector, OptionSpec, Registry};
-use millrace_core::{CheckpointId, Configuration, Error, ErrorKind, Result};
+use millrace_core::{CheckpointId, Configuration, Error, ErrorKind, JobId, Result};
 use millrace_dataflow::{
     Edge, Graph, GroupAggregate, Operator, Partitioning, SinkSpec, SourceSpec, TableSpec,
 };
@@ -316,6 +316,8 @@ impl World {
             (outside.second.is_some(), outside.keyed)
         };
         let spec = JobSpec {
+            id: JobId::from_name(NAME),
+            discard: Discard::default(),
             name: NAME.into(),
             graph: graph(second, keyed),
             config,

@@ -102,10 +102,15 @@ fn source_that_holds(batches: usize, hold_after: Option<u64>) -> Source {
 
 impl Source {
     fn barrier(&self, id: u64, stop: bool) {
+        self.trigger(id, stop, false);
+    }
+
+    fn trigger(&self, id: u64, stop: bool, drain: bool) {
         self.mailbox.send(Command::Trigger(Barrier {
             checkpoint: CheckpointId(id),
             timestamp: 0,
             stop,
+            drain,
             complete: None,
         }));
     }
@@ -224,6 +229,18 @@ fn a_source_that_holds_still_can_be_stopped() {
     source.barrier(1, true);
     source.mailbox.send(Command::Complete(CheckpointId(1)));
     assert_eq!(source.steps(100), ["stop 1"]);
+}
+
+#[test]
+fn a_drain_sends_the_highest_watermark_before_the_stop() {
+    let mut source = source(1);
+    source.trigger(1, true, true);
+    assert_eq!(source.steps(100), ["highest watermark", "stop 1"]);
+    // Of a source that has ended it came before.
+    let mut ended = self::source(0);
+    assert_eq!(ended.steps(100), ["highest watermark", "end"]);
+    ended.trigger(1, true, true);
+    assert_eq!(ended.steps(100), ["stop 1"]);
 }
 
 #[test]

@@ -183,6 +183,25 @@ impl KeyedFiles {
                 Blob::Inline(_) => None,
             })
     }
+
+    /// Bytes of what stands in the description itself.
+    pub fn inline_bytes(&self) -> u64 {
+        let blobs = self.files.iter().filter_map(|f| f.blob.as_ref());
+        blobs
+            .filter(|blob| blob.as_file().is_none())
+            .map(StateBlob::len)
+            .sum()
+    }
+
+    /// The same, to be named otherwise.
+    pub fn file_refs_mut(&mut self) -> impl Iterator<Item = &mut FileRef> {
+        self.files
+            .iter_mut()
+            .filter_map(|f| match f.blob.as_mut()?.blob.as_mut()? {
+                Blob::File(file) => Some(file),
+                Blob::Inline(_) => None,
+            })
+    }
 }
 
 /// What `work` makes of each item, in their order; or the error of one.

@@ -68,7 +68,7 @@ fn metadata(leader: &mut Leadership, state: Vec<u8>) -> Metadata {
             }],
             schema: None,
         }],
-        is_final: false,
+        ..Metadata::default()
     }
 }
 

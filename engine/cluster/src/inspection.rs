@@ -34,6 +34,39 @@ impl Role {
     }
 }
 
+/// What a process can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// The files that there are.
+    Files,
+    /// What the file of this name holds.
+    Content(String),
+    /// What the log holds.
+    Log,
+    StandardOutput,
+    Threads,
+}
+
+/// The answer to each of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    Files(Vec<File>),
+    /// None: there is no such file.
+    Content(Option<Vec<u8>>),
+    Threads(Vec<Thread>),
+}
+
+/// This process answers. Blocks on its disk.
+pub fn answer(role: Role, question: Question) -> Result<Told> {
+    Ok(match question {
+        Question::Files => Told::Files(files(role)),
+        Question::Content(name) => Told::Content(content(role, &name)),
+        Question::Log => Told::Content(content(role, &role.log_name())),
+        Question::StandardOutput => Told::Content(Some(standard_output())),
+        Question::Threads => Told::Threads(threads()?),
+    })
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     pub name: String,
@@ -130,7 +163,9 @@ fn path(descriptor: u32) -> String {
 
 /// Size and time of a descriptor's file, if it is one.
 fn redirected(descriptor: u32) -> Option<(u64, i64)> {
-    let file = fs::metadata(path(descriptor)).ok().filter(fs::Metadata::is_file)?;
+    let file = fs::metadata(path(descriptor))
+        .ok()
+        .filter(fs::Metadata::is_file)?;
     let modified = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
     Some((file.len(), modified.as_millis() as i64))
 }
@@ -199,7 +234,11 @@ mod tests {
         is_ready.recv().unwrap();
         let threads = threads().unwrap();
         let found = threads.iter().find(|thread| thread.name == "a (name)").unwrap();
-        assert!(found.in_words().starts_with("\"a (name)\" Id="), "{}", found.in_words());
+        assert!(
+            found.in_words().starts_with("\"a (name)\" Id="),
+            "{}",
+            found.in_words()
+        );
         drop(end);
         thread.unwrap().join().unwrap();
     }

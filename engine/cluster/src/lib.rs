@@ -15,7 +15,7 @@
 //! `attempt` one attempt's event loop, `checkpoint` a checkpoint in progress, `recovery` from the
 //! head to restored state and recovered sinks, `store_worker` the thread that completes
 //! checkpoints, `task_manager` subtasks and the channels between them, `restart` strategies,
-//! `status` what a person is shown, `wire` what JobMaster and subtasks say as bytes, `compatibility` what becomes of a checkpoint's state in a job,
+//! `status` what a person is shown, `inspection` a process's log and threads, `wire` what JobMaster and subtasks say as bytes, `compatibility` what becomes of a checkpoint's state in a job,
 //! `twins` operators that keep what one of the checkpoint has kept.
 
 mod attempt;
@@ -26,6 +26,7 @@ pub mod dispatcher;
 pub mod exchange;
 mod gateway;
 pub mod history;
+pub mod inspection;
 pub mod job;
 mod job_master;
 mod parallelism;

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Settings, StandaloneJob};
 use crate::plan::{self, Planned};
-use crate::{config, logging, run, terminal};
+use crate::{config, logging, rest, run, terminal};
 
 fn runtime() -> Result<Runtime> {
     Runtime::new().map_err(|e| Error::external("the I/O threads could not be started").with_source(e))
@@ -58,7 +58,13 @@ pub fn job_manager(settings: &Settings) -> Result<()> {
     let config = config::load(settings)?;
     let runtime = runtime()?;
     let manager = JobManager::start(&config, millrace_connectors::registry(), runtime.handle())?;
-    runtime.block_on(told_to_end())?;
+    let shutdown = rest::start(&manager.dispatcher, runtime.handle())?;
+    runtime.block_on(async {
+        tokio::select! {
+            ended = told_to_end() => ended,
+            () = shutdown.notified() => Ok(()),
+        }
+    })?;
     tracing::info!("the JobManager ends");
     manager.dispatcher.suspend();
     std::mem::forget(runtime);
@@ -104,9 +110,12 @@ pub fn standalone_job(arguments: &StandaloneJob) -> Result<()> {
     if specs.is_empty() {
         return Ok(());
     }
+    // The jobs of an application are those of its file.
+    config.set(options::WEB_SUBMIT.key, "false");
     let runtime = runtime()?;
-    let signals = run::signals(&runtime)?;
     let manager = JobManager::start(&config, millrace_connectors::registry(), runtime.handle())?;
+    let shutdown = rest::start(&manager.dispatcher, runtime.handle())?;
+    let signals = run::signals(&runtime, shutdown)?;
     let outcome = run::until_ended(specs, |spec| manager.dispatcher.submit(spec), false, &signals);
     std::mem::forget(runtime);
     outcome

@@ -8,6 +8,7 @@ mod logging;
 mod memory;
 mod plan;
 mod progress;
+mod rest;
 mod run;
 mod state;
 mod terminal;

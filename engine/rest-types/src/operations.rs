@@ -20,14 +20,18 @@ pub struct OperationResult<T> {
 impl<T> OperationResult<T> {
     pub fn in_progress() -> Self {
         OperationResult {
-            status: QueueStatus { id: QueueState::InProgress },
+            status: QueueStatus {
+                id: QueueState::InProgress,
+            },
             operation: None,
         }
     }
 
     pub fn completed(operation: T) -> Self {
         OperationResult {
-            status: QueueStatus { id: QueueState::Completed },
+            status: QueueStatus {
+                id: QueueState::Completed,
+            },
             operation: Some(operation),
         }
     }

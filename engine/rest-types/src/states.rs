@@ -38,7 +38,10 @@ impl JobStatus {
 
     /// Whether the job is at its end for good.
     pub fn is_final(self) -> bool {
-        matches!(self, JobStatus::Failed | JobStatus::Canceled | JobStatus::Finished)
+        matches!(
+            self,
+            JobStatus::Failed | JobStatus::Canceled | JobStatus::Finished
+        )
     }
 
     /// As it is written.

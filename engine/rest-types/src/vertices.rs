@@ -176,10 +176,18 @@ pub struct AttemptAccumulators {
 pub struct BackPressure {
     pub status: BackPressureStatus,
     /// All that follows is there where the status is ok.
-    #[serde(rename = "backpressureLevel", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "backpressureLevel",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub level: Option<BackPressureLevel>,
     /// The same under the name that it had before.
-    #[serde(rename = "backpressure-level", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "backpressure-level",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub level_compatible: Option<BackPressureLevel>,
     #[serde(rename = "end-timestamp", default, skip_serializing_if = "Option::is_none")]
     pub end_timestamp: Option<i64>,

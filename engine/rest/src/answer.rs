@@ -112,10 +112,6 @@ impl Failure {
             _ => Failure::inside(&error.to_string()),
         }
     }
-
-    pub fn status(&self) -> StatusCode {
-        self.status
-    }
 }
 
 impl From<Error> for Failure {

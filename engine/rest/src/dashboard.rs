@@ -44,7 +44,8 @@ impl Dashboard {
 
     /// The file at a path of a request; a folder stands for its index.html.
     pub async fn file(&self, path: &str) -> Response {
-        let missing = || Failure::no_such_path(format!("Unable to load requested file {path}.")).into_response();
+        let missing =
+            || Failure::no_such_path(format!("Unable to load requested file {path}.")).into_response();
         let is_start = matches!(path, "/" | "/index.html");
         let Some(folder) = &self.folder else {
             return match is_start {
@@ -52,8 +53,14 @@ impl Dashboard {
                 false => missing(),
             };
         };
-        let relative = if path == "/" { "index.html" } else { path.trim_start_matches('/') };
-        let Some(relative) = below(relative) else { return missing() };
+        let relative = if path == "/" {
+            "index.html"
+        } else {
+            path.trim_start_matches('/')
+        };
+        let Some(relative) = below(relative) else {
+            return missing();
+        };
         let Ok(content) = tokio::fs::read(folder.join(&relative)).await else {
             return missing();
         };
@@ -69,7 +76,10 @@ impl Dashboard {
 
 fn answer(content: Vec<u8>, extension: &str, caching: HeaderValue) -> Response {
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(content_type(extension))),
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(content_type(extension)),
+        ),
         (header::CACHE_CONTROL, caching),
     ];
     (StatusCode::OK, headers, content).into_response()
@@ -84,7 +94,10 @@ fn below(path: &str) -> Option<PathBuf> {
 
 /// Such as main.0ad72bff013cef50.js.
 fn has_hash(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     name.split('.')
         .any(|part| part.len() == 16 && part.bytes().all(|b| b.is_ascii_hexdigit()))
 }
@@ -138,12 +151,24 @@ mod tests {
         }
         let dashboard = Dashboard::at(&inner);
         let (status, kind, caching, body) = asked(&dashboard, "/").await;
-        assert_eq!((status, kind.as_str(), caching.as_str(), body.as_str()), (200, "text/html", "no-cache", "start"));
+        assert_eq!(
+            (status, kind.as_str(), caching.as_str(), body.as_str()),
+            (200, "text/html", "no-cache", "start")
+        );
         let (_, kind, caching, _) = asked(&dashboard, "/main.0ad72bff013cef50.js").await;
         assert!(kind == "application/javascript" && caching.contains("immutable"));
         let (_, kind, caching, _) = asked(&dashboard, "/assets/a.svg").await;
-        assert_eq!((kind.as_str(), caching.as_str()), ("image/svg+xml", "private, max-age=300"));
-        for outside in ["/../secret", "/assets/../../secret", "//etc/passwd", "/nothing", "/assets"] {
+        assert_eq!(
+            (kind.as_str(), caching.as_str()),
+            ("image/svg+xml", "private, max-age=300")
+        );
+        for outside in [
+            "/../secret",
+            "/assets/../../secret",
+            "//etc/passwd",
+            "/nothing",
+            "/assets",
+        ] {
             let (status, _, _, body) = asked(&dashboard, outside).await;
             assert_eq!(status, 404, "{outside}");
             assert!(body.contains("Unable to load requested file"), "{body}");

@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use axum::extract;
 
-use crate::parameters::Parameters;
 use crate::state;
 
 /// What every handler takes.
@@ -30,4 +29,4 @@ pub fn no_file(path: &str) -> crate::answer::Failure {
     crate::answer::Failure::no_such_path(format!("Unable to load requested file {path}."))
 }
 
-pub(crate) use Parameters as Asked;
+pub use crate::parameters::Parameters as Asked;

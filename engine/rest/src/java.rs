@@ -33,7 +33,12 @@ fn serialized(message: &str, stack_trace: &str) -> Vec<u8> {
     let mut out = Writer::default();
     out.bytes(&[0xac, 0xed, 0, 5, OBJECT]);
     // Handles are counted as the reader does: of descriptions, of texts in them, and of the object.
-    out.class("org.apache.flink.util.SerializedThrowable", 0x6516_9df5_1fa7_13f3, 2, 3);
+    out.class(
+        "org.apache.flink.util.SerializedThrowable",
+        0x6516_9df5_1fa7_13f3,
+        2,
+        3,
+    );
     out.field(b'L', "fullStringifiedStackTrace");
     out.string("Ljava/lang/String;");
     out.field(b'L', "originalErrorClassName");
@@ -154,7 +159,13 @@ mod base64_engine {
     mod tests {
         #[test]
         fn vectors_of_the_rfc() {
-            let vectors = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")];
+            let vectors = [
+                ("", ""),
+                ("f", "Zg=="),
+                ("fo", "Zm8="),
+                ("foo", "Zm9v"),
+                ("foob", "Zm9vYg=="),
+            ];
             for (text, encoded) in vectors {
                 assert_eq!(super::encode(text.as_bytes()), encoded);
             }
@@ -168,7 +179,10 @@ mod tests {
 
     #[test]
     fn texts_are_javas() {
-        assert_eq!(modified_utf8("a\0é€"), [b'a', 0xc0, 0x80, 0xc3, 0xa9, 0xe2, 0x82, 0xac]);
+        assert_eq!(
+            modified_utf8("a\0é€"),
+            [b'a', 0xc0, 0x80, 0xc3, 0xa9, 0xe2, 0x82, 0xac]
+        );
         assert_eq!(modified_utf8("😀"), [0xed, 0xa0, 0xbd, 0xed, 0xb8, 0x80]);
         let long = serialized(&"x".repeat(70_000), "");
         assert!(long.windows(2).any(|two| two == [LONG_STRING, 0]));
@@ -180,6 +194,9 @@ mod tests {
         assert!(throwable.serialized_throwable.starts_with(
             "rO0ABXNyAClvcmcuYXBhY2hlLmZsaW5rLnV0aWwuU2VyaWFsaXplZFRocm93YWJsZWUWnfUfpxPzAgADTAAZZnVsbFN0cmluZ2lmaWVk"
         ));
-        assert_eq!(throwable.stack_trace, "org.apache.flink.util.FlinkException: no\n");
+        assert_eq!(
+            throwable.stack_trace,
+            "org.apache.flink.util.FlinkException: no\n"
+        );
     }
 }

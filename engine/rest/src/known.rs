@@ -1,13 +1,14 @@
 //! From what the cluster knows of a job to the job that pages show.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use millrace_cluster::status::{Execution, ExecutionState as State, JobStatus as Known};
-use millrace_core::options;
+use millrace_core::{Configuration, JobId, options};
 use millrace_dataflow::{Graph, JobEdge, JobGraph, Node, Partitioning, explain};
 use millrace_rest_types::{ExecutionState, JobStatus};
 
-use crate::metrics::{self, MetricSource, Sample, Scope};
+use crate::metrics::{self, MetricSource, NoMetrics, Sample, Scope};
 use crate::model::{Edge, Io, Job, Place, Subtask, Vertex};
 
 /// As it is now; what its subtasks have counted comes from `metrics`.
@@ -19,7 +20,10 @@ pub fn job(known: &Known, source: &dyn MetricSource) -> Job {
         let reads = edges.iter().any(|edge| edge.to_vertex == place);
         let writes = edges.iter().any(|edge| edge.from_vertex == place);
         let vertex_id = vertex.id().to_string();
-        let executions = known.executions.iter().filter(|execution| execution.vertex == place);
+        let executions = known
+            .executions
+            .iter()
+            .filter(|execution| execution.vertex == place);
         let subtasks = executions.map(|execution| {
             let scope = Scope::Subtask {
                 job: id.clone(),
@@ -42,7 +46,11 @@ pub fn job(known: &Known, source: &dyn MetricSource) -> Job {
     Job {
         name: known.name.clone(),
         state: job_status(known.state.flink()),
-        timestamps: known.since.iter().map(|(name, at)| (job_status(name), *at)).collect(),
+        timestamps: known
+            .since
+            .iter()
+            .map(|(name, at)| (job_status(name), *at))
+            .collect(),
         max_parallelism: max_parallelism(known),
         vertices: vertices.collect(),
         edges: edges.iter().map(edge).collect(),
@@ -69,9 +77,19 @@ fn description(plan: &Graph, vertex: &millrace_dataflow::Vertex) -> Vec<String> 
             depth => format!("{}+- ", "   ".repeat(depth - 1)),
         };
         let node = &operator.node;
-        lines.push(format!("{branch}[{}]:{}", node.id + 1, explain::describe(plan, node)));
+        lines.push(format!(
+            "{branch}[{}]:{}",
+            node.id + 1,
+            explain::describe(plan, node)
+        ));
     }
     lines
+}
+
+/// A job that is not submitted.
+pub fn planned(id: JobId, graph: Arc<JobGraph>, config: Arc<Configuration>) -> Job {
+    let known = Known::new(id, &graph.name, config, graph.clone());
+    job(&known, &NoMetrics)
 }
 
 fn max_parallelism(known: &Known) -> Option<i64> {
@@ -110,7 +128,10 @@ fn subtask(execution: &Execution, samples: &[Sample], reads: bool, writes: bool)
         timestamps,
         place: Some(Place {
             id: execution.task_manager.clone(),
-            endpoint: execution.endpoint.clone().unwrap_or_else(|| execution.task_manager.clone()),
+            endpoint: execution
+                .endpoint
+                .clone()
+                .unwrap_or_else(|| execution.task_manager.clone()),
         }),
         io: io(samples, reads, writes),
     }

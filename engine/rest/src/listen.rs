@@ -43,7 +43,10 @@ pub fn advertised(config: &Configuration, listening: SocketAddr) -> Result<(Stri
 }
 
 fn resolved(host: &str) -> Result<IpAddr> {
-    let found = (host, 0).to_socket_addrs().ok().and_then(|mut found| found.next());
+    let found = (host, 0)
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut found| found.next());
     found
         .map(|address| address.ip())
         .ok_or_else(|| Error::user("rest.bind-address is not one of this machine").with_detail(host))
@@ -74,9 +77,15 @@ mod tests {
     #[test]
     fn ports_and_ranges() {
         assert_eq!(ports("8081").unwrap(), [8081..=8081]);
-        assert_eq!(ports("8081, 8090-8099,0").unwrap(), [8081..=8081, 8090..=8099, 0..=0]);
+        assert_eq!(
+            ports("8081, 8090-8099,0").unwrap(),
+            [8081..=8081, 8090..=8099, 0..=0]
+        );
         for wrong in ["", "x", "8090-8081", "70000"] {
-            assert!(ports(wrong).unwrap_err().to_string().contains("rest.bind-port"), "{wrong}");
+            assert!(
+                ports(wrong).unwrap_err().to_string().contains("rest.bind-port"),
+                "{wrong}"
+            );
         }
     }
 
@@ -90,11 +99,17 @@ mod tests {
         let listener = bind(&config).await.unwrap();
         let address = listener.local_addr().unwrap();
         assert_ne!(address.port(), port);
-        assert_eq!(advertised(&config, address).unwrap(), ("127.0.0.1".to_owned(), address.port()));
+        assert_eq!(
+            advertised(&config, address).unwrap(),
+            ("127.0.0.1".to_owned(), address.port())
+        );
         config.set("rest.address", "rest.example");
         assert_eq!(advertised(&config, address).unwrap().0, "rest.example");
         config.set("rest.bind-port", port.to_string());
         let error = bind(&config).await.unwrap_err().to_string();
-        assert!(error.contains(&port.to_string()) && error.contains("rest.bind-port"), "{error}");
+        assert!(
+            error.contains(&port.to_string()) && error.contains("rest.bind-port"),
+            "{error}"
+        );
     }
 }

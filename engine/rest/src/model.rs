@@ -86,7 +86,10 @@ impl Job {
 
     pub fn began(&self) -> i64 {
         let first = self.timestamps.get(&JobStatus::Initializing);
-        first.or_else(|| self.timestamps.values().min()).copied().unwrap_or(0)
+        first
+            .or_else(|| self.timestamps.values().min())
+            .copied()
+            .unwrap_or(0)
     }
 
     /// -1 before its end.

@@ -116,7 +116,10 @@ mod tests {
         let (finish, finished) = oneshot::channel();
         operations.begin(key("a"), || async move { Ok(finished.await.unwrap_or(0)) });
         operations.begin(key("a"), || async { panic!("begun twice") });
-        assert!(matches!(operations.progress(&key("a")), Some(Progress::InProgress)));
+        assert!(matches!(
+            operations.progress(&key("a")),
+            Some(Progress::InProgress)
+        ));
         finish.send(7).unwrap();
         assert_eq!(*ended(&operations, &key("a")).await.as_ref().as_ref().unwrap(), 7);
         operations.begin(key("a"), || async { Err(Error::internal("begun twice")) });

@@ -23,7 +23,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         let path = RawPathParams::from_request_parts(parts, state).await;
         let path = match &path {
-            Ok(values) => values.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            Ok(values) => values
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             Err(_) => HashMap::new(),
         };
         Ok(Parameters {
@@ -98,7 +101,9 @@ fn decoded(text: &str) -> String {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let hex = bytes.get(at + 1..at + 3).and_then(|two| std::str::from_utf8(two).ok());
+        let hex = bytes
+            .get(at + 1..at + 3)
+            .and_then(|two| std::str::from_utf8(two).ok());
         match (bytes[at], hex.and_then(|two| u8::from_str_radix(two, 16).ok())) {
             (b'%', Some(byte)) => {
                 decoded.push(byte);

@@ -27,10 +27,15 @@ pub enum Script {
 impl Program {
     /// Of a request; its options come on top of the cluster's.
     pub fn of(request: JarRun, cluster: &Configuration) -> Result<Program> {
-        if let Some(class) = request.entry_class.filter(|class| !class.is_empty() && class != SQL_DRIVER) {
+        if let Some(class) = request
+            .entry_class
+            .filter(|class| !class.is_empty() && class != SQL_DRIVER)
+        {
             return Err(Error::user("a job in Java does not run on this engine")
                 .with_detail(class)
-                .with_hint("leave the entry class away and upload the job's SQL, or run the jar on Apache Flink"));
+                .with_hint(
+                    "leave the entry class away and upload the job's SQL, or run the jar on Apache Flink",
+                ));
         }
         let mut config = cluster.clone();
         for (key, value) in request.flink_configuration.into_iter().flatten() {
@@ -49,7 +54,9 @@ impl Program {
             None => {}
             Some(ClaimMode::Claim) => config.set(options::CLAIM_MODE.key, "CLAIM"),
             Some(ClaimMode::NoClaim) => config.set(options::CLAIM_MODE.key, "NO_CLAIM"),
-            Some(ClaimMode::Legacy) => return Err(Error::unsupported("claimMode LEGACY").with_hint("use NO_CLAIM or CLAIM")),
+            Some(ClaimMode::Legacy) => {
+                return Err(Error::unsupported("claimMode LEGACY").with_hint("use NO_CLAIM or CLAIM"));
+            }
         }
         let id = match request.job_id {
             None => None,
@@ -86,9 +93,9 @@ fn script(arguments: Vec<String>) -> Result<Option<Script>> {
                     .with_hint("it takes --script SQL or --scriptUri FILE; without arguments the upload's job.sql is run"));
             }
         };
-        let value = value.or_else(|| arguments.next()).ok_or_else(|| {
-            Error::user("a program's argument has no value").with_detail(name)
-        })?;
+        let value = value
+            .or_else(|| arguments.next())
+            .ok_or_else(|| Error::user("a program's argument has no value").with_detail(name))?;
         found = Some(make(value));
     }
     Ok(found)
@@ -137,11 +144,17 @@ mod tests {
         )
         .unwrap();
         let option = |key: &str| program.config.raw(key).unwrap();
-        assert_eq!([option("a"), option("b"), option("parallelism.default")], ["request", "cluster", "3"]);
+        assert_eq!(
+            [option("a"), option("b"), option("parallelism.default")],
+            ["request", "cluster", "3"]
+        );
         assert_eq!(option("execution.state-recovery.path"), "/s/1");
         assert_eq!(option("execution.state-recovery.claim-mode"), "CLAIM");
         assert_eq!(option("execution.state-recovery.ignore-unclaimed-state"), "true");
-        assert_eq!(program.id.unwrap().to_string(), "0123456789abcdef0123456789abcdef");
+        assert_eq!(
+            program.id.unwrap().to_string(),
+            "0123456789abcdef0123456789abcdef"
+        );
         assert_eq!(program.script, None);
     }
 
@@ -152,20 +165,29 @@ mod tests {
             Program::of(request(&json), &Configuration::default()).map(|program| program.script)
         };
         let text = Some(Script::Text("SELECT 1".to_owned()));
-        assert_eq!(of(r#""programArgsList": ["--script", "SELECT 1"]"#).unwrap(), text);
+        assert_eq!(
+            of(r#""programArgsList": ["--script", "SELECT 1"]"#).unwrap(),
+            text
+        );
         assert_eq!(of(r#""programArgs": "--script 'SELECT 1'""#).unwrap(), text);
         assert_eq!(
             of(r#""programArgs": "--scriptUri=file:///a.sql""#).unwrap(),
             Some(Script::File("file:///a.sql".to_owned()))
         );
-        for wrong in [r#""programArgsList": ["--other"]"#, r#""programArgsList": ["--script"]"#] {
+        for wrong in [
+            r#""programArgsList": ["--other"]"#,
+            r#""programArgsList": ["--script"]"#,
+        ] {
             assert!(of(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn a_class_in_java_is_refused() {
-        let error = Program::of(request(r#"{"entryClass": "com.example.Job"}"#), &Configuration::default());
+        let error = Program::of(
+            request(r#"{"entryClass": "com.example.Job"}"#),
+            &Configuration::default(),
+        );
         assert!(error.unwrap_err().to_string().contains("com.example.Job"));
     }
 

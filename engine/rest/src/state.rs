@@ -25,7 +25,12 @@ pub const COMMIT: &str = concat!("millrace-", env!("CARGO_PKG_VERSION"));
 pub trait Planner: Send + Sync {
     /// The jobs of a SQL text under a configuration, each with the id if one is given. Blocks while outside systems are
     /// asked.
-    fn plan(&self, sql: &str, config: &Configuration, id: Option<JobId>) -> millrace_core::Result<Vec<JobSpec>>;
+    fn plan(
+        &self,
+        sql: &str,
+        config: &Configuration,
+        id: Option<JobId>,
+    ) -> millrace_core::Result<Vec<JobSpec>>;
 }
 
 /// The parts of a JobManager that are asked.

@@ -129,10 +129,15 @@ mod tests {
     /// Flink's own figures of these values.
     #[test]
     fn quantiles_are_flinks() {
-        let values: Values = [41, 45, 47, 49, 49, 59, 60, 61, 63, 64, 67, 92, 106, 167].into_iter().collect();
+        let values: Values = [41, 45, 47, 49, 49, 59, 60, 61, 63, 64, 67, 92, 106, 167]
+            .into_iter()
+            .collect();
         let summary = values.summary();
         assert_eq!((summary.min, summary.max, summary.avg), (41, 167, 69));
-        assert_eq!([summary.p50, summary.p90, summary.p95].map(|d| d.0), [60.5, 136.5, 167.0]);
+        assert_eq!(
+            [summary.p50, summary.p90, summary.p95].map(|d| d.0),
+            [60.5, 136.5, 167.0]
+        );
         let two: Values = [333, 315, -1].into_iter().collect();
         let expected = Distribution {
             min: 315,

@@ -36,7 +36,9 @@ impl Uploads {
             None => std::env::temp_dir(),
         };
         Ok(Uploads {
-            folder: temporary.join(format!("flink-web-{}", Uuid::new_v4())).join(FOLDER),
+            folder: temporary
+                .join(format!("flink-web-{}", Uuid::new_v4()))
+                .join(FOLDER),
             is_temporary: true,
         })
     }
@@ -46,9 +48,9 @@ impl Uploads {
         let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
         let is_taken = [".jar", ".sql", ".zip"].iter().any(|end| name.ends_with(end));
         if !is_taken || name.chars().any(char::is_control) {
-            return Err(Error::user("Only Jar files are allowed.").with_detail(name).with_hint(
-                "upload a .sql file, or a .zip or .jar file with the SQL in it as job.sql",
-            ));
+            return Err(Error::user("Only Jar files are allowed.")
+                .with_detail(name)
+                .with_hint("upload a .sql file, or a .zip or .jar file with the SQL in it as job.sql"));
         }
         std::fs::create_dir_all(&self.folder)
             .map_err(|e| unusable("the folder of uploads cannot be made", &self.folder, e))?;
@@ -82,9 +84,9 @@ impl Uploads {
     }
 
     pub fn delete(&self, id: &str) -> Result<()> {
-        let path = self.existing(id).ok_or_else(|| {
-            Error::user(format!("File {id} does not exist in {}.", self.folder.display()))
-        })?;
+        let path = self
+            .existing(id)
+            .ok_or_else(|| Error::user(format!("File {id} does not exist in {}.", self.folder.display())))?;
         std::fs::remove_file(&path).map_err(|e| unusable("an upload cannot be deleted", &path, e))
     }
 
@@ -119,7 +121,11 @@ pub fn program(path: &Path) -> Result<String> {
         true => content,
         false => unzipped(&name, content)?,
     };
-    String::from_utf8(text).map_err(|e| Error::user("the SQL is not UTF-8").with_detail(name).with_source(e))
+    String::from_utf8(text).map_err(|e| {
+        Error::user("the SQL is not UTF-8")
+            .with_detail(name)
+            .with_source(e)
+    })
 }
 
 fn unzipped(name: &str, content: Vec<u8>) -> Result<Vec<u8>> {
@@ -143,13 +149,15 @@ fn unzipped(name: &str, content: Vec<u8>) -> Result<Vec<u8>> {
         Err(e) => return Err(unreadable(e)),
     };
     let mut text = Vec::new();
-    entry
-        .take(LONGEST + 1)
-        .read_to_end(&mut text)
-        .map_err(|e| Error::user("job.sql cannot be unpacked").with_detail(name).with_source(e))?;
+    entry.take(LONGEST + 1).read_to_end(&mut text).map_err(|e| {
+        Error::user("job.sql cannot be unpacked")
+            .with_detail(name)
+            .with_source(e)
+    })?;
     if text.len() as u64 > LONGEST {
-        return Err(Error::user("job.sql is too long")
-            .with_detail(format!("{name}: more than {LONGEST} bytes")));
+        return Err(
+            Error::user("job.sql is too long").with_detail(format!("{name}: more than {LONGEST} bytes"))
+        );
     }
     Ok(text)
 }
@@ -175,7 +183,9 @@ mod tests {
 
     fn zipped(name: &str, content: &str) -> Vec<u8> {
         let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
-        writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        writer
+            .start_file(name, zip::write::SimpleFileOptions::default())
+            .unwrap();
         writer.write_all(content.as_bytes()).unwrap();
         writer.finish().unwrap().into_inner()
     }
@@ -185,7 +195,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let uploads = uploads(folder.path());
         assert!(uploads.list().unwrap().is_empty());
-        for (name, content) in [("a.sql", b"SELECT 1".to_vec()), ("b.jar", zipped("job.sql", "SELECT 2"))] {
+        for (name, content) in [
+            ("a.sql", b"SELECT 1".to_vec()),
+            ("b.jar", zipped("job.sql", "SELECT 2")),
+        ] {
             std::fs::write(uploads.place(name).unwrap(), content).unwrap();
         }
         let mut listed = uploads.list().unwrap();
@@ -209,7 +222,11 @@ mod tests {
         let inside = uploads.place("../../../a.sql").unwrap();
         assert!(inside.starts_with(folder.path()) && inside.ends_with(inside.file_name().unwrap()));
         for (name, content, message) in [
-            ("a.jar", zipped("com/example/Job.class", "x"), "upload it as a .sql file"),
+            (
+                "a.jar",
+                zipped("com/example/Job.class", "x"),
+                "upload it as a .sql file",
+            ),
             ("b.jar", b"no zip".to_vec(), "no zip file"),
             ("c.zip", zipped("job.sql", &" ".repeat(17 << 20)), "too long"),
         ] {

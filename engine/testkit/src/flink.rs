@@ -111,7 +111,11 @@ impl Flink {
             folder,
             "taskmanager.log",
             &[],
-            &["-Xmx384m", "-XX:MaxDirectMemorySize=256m", "-XX:MaxMetaspaceSize=256m"],
+            &[
+                "-Xmx384m",
+                "-XX:MaxDirectMemorySize=256m",
+                "-XX:MaxMetaspaceSize=256m",
+            ],
         )?;
         command
             .arg("org.apache.flink.runtime.taskexecutor.TaskManagerRunner")
@@ -134,10 +138,9 @@ impl Flink {
         self.rest_port
     }
 
-    /// Waits for the end of both processes, which a request has asked for.
+    /// Waits for the end of the JobManager, which a request has asked for.
     pub fn wait_end(&mut self, limit: Duration) -> Result<()> {
         self.jobmanager.wait(limit)?;
-        self.taskmanager.wait(limit)?;
         Ok(())
     }
 
@@ -169,7 +172,12 @@ pub fn command_line(folder: &Path, rest_port: u16, arguments: &[&str]) -> Result
             ("execution.target", "remote"),
         ],
     )?;
-    let mut command = java(folder, "client.log", &[], &["-Xmx256m", "-XX:TieredStopAtLevel=1"])?;
+    let mut command = java(
+        folder,
+        "client.log",
+        &[],
+        &["-Xmx256m", "-XX:TieredStopAtLevel=1"],
+    )?;
     command
         .arg("org.apache.flink.client.cli.CliFrontend")
         .args(arguments)
@@ -200,8 +208,15 @@ fn java(folder: &Path, log: &str, jars: &[PathBuf], options: &[&str]) -> Result<
     command
         .env("FLINK_CONF_DIR", folder)
         .env("TZ", "UTC")
-        .args(["-XX:+UseSerialGC", "--add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED"])
-        .args(OPENED.iter().map(|p| format!("--add-opens=java.base/{p}=ALL-UNNAMED")))
+        .args([
+            "-XX:+UseSerialGC",
+            "--add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED",
+        ])
+        .args(
+            OPENED
+                .iter()
+                .map(|p| format!("--add-opens=java.base/{p}=ALL-UNNAMED")),
+        )
         .args(options)
         .arg(format!(
             "-Dlog4j.configurationFile={}",
@@ -222,11 +237,17 @@ fn overview(port: u16) -> Result<String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, READY)?;
     stream.set_read_timeout(Some(READY))?;
-    write!(stream, "GET /overview HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET /overview HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     if !answer.starts_with("HTTP/1.1 200") && !answer.starts_with("HTTP/1.0 200") {
-        bail!("Flink's REST answers {}", answer.lines().next().unwrap_or_default());
+        bail!(
+            "Flink's REST answers {}",
+            answer.lines().next().unwrap_or_default()
+        );
     }
     Ok(answer)
 }

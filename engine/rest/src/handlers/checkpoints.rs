@@ -24,19 +24,28 @@ fn remembered(state: &State, asked: &Asked) -> Result<(Arc<Known>, Arc<Checkpoin
     let id = asked.number("checkpointid")?;
     let job = state.job(asked.job()?)?;
     let history = &job.checkpoints;
-    let latest = [&history.latest_completed, &history.latest_savepoint, &history.latest_failed];
-    let mut known = history.recent.iter().chain(latest.into_iter().flatten());
-    let record = known.find(|record| record.id.0 == id).cloned().ok_or_else(|| {
-        Failure::with(
+    let latest = [
+        &history.latest_completed,
+        &history.latest_savepoint,
+        &history.latest_failed,
+    ];
+    let known = history.recent.iter().chain(latest.into_iter().flatten());
+    let found = known.into_iter().find(|record| record.id.0 == id).cloned();
+    match found {
+        Some(record) => Ok((job, record)),
+        None => Err(Failure::with(
             StatusCode::NOT_FOUND,
             format!("Could not find checkpointing statistics for checkpoint {id}."),
-        )
-    })?;
-    Ok((job, record))
+        )),
+    }
 }
 
 fn vertices(job: &Known) -> Vec<String> {
-    job.graph.vertices.iter().map(|vertex| vertex.id().to_string()).collect()
+    job.graph
+        .vertices
+        .iter()
+        .map(|vertex| vertex.id().to_string())
+        .collect()
 }
 
 pub async fn details(state: State, asked: Asked) -> Answer {

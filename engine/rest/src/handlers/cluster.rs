@@ -14,11 +14,17 @@ pub async fn overview(state: State) -> Answer {
     let managers = state.dispatcher().resources().task_managers();
     let blocked: Vec<_> = managers.iter().filter(|manager| manager.is_draining).collect();
     let free = |is_draining: bool| -> usize {
-        let counted = managers.iter().filter(|manager| manager.is_draining == is_draining);
+        let counted = managers
+            .iter()
+            .filter(|manager| manager.is_draining == is_draining);
         counted.map(|manager| manager.free_slots).sum()
     };
     let jobs = state.dispatcher().jobs();
-    let count = |names: &[&str]| jobs.iter().filter(|job| names.contains(&job.state.flink())).count();
+    let count = |names: &[&str]| {
+        jobs.iter()
+            .filter(|job| names.contains(&job.state.flink()))
+            .count()
+    };
     let ended = ["FINISHED", "CANCELED", "FAILED"];
     ok(&Overview {
         taskmanagers: managers.len(),

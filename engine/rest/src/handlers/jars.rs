@@ -6,9 +6,8 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::multipart::{Field, Multipart};
 use axum::extract::rejection::BytesRejection;
-use axum::http::StatusCode;
 use millrace_cluster::job::JobSpec;
-use millrace_core::{Configuration, Error, JobId};
+use millrace_core::{Error, JobId};
 use millrace_dataflow::JobGraph;
 use millrace_rest_types::Empty;
 use millrace_rest_types::jars::{JarRun, Jars, Run, Uploaded};
@@ -34,10 +33,16 @@ pub async fn list(state: State) -> Answer {
 }
 
 /// One file in a form.
-pub async fn upload(state: State, form: std::result::Result<Multipart, axum::extract::multipart::MultipartRejection>) -> Answer {
-    let received = |count: usize| Failure::bad_request(format!("Exactly 1 file must be sent, received {count}."));
+pub async fn upload(
+    state: State,
+    form: std::result::Result<Multipart, axum::extract::multipart::MultipartRejection>,
+) -> Answer {
+    let received =
+        |count: usize| Failure::bad_request(format!("Exactly 1 file must be sent, received {count}."));
     // What is no form has no file.
-    let Ok(mut form) = form else { return Err(received(0)) };
+    let Ok(mut form) = form else {
+        return Err(received(0));
+    };
     let mut files: Vec<PathBuf> = Vec::new();
     let outcome = receive(&state, &mut form, &mut files).await;
     if let (Ok(()), [file]) = (&outcome, files.as_slice()) {
@@ -97,7 +102,12 @@ type Body = std::result::Result<Bytes, BytesRejection>;
 async fn planned(state: &State, asked: &Asked, bytes: Body) -> Result<Vec<JobSpec>> {
     let bytes = bytes.map_err(|e| Failure::with(e.status(), e.body_text()))?;
     let mut request: JarRun = body("JarRunRequestBody", &bytes)?;
-    let query = |name: &str| asked.query(name).filter(|value| !value.is_empty()).map(str::to_owned);
+    let query = |name: &str| {
+        asked
+            .query(name)
+            .filter(|value| !value.is_empty())
+            .map(str::to_owned)
+    };
     request.entry_class = request.entry_class.or_else(|| query("entry-class"));
     request.program_args = request.program_args.or_else(|| query("program-args"));
     request.savepoint_path = request.savepoint_path.or_else(|| query("savepointPath"));
@@ -159,23 +169,16 @@ pub async fn run(state: State, asked: Asked, bytes: Body) -> Answer {
     let spec = only(planned(&state, &asked, bytes).await?)?;
     let (id, dispatcher) = (spec.id, state.dispatcher().clone());
     blocking(move || dispatcher.submit(spec).map(drop)).await?;
-    ok(&Run { jobid: id.to_string() })
+    ok(&Run {
+        jobid: id.to_string(),
+    })
 }
 
 pub async fn plan(state: State, asked: Asked, bytes: Body) -> Answer {
     let spec = only(planned(&state, &asked, bytes).await?)?;
-    let config: Configuration = spec.config;
-    let graph = JobGraph::build(&spec.graph, &spec.name, &config)?;
-    let job = known::planned(spec.id, Arc::new(graph));
+    let graph = JobGraph::build(&spec.graph, &spec.name, &spec.config)?;
+    let job = known::planned(spec.id, Arc::new(graph), Arc::new(spec.config));
     ok(&PlanInfo {
         plan: view::jobs::plan(&job),
     })
-}
-
-/// Where jobs do not come by REST.
-pub async fn disabled() -> Failure {
-    Failure::with(
-        StatusCode::FORBIDDEN,
-        "jobs cannot be submitted here: web.submit.enable is false",
-    )
 }

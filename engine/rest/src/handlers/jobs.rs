@@ -6,8 +6,8 @@ use millrace_cluster::status::{Bounds, JobStatus as Known};
 use millrace_core::{Configuration, JobId, options};
 use millrace_rest_types::cluster::ConfigurationEntry;
 use millrace_rest_types::jobs::{
-    ApplicationStatus, ExecutionConfig, ExecutionResult, JobAccumulators, JobConfig, JobIdWithStatus, JobIds, JobResult,
-    JobStatusInfo, JobsOverview, ParallelismBounds, ResourceRequirements, VertexRequirements,
+    ApplicationStatus, ExecutionConfig, ExecutionResult, JobAccumulators, JobConfig, JobIdWithStatus, JobIds,
+    JobResult, JobStatusInfo, JobsOverview, ParallelismBounds, ResourceRequirements, VertexRequirements,
 };
 use millrace_rest_types::operations::{ClientHeartbeat, QueueState, QueueStatus};
 use millrace_rest_types::plan::PlanInfo;
@@ -106,7 +106,9 @@ pub fn entries(config: &Configuration) -> Vec<ConfigurationEntry> {
 }
 
 pub async fn exceptions(state: State, asked: Asked) -> Answer {
-    let most = asked.query_parsed("maxExceptions")?.unwrap_or(view::exceptions::MOST);
+    let most = asked
+        .query_parsed("maxExceptions")?
+        .unwrap_or(view::exceptions::MOST);
     ok(&view::exceptions::all(&state.job(asked.job()?)?.exceptions, most))
 }
 
@@ -122,7 +124,9 @@ pub async fn execution_result(state: State, asked: Asked) -> Answer {
     let job = state.dispatcher().job(id).ok_or_else(|| {
         Failure::with(
             StatusCode::NOT_FOUND,
-            format!("org.apache.flink.runtime.messages.FlinkJobNotFoundException: Could not find Flink job ({id})"),
+            format!(
+                "org.apache.flink.runtime.messages.FlinkJobNotFoundException: Could not find Flink job ({id})"
+            ),
         )
     })?;
     let (queue, result) = match job_status(job.state.flink()) {
@@ -245,7 +249,9 @@ pub async fn set_requirements(state: State, asked: Asked, bytes: Bytes) -> Answe
     let id = asked.job()?;
     let wanted: ResourceRequirements = body("JobResourceRequirementsBody", &bytes)?;
     if wanted.is_empty() {
-        return Err(Failure::bad_request("Request body does not specify resource requirements."));
+        return Err(Failure::bad_request(
+            "Request body does not specify resource requirements.",
+        ));
     }
     let job = running(&state, id)?;
     let bounds = checked(&job, &wanted)?;
@@ -259,7 +265,12 @@ pub async fn set_requirements(state: State, asked: Asked, bytes: Bytes) -> Answe
 
 /// Every vertex has to be named, with bounds that make sense.
 fn checked(job: &Known, wanted: &ResourceRequirements) -> Result<Vec<(usize, Bounds)>> {
-    let ids: Vec<String> = job.graph.vertices.iter().map(|vertex| vertex.id().to_string()).collect();
+    let ids: Vec<String> = job
+        .graph
+        .vertices
+        .iter()
+        .map(|vertex| vertex.id().to_string())
+        .collect();
     let mut wrong = Vec::new();
     let mut bounds = Vec::new();
     for (id, requirements) in wanted {

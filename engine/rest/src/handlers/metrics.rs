@@ -19,7 +19,9 @@ fn told(samples: Vec<Sample>, asked: &Asked) -> Answer {
             names.collect()
         }
         Some(_) => {
-            let found = wanted.into_iter().filter_map(|name| samples.iter().find(|(id, _)| id == name));
+            let found = wanted
+                .into_iter()
+                .filter_map(|name| samples.iter().find(|(id, _)| id == name));
             found
                 .map(|(id, value)| Metric {
                     id: id.clone(),
@@ -36,7 +38,10 @@ fn told_together(places: Vec<Vec<Sample>>, asked: &Asked) -> Answer {
     let aggregations: Vec<Aggregation> = asked
         .query_list("agg")
         .into_iter()
-        .map(|text| text.parse().map_err(|()| Failure::parameter("query", "agg", text)))
+        .map(|text| {
+            text.parse()
+                .map_err(|()| Failure::parameter("query", "agg", text))
+        })
         .collect::<Result<_>>()?;
     let mut values: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for (name, value) in places.iter().flatten() {
@@ -75,7 +80,12 @@ pub async fn task_managers(state: State, asked: Asked) -> Answer {
     let places = all
         .into_iter()
         .filter(|manager| wanted.is_empty() || wanted.contains(&manager.id.as_str()))
-        .map(|manager| state.parts.metrics.samples(&Scope::TaskManager { id: manager.id }))
+        .map(|manager| {
+            state
+                .parts
+                .metrics
+                .samples(&Scope::TaskManager { id: manager.id })
+        })
         .collect();
     told_together(places, &asked)
 }
@@ -90,7 +100,11 @@ pub async fn jobs(state: State, asked: Asked) -> Answer {
     for text in asked.query_list("jobs") {
         wanted.push(parse_id(text).ok_or_else(|| Failure::parameter("query", "jobs", text))?);
     }
-    let all = state.dispatcher().jobs().into_iter().map(|job| job.id.to_string());
+    let all = state
+        .dispatcher()
+        .jobs()
+        .into_iter()
+        .map(|job| job.id.to_string());
     let places = all
         .filter(|id| wanted.is_empty() || wanted.contains(id))
         .map(|job| state.parts.metrics.samples(&Scope::Job { job }))
@@ -111,7 +125,9 @@ fn of_subtasks(state: &State, asked: &Asked) -> Result<Vec<Vec<Sample>>> {
         vertex: vertex.clone(),
         subtask,
     };
-    Ok((0..width).map(|subtask| state.parts.metrics.samples(&scope(subtask))).collect())
+    Ok((0..width)
+        .map(|subtask| state.parts.metrics.samples(&scope(subtask)))
+        .collect())
 }
 
 /// As `subtask.metric`.
@@ -138,7 +154,7 @@ fn numbers(texts: Vec<&str>) -> Result<Vec<usize>> {
     let mut numbers = Vec::new();
     for text in texts {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
-        match (first.parse(), last.parse()) {
+        match (first.parse::<usize>(), last.parse::<usize>()) {
             (Ok(first), Ok(last)) if last < 1 << 16 => numbers.extend(first..=last),
             _ => return Err(Failure::parameter("query", "subtasks", text)),
         }

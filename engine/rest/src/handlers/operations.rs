@@ -23,7 +23,9 @@ use crate::state::blocking;
 fn trigger_id(given: Option<String>) -> Result<String> {
     match given {
         None => Ok(Uuid::new_v4().simple().to_string()),
-        Some(text) => parse_id(&text).ok_or_else(|| Failure::bad_request(format!("'{text}' is not a trigger id"))),
+        Some(text) => {
+            parse_id(&text).ok_or_else(|| Failure::bad_request(format!("'{text}' is not a trigger id")))
+        }
     }
 }
 
@@ -44,7 +46,13 @@ pub async fn stop(state: State, asked: Asked, bytes: Bytes) -> Answer {
 }
 
 /// `end`: the job ends with it, drained or not.
-fn begin_savepoint(state: &State, id: JobId, trigger: &str, target: Option<String>, end: Option<bool>) -> Answer {
+fn begin_savepoint(
+    state: &State,
+    id: JobId,
+    trigger: &str,
+    target: Option<String>,
+    end: Option<bool>,
+) -> Answer {
     let asked = || -> millrace_core::Result<_> {
         let control = state.control(id)?;
         let target = control.look(|job| state.dispatcher().savepoint_target(job, target.as_deref()))?;
@@ -69,7 +77,9 @@ fn answered<T: Send + 'static>(
     async move {
         match asked?.await {
             Ok(answer) => answer,
-            Err(_) => Err(Error::external("the job has ended before the operation").with_detail(id.to_string())),
+            Err(_) => {
+                Err(Error::external("the job has ended before the operation").with_detail(id.to_string()))
+            }
         }
     }
 }
@@ -155,4 +165,3 @@ pub async fn disposal_status(state: State, asked: Asked) -> Answer {
         }
     }
 }
-

@@ -8,8 +8,8 @@ use millrace_cluster::resources::{Capacity, TaskManagerInfo};
 use millrace_core::Error;
 use millrace_rest_types::number::Double;
 use millrace_rest_types::task_managers::{
-    AllocatedSlot, GarbageCollector, Hardware, MemoryConfiguration, Resource, TaskManager, TaskManagerDetails,
-    TaskManagerMetrics, TaskManagers,
+    AllocatedSlot, GarbageCollector, Hardware, MemoryConfiguration, Resource, TaskManager,
+    TaskManagerDetails, TaskManagerMetrics, TaskManagers,
 };
 
 use crate::answer::{Answer, Failure, Result, ok};
@@ -106,7 +106,10 @@ pub async fn details(state: State, asked: Asked) -> Answer {
     let id = asked.text("taskmanagerid");
     let all = state.dispatcher().resources().task_managers();
     let info = all.iter().find(|info| info.id == id).ok_or_else(|| unknown(id))?;
-    let samples = state.parts.metrics.samples(&Scope::TaskManager { id: id.to_owned() });
+    let samples = state
+        .parts
+        .metrics
+        .samples(&Scope::TaskManager { id: id.to_owned() });
     ok(&TaskManagerDetails {
         task_manager: shown(info),
         allocated_slots: allocated(&state, info),
@@ -121,7 +124,10 @@ fn allocated(state: &State, info: &TaskManagerInfo) -> Vec<AllocatedSlot> {
         if job.state.is_terminal() {
             continue;
         }
-        let here = job.executions.iter().filter(|execution| execution.task_manager == info.id);
+        let here = job
+            .executions
+            .iter()
+            .filter(|execution| execution.task_manager == info.id);
         let subtasks: BTreeSet<usize> = here.map(|execution| execution.subtask).collect();
         slots.extend(subtasks.iter().map(|_| AllocatedSlot {
             job_id: job.id.to_string(),
@@ -159,7 +165,9 @@ fn metrics(samples: &[Sample]) -> TaskManagerMetrics {
 
 fn collectors(samples: &[Sample]) -> Vec<GarbageCollector> {
     let named = samples.iter().filter_map(|(id, _)| {
-        let name = id.strip_prefix("Status.JVM.GarbageCollector.")?.strip_suffix(".Count")?;
+        let name = id
+            .strip_prefix("Status.JVM.GarbageCollector.")?
+            .strip_suffix(".Count")?;
         Some(name.to_owned())
     });
     let names: BTreeSet<String> = named.collect();
@@ -176,14 +184,20 @@ fn collectors(samples: &[Sample]) -> Vec<GarbageCollector> {
 
 /// Asks the process of a TaskManager. None: there is no such TaskManager.
 async fn told(state: &State, asked: &Asked, question: Question) -> Result<Option<Told>> {
-    let Some(gateway) = state.dispatcher().resources().gateway(asked.text("taskmanagerid")) else {
+    let Some(gateway) = state
+        .dispatcher()
+        .resources()
+        .gateway(asked.text("taskmanagerid"))
+    else {
         return Ok(None);
     };
     Ok(Some(blocking(move || gateway.inspect(question)).await?))
 }
 
 fn misunderstood() -> Failure {
-    Failure::of(&Error::internal("a TaskManager answers another question than it was asked"))
+    Failure::of(&Error::internal(
+        "a TaskManager answers another question than it was asked",
+    ))
 }
 
 pub async fn logs(state: State, asked: Asked) -> Answer {
@@ -217,7 +231,10 @@ fn content(asked: &Asked, told: Option<Told>) -> Answer {
 pub async fn log_file(state: State, asked: Asked) -> Answer {
     let name = asked.text("filename").to_owned();
     if name.contains('/') {
-        return Err(no_file(&format!("/taskmanagers/{}/logs/{name}", asked.text("taskmanagerid"))));
+        return Err(no_file(&format!(
+            "/taskmanagers/{}/logs/{name}",
+            asked.text("taskmanagerid")
+        )));
     }
     let told = told(&state, &asked, Question::Content(name)).await?;
     content(&asked, told)

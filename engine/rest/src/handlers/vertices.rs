@@ -126,7 +126,9 @@ pub async fn back_pressure(state: State, asked: Asked) -> Answer {
     let times: Option<Vec<Times>> = match job.vertex(&id) {
         None => None,
         Some(_) if job.state.is_final() => None,
-        Some(vertex) => (0..vertex.subtasks.len()).map(|subtask| of_subtask(vertex, subtask)).collect(),
+        Some(vertex) => (0..vertex.subtasks.len())
+            .map(|subtask| of_subtask(vertex, subtask))
+            .collect(),
     };
     ok(&pressure::of(&times.unwrap_or_default(), now()))
 }

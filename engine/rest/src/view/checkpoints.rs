@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millrace_cluster::history::{
-    CheckpointHistory, CheckpointKind as Kind, CheckpointOutcome, CheckpointRecord, SubtaskCheckpoint as Acknowledged,
+    CheckpointHistory, CheckpointKind as Kind, CheckpointOutcome, CheckpointRecord,
+    SubtaskCheckpoint as Acknowledged,
 };
 use millrace_core::{Configuration, Result, options};
 use millrace_rest_types::checkpoints::{
-    Alignment, AlignmentSummary, Checkpoint, CheckpointConfig, CheckpointDuration, CheckpointFigures, CheckpointKind,
-    CheckpointStatus, Checkpoints, CompletedCheckpoint, CompletedSubtask, Counts, DurationSummary, Externalization,
-    FailedCheckpoint, Latest, PendingSubtask, ProcessingMode, Restored, SubtaskCheckpoint, SubtaskSummary, Summary,
-    VertexCheckpoint, VertexCheckpointDetails,
+    Alignment, AlignmentSummary, Checkpoint, CheckpointConfig, CheckpointDuration, CheckpointFigures,
+    CheckpointKind, CheckpointStatus, Checkpoints, CompletedCheckpoint, CompletedSubtask, Counts,
+    DurationSummary, Externalization, FailedCheckpoint, Latest, PendingSubtask, ProcessingMode, Restored,
+    SubtaskCheckpoint, SubtaskSummary, Summary, VertexCheckpoint, VertexCheckpointDetails,
 };
 
 use crate::statistics::{self, Values};
@@ -31,7 +32,10 @@ pub fn all(history: &CheckpointHistory, now: i64) -> Checkpoints {
         },
         summary: summary(history),
         latest: Latest {
-            completed: history.latest_completed.as_ref().map(|record| as_checkpoint(record, now)),
+            completed: history
+                .latest_completed
+                .as_ref()
+                .map(|record| as_checkpoint(record, now)),
             savepoint: history.latest_savepoint.as_ref().map(shown),
             failed: history.latest_failed.as_ref().map(shown),
             restored: history.latest_restored.as_ref().map(|restored| Restored {
@@ -47,7 +51,10 @@ pub fn all(history: &CheckpointHistory, now: i64) -> Checkpoints {
 
 /// Of a folder .../chk-<n>.
 fn number_in(path: &str) -> u64 {
-    let number = path.trim_end_matches('/').rsplit_once("/chk-").map(|(_, number)| number);
+    let number = path
+        .trim_end_matches('/')
+        .rsplit_once("/chk-")
+        .map(|(_, number)| number);
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
@@ -97,8 +104,16 @@ pub fn checkpoint(record: &CheckpointRecord, vertices: &[String], now: i64) -> C
         savepoint_format: is_savepoint(record.kind).then(|| "CANONICAL".to_owned()),
         trigger_timestamp: record.triggered,
         latest_ack_timestamp: latest(&record.subtasks),
-        checkpointed_size: if is_complete { record.written } else { told(|s| s.written_bytes) },
-        state_size: if is_complete { record.bytes } else { told(|s| s.state_bytes) },
+        checkpointed_size: if is_complete {
+            record.written
+        } else {
+            told(|s| s.written_bytes)
+        },
+        state_size: if is_complete {
+            record.bytes
+        } else {
+            told(|s| s.state_bytes)
+        },
         end_to_end_duration: match record.outcome {
             CheckpointOutcome::InProgress => now - record.triggered,
             _ => record.duration.as_millis() as i64,
@@ -146,7 +161,8 @@ fn latest<'a>(subtasks: impl IntoIterator<Item = &'a Acknowledged>) -> i64 {
 
 fn by_vertex(record: &CheckpointRecord, vertices: &[String], now: i64) -> BTreeMap<String, VertexCheckpoint> {
     let all = vertices.iter().enumerate().take(record.widths.len());
-    all.map(|(place, id)| (id.clone(), at_vertex(record, place, now))).collect()
+    all.map(|(place, id)| (id.clone(), at_vertex(record, place, now)))
+        .collect()
 }
 
 /// Its subtasks, by their place in the job and in the vertex.
@@ -211,7 +227,11 @@ pub fn vertex(record: &CheckpointRecord, vertex: usize, now: i64) -> Option<Vert
                 },
                 start_delay: none,
             },
-            subtasks: all.iter().enumerate().map(|(index, told)| subtask(record, index, *told)).collect(),
+            subtasks: all
+                .iter()
+                .enumerate()
+                .map(|(index, told)| subtask(record, index, *told))
+                .collect(),
         }
     })
 }
@@ -252,7 +272,9 @@ pub fn config(config: &Configuration) -> Result<CheckpointConfig> {
     let is_retained = retention.eq_ignore_ascii_case("RETAIN_ON_CANCELLATION");
     Ok(CheckpointConfig {
         mode: ProcessingMode::ExactlyOnce,
-        interval: config.get_optional(&options::CHECKPOINT_INTERVAL)?.map_or(NEVER, millis),
+        interval: config
+            .get_optional(&options::CHECKPOINT_INTERVAL)?
+            .map_or(NEVER, millis),
         timeout: millis(config.get(&options::CHECKPOINT_TIMEOUT)?),
         min_pause: millis(config.get(&options::CHECKPOINT_MIN_PAUSE)?),
         max_concurrent: 1,

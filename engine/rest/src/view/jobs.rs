@@ -54,7 +54,10 @@ pub fn details(job: &Job, now: i64) -> JobDetails {
 
 fn timestamps(job: &Job) -> BTreeMap<JobStatus, i64> {
     let at = |status: JobStatus| job.timestamps.get(&status).copied().unwrap_or(0);
-    JobStatus::ALL.map(|status| (status, at(status))).into_iter().collect()
+    JobStatus::ALL
+        .map(|status| (status, at(status)))
+        .into_iter()
+        .collect()
 }
 
 fn job_vertex(vertex: &Vertex, now: i64) -> JobVertex {

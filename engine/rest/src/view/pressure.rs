@@ -1,7 +1,9 @@
 //! Back-pressure, by the shares of a second.
 
 use millrace_rest_types::number::Double;
-use millrace_rest_types::vertices::{BackPressure, BackPressureLevel, BackPressureStatus, SubtaskBackPressure};
+use millrace_rest_types::vertices::{
+    BackPressure, BackPressureLevel, BackPressureStatus, SubtaskBackPressure,
+};
 
 /// How a subtask has spent the last seconds: milliseconds of each second.
 #[derive(Debug, Clone, Copy, PartialEq)]

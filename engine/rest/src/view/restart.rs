@@ -60,7 +60,13 @@ mod tests {
     fn durations_are_javas() {
         let written = |millis| iso(Duration::from_millis(millis));
         assert_eq!(
-            [written(100), written(0), written(61_000), written(3_600_000), written(1_050)],
+            [
+                written(100),
+                written(0),
+                written(61_000),
+                written(3_600_000),
+                written(1_050)
+            ],
             ["PT0.1S", "PT0S", "PT1M1S", "PT1H", "PT1.05S"]
         );
     }

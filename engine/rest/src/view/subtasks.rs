@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use millrace_rest_types::ExecutionState;
 use millrace_rest_types::number::Double;
 use millrace_rest_types::vertices::{
-    Aggregated, AttemptAccumulators, Distribution, IoMetrics, SubtaskAccumulators, SubtaskAttempt, SubtaskTime,
-    SubtaskTimes, SubtasksAccumulators, VertexDetails, VertexTaskManager, VertexTaskManagers,
+    Aggregated, AttemptAccumulators, Distribution, IoMetrics, SubtaskAccumulators, SubtaskAttempt,
+    SubtaskTime, SubtaskTimes, SubtasksAccumulators, VertexDetails, VertexTaskManager, VertexTaskManagers,
 };
 
 use crate::model::{Place, Subtask, Vertex};
@@ -115,7 +115,9 @@ pub fn io_metrics<'a>(subtasks: impl IntoIterator<Item = &'a Subtask> + Clone) -
 
 pub fn details(vertex: &Vertex, now: i64) -> VertexDetails {
     let subtasks = vertex.subtasks.iter().enumerate();
-    let subtasks = subtasks.map(|(index, subtask)| attempt(index, subtask, now)).collect();
+    let subtasks = subtasks
+        .map(|(index, subtask)| attempt(index, subtask, now))
+        .collect();
     VertexDetails {
         id: vertex.id.clone(),
         name: vertex.name.clone(),
@@ -173,7 +175,8 @@ fn durations(subtask: &Subtask, now: i64) -> BTreeMap<ExecutionState, i64> {
         }
     };
     let all = PASSED.into_iter().enumerate();
-    all.map(|(place, state)| (state, duration(place, state))).collect()
+    all.map(|(place, state)| (state, duration(place, state)))
+        .collect()
 }
 
 fn aggregated(attempts: &Vec<SubtaskAttempt>) -> Aggregated {
@@ -194,7 +197,9 @@ fn aggregated(attempts: &Vec<SubtaskAttempt>) -> Aggregated {
         values.distribution()
     };
     let in_state = |state: ExecutionState| -> Distribution {
-        let durations = attempts.iter().filter_map(|attempt| attempt.status_duration.get(&state));
+        let durations = attempts
+            .iter()
+            .filter_map(|attempt| attempt.status_duration.get(&state));
         durations.copied().collect::<Values>().distribution()
     };
     Aggregated {
@@ -231,12 +236,18 @@ pub fn times(vertex: &Vertex, now: i64) -> SubtaskTimes {
 pub fn task_managers(vertex: &Vertex, now: i64) -> VertexTaskManagers {
     let mut places: BTreeMap<Option<&Place>, Vec<(usize, &Subtask)>> = BTreeMap::new();
     for (index, subtask) in vertex.subtasks.iter().enumerate() {
-        places.entry(subtask.place.as_ref()).or_default().push((index, subtask));
+        places
+            .entry(subtask.place.as_ref())
+            .or_default()
+            .push((index, subtask));
     }
     let task_manager = |(place, on_it): (Option<&Place>, Vec<(usize, &Subtask)>)| {
         let subtasks = || on_it.iter().map(|(_, subtask)| *subtask);
         let span = span(subtasks(), now);
-        let attempts = on_it.iter().map(|(index, subtask)| attempt(*index, subtask, now)).collect();
+        let attempts = on_it
+            .iter()
+            .map(|(index, subtask)| attempt(*index, subtask, now))
+            .collect();
         VertexTaskManager {
             endpoint: place.map_or(UNASSIGNED, |place| &place.endpoint).to_owned(),
             status: together(subtasks()),
@@ -273,7 +284,12 @@ pub fn all_accumulators(vertex: &Vertex) -> SubtasksAccumulators {
     }
 }
 
-pub fn attempt_accumulators(job: &str, vertex: &Vertex, index: usize, subtask: &Subtask) -> AttemptAccumulators {
+pub fn attempt_accumulators(
+    job: &str,
+    vertex: &Vertex,
+    index: usize,
+    subtask: &Subtask,
+) -> AttemptAccumulators {
     AttemptAccumulators {
         subtask: index,
         attempt: subtask.attempt,

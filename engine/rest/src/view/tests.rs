@@ -36,7 +36,13 @@ fn subtask(state: ExecutionState, times: &[(ExecutionState, i64)]) -> Subtask {
 fn running() -> Subtask {
     subtask(
         Running,
-        &[(Created, 100), (Scheduled, 110), (Deploying, 120), (Initializing, 150), (Running, 200)],
+        &[
+            (Created, 100),
+            (Scheduled, 110),
+            (Deploying, 120),
+            (Initializing, 150),
+            (Running, 200),
+        ],
     )
 }
 
@@ -79,9 +85,16 @@ const BEGAN: [(JobStatus, i64); 3] = [
 
 #[test]
 fn a_running_job() {
-    let job = job(JobStatus::Running, &BEGAN, vec![vertex("1", vec![running(); 2]), vertex("2", vec![running()])]);
+    let job = job(
+        JobStatus::Running,
+        &BEGAN,
+        vec![vertex("1", vec![running(); 2]), vertex("2", vec![running()])],
+    );
     let overview = jobs::overview(&job, 1000);
-    assert_eq!((overview.start_time, overview.end_time, overview.duration), (50, -1, 950));
+    assert_eq!(
+        (overview.start_time, overview.end_time, overview.duration),
+        (50, -1, 950)
+    );
     assert_eq!((overview.tasks.running, overview.tasks.total), (3, 3));
     assert_eq!(overview.last_modification, 200);
     let details = jobs::details(&job, 1000);
@@ -92,8 +105,14 @@ fn a_running_job() {
     assert_eq!(details.max_parallelism, -1);
     let first = &details.vertices[0];
     assert_eq!((first.start_time, first.end_time, first.duration), (120, -1, 880));
-    assert_eq!((first.tasks[&Running], first.tasks.len()), (2, ExecutionState::ALL.len()));
-    assert_eq!((first.metrics.write_records, first.metrics.write_records_complete), (4, true));
+    assert_eq!(
+        (first.tasks[&Running], first.tasks.len()),
+        (2, ExecutionState::ALL.len())
+    );
+    assert_eq!(
+        (first.metrics.write_records, first.metrics.write_records_complete),
+        (4, true)
+    );
     assert_eq!(first.metrics.accumulated_busy_time, Double(10.0));
     assert!(details.plan.nodes[0].inputs.is_empty());
     assert_eq!(details.plan.nodes[1].inputs[0].id, "1");
@@ -107,17 +126,40 @@ fn a_running_job() {
 fn a_finished_job() {
     let finished = subtask(
         Finished,
-        &[(Created, 100), (Scheduled, 110), (Deploying, 120), (Initializing, 150), (Running, 200), (Finished, 300)],
+        &[
+            (Created, 100),
+            (Scheduled, 110),
+            (Deploying, 120),
+            (Initializing, 150),
+            (Running, 200),
+            (Finished, 300),
+        ],
     );
     let timestamps = [BEGAN.as_slice(), &[(JobStatus::Finished, 310)]].concat();
-    let job = job(JobStatus::Finished, &timestamps, vec![vertex("1", vec![finished])]);
+    let job = job(
+        JobStatus::Finished,
+        &timestamps,
+        vec![vertex("1", vec![finished])],
+    );
     let overview = jobs::overview(&job, 1000);
-    assert_eq!((overview.end_time, overview.duration, overview.last_modification), (310, 260, 310));
+    assert_eq!(
+        (overview.end_time, overview.duration, overview.last_modification),
+        (310, 260, 310)
+    );
     let vertex = &jobs::details(&job, 1000).vertices[0];
-    assert_eq!((vertex.start_time, vertex.end_time, vertex.duration), (120, 300, 180));
+    assert_eq!(
+        (vertex.start_time, vertex.end_time, vertex.duration),
+        (120, 300, 180)
+    );
     let attempt = &subtasks::details(&job.vertices[0], 1000).subtasks[0];
     assert_eq!((attempt.end_time, attempt.duration), (300, 180));
-    let passed = [(Created, 10), (Scheduled, 10), (Deploying, 30), (Initializing, 50), (Running, 100)];
+    let passed = [
+        (Created, 10),
+        (Scheduled, 10),
+        (Deploying, 30),
+        (Initializing, 50),
+        (Running, 100),
+    ];
     assert_eq!(attempt.status_duration, BTreeMap::from(passed));
     let times = subtasks::times(&job.vertices[0], 1000);
     assert_eq!(times.subtasks[0].duration, 190);
@@ -133,13 +175,28 @@ fn what_has_not_happened_is_minus_one() {
     };
     let vertex = vertex("1", vec![waiting]);
     let attempt = &subtasks::details(&vertex, 1000).subtasks[0];
-    assert_eq!((attempt.start_time, attempt.end_time, attempt.duration), (-1, -1, -1));
-    assert_eq!((attempt.endpoint.as_str(), attempt.taskmanager_id.as_str()), ("(unassigned)", "(unassigned)"));
-    assert_eq!((attempt.status_duration[&Scheduled], attempt.status_duration[&Deploying]), (890, -1));
+    assert_eq!(
+        (attempt.start_time, attempt.end_time, attempt.duration),
+        (-1, -1, -1)
+    );
+    assert_eq!(
+        (attempt.endpoint.as_str(), attempt.taskmanager_id.as_str()),
+        ("(unassigned)", "(unassigned)")
+    );
+    assert_eq!(
+        (
+            attempt.status_duration[&Scheduled],
+            attempt.status_duration[&Deploying]
+        ),
+        (890, -1)
+    );
     assert!(!attempt.metrics.read_bytes_complete);
     let job = job(JobStatus::Created, &BEGAN[..2], vec![vertex]);
     let first = &jobs::details(&job, 1000).vertices[0];
-    assert_eq!((first.status, first.start_time, first.duration), (Created, -1, -1));
+    assert_eq!(
+        (first.status, first.start_time, first.duration),
+        (Created, -1, -1)
+    );
 }
 
 #[test]
@@ -173,11 +230,20 @@ fn subtasks_by_their_task_managers() {
     let found = subtasks::task_managers(&vertex, 1000).taskmanagers;
     let told: Vec<_> = found
         .iter()
-        .map(|tm| (tm.endpoint.as_str(), tm.status_counts[&Running], tm.metrics.read_bytes))
+        .map(|tm| {
+            (
+                tm.endpoint.as_str(),
+                tm.status_counts[&Running],
+                tm.metrics.read_bytes,
+            )
+        })
         .collect();
     assert_eq!(told, [("host:6121", 2, 20), ("other:6121", 1, 10)]);
     let distribution = found[0].aggregated.metrics["read-bytes"];
-    assert_eq!((distribution.sum, distribution.max, distribution.median), (20, 10, 10));
+    assert_eq!(
+        (distribution.sum, distribution.max, distribution.median),
+        (20, 10, 10)
+    );
     assert_eq!(found[0].aggregated.status_duration[&Running].max, 800);
 }
 
@@ -189,8 +255,23 @@ fn pressure_has_three_levels() {
         busy: 0.0,
     };
     let told = pressure::of(&[times(100.0), times(500.0), times(501.0)], 7);
-    let levels: Vec<_> = told.subtasks.iter().flatten().map(|subtask| subtask.level).collect();
-    assert_eq!(levels, [BackPressureLevel::Ok, BackPressureLevel::Low, BackPressureLevel::High]);
-    assert_eq!((told.status, told.level), (BackPressureStatus::Ok, Some(BackPressureLevel::High)));
+    let levels: Vec<_> = told
+        .subtasks
+        .iter()
+        .flatten()
+        .map(|subtask| subtask.level)
+        .collect();
+    assert_eq!(
+        levels,
+        [
+            BackPressureLevel::Ok,
+            BackPressureLevel::Low,
+            BackPressureLevel::High
+        ]
+    );
+    assert_eq!(
+        (told.status, told.level),
+        (BackPressureStatus::Ok, Some(BackPressureLevel::High))
+    );
     assert_eq!(pressure::of(&[], 7).status, BackPressureStatus::Deprecated);
 }

@@ -3,10 +3,10 @@
 //! `shapes.json` holds the shapes of Flink's answers. `refresh` writes it, and the answers in
 //! `engine/rest-types/tests/answers.json`; `refresh --check` asks Flink again and compares, in the long tests.
 
-mod client;
 #[cfg(feature = "flink")]
 mod flink;
-mod jobs;
+pub mod jobs;
+mod ours;
 mod record;
 mod scenario;
 mod shape;
@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
 fn shapes_file() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract/shapes.json")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rest/contract/shapes.json")
 }
 
 fn recorded_shapes() -> Result<Map<String, Value>> {

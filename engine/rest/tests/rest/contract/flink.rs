@@ -11,9 +11,9 @@ use millrace_testkit::scratch::Scratch;
 use serde_json::{Map, Value};
 
 use crate::client::{Answer, Client};
-use crate::record::Record;
-use crate::scenario::{self, Carrier};
-use crate::shape;
+use crate::contract::record::Record;
+use crate::contract::scenario::{self, Carrier};
+use crate::contract::{recorded_shapes, shape, shapes_file};
 
 /// Where recorded answers are kept: the bodies are read by the tests of their types.
 fn answers_file() -> PathBuf {
@@ -31,7 +31,10 @@ fn ask_flink() -> Result<(Map<String, Value>, BTreeMap<String, Value>)> {
             ("jobmanager.scheduler", scheduler),
             ("metrics.fetcher.update-interval", "500"),
             ("web.upload.dir", &folder),
-            ("execution.checkpointing.dir", &format!("file://{folder}/checkpoints")),
+            (
+                "execution.checkpointing.dir",
+                &format!("file://{folder}/checkpoints"),
+            ),
         ];
         let mut cluster = Flink::start(scratch.path(), &options)?;
         let client = Client::new(cluster.rest_port())?;
@@ -76,7 +79,9 @@ fn shortened(value: Value, folder: &str) -> Value {
             Value::Array(items.map(|item| shortened(item, folder)).collect())
         }
         Value::Object(fields) => {
-            let fields = fields.into_iter().map(|(name, value)| (name, shortened(value, folder)));
+            let fields = fields
+                .into_iter()
+                .map(|(name, value)| (name, shortened(value, folder)));
             Value::Object(fields.collect())
         }
         Value::String(text) => Value::String(shortened_text(&text, folder)),
@@ -85,7 +90,9 @@ fn shortened(value: Value, folder: &str) -> Value {
 }
 
 fn shortened_text(text: &str, folder: &str) -> String {
-    let home = flink::home().map(|home| home.display().to_string()).unwrap_or_default();
+    let home = flink::home()
+        .map(|home| home.display().to_string())
+        .unwrap_or_default();
     let downloads = home.split("/flink/").next().unwrap_or_default();
     let text = text
         .replace(folder, "/flink")
@@ -101,10 +108,10 @@ fn shortened_text(text: &str, folder: &str) -> String {
 fn answers_are_as_they_were_recorded() -> Result<()> {
     let (shapes, bodies) = ask_flink()?;
     if env::var_os("REST_REFRESH").is_some() {
-        write(&crate::shapes_file(), &shapes)?;
+        write(&shapes_file(), &shapes)?;
         return write(&answers_file(), &bodies);
     }
-    let recorded = crate::recorded_shapes()?;
+    let recorded = recorded_shapes()?;
     let differences = shape::differences("flink", &Value::Object(recorded), &Value::Object(shapes));
     ensure!(
         differences.is_empty(),

@@ -202,7 +202,10 @@ fn from_base64(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text.bytes().filter(|b| *b != b'=').map(digit).collect();
     let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
     for four in digits.chunks(4) {
-        let bits = four.iter().enumerate().fold(0, |bits, (n, digit)| bits | digit << (18 - 6 * n));
+        let bits = four
+            .iter()
+            .enumerate()
+            .fold(0, |bits, (n, digit)| bits | digit << (18 - 6 * n));
         let all = [(bits >> 16) as u8, (bits >> 8) as u8, bits as u8];
         bytes.extend(&all[..four.len() - 1]);
     }

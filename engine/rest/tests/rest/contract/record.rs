@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 
 use crate::client::{Answer, Client};
-use crate::shape;
+use crate::contract::shape;
 
 /// The answers of one server to a scenario.
 pub struct Record<'a> {
@@ -26,7 +26,14 @@ impl<'a> Record<'a> {
     }
 
     /// Asks, and keeps the answer under the path as it is written here, with a note where one path is asked twice.
-    pub fn ask(&mut self, method: &str, path: &str, note: &str, values: Values<'_>, body: &Value) -> Result<Answer> {
+    pub fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        note: &str,
+        values: Values<'_>,
+        body: &Value,
+    ) -> Result<Answer> {
         let mut filled = path.to_owned();
         for (name, value) in values {
             filled = filled.replace(&format!(":{name}"), value);

@@ -104,9 +104,8 @@ pub fn differences(place: &str, wanted: &Value, found: &Value) -> Vec<String> {
             let same = wanted
                 .iter()
                 .filter_map(|(name, shape)| Some((name, shape, found.get(name)?)));
-            let other = same.flat_map(|(name, wanted, found)| {
-                differences(&format!("{place}.{name}"), wanted, found)
-            });
+            let other =
+                same.flat_map(|(name, wanted, found)| differences(&format!("{place}.{name}"), wanted, found));
             missing.chain(more).chain(other).collect()
         }
         (Value::Array(wanted), Value::Array(found)) if wanted.len() == 1 && found.len() == 1 => {

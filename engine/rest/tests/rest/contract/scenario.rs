@@ -8,8 +8,8 @@ use millrace_testkit::wait;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Client};
-use crate::jobs;
-use crate::record::Record;
+use crate::contract::jobs;
+use crate::contract::record::Record;
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// An id that nothing has.
@@ -32,7 +32,14 @@ struct Ids {
 pub fn run<'a>(client: &'a Client, carrier: &Carrier, folder: &Path) -> Result<Record<'a>> {
     let mut record = Record::new(client);
     let r = &mut record;
-    for path in ["/overview", "/v1/overview", "/config", "/jobs", "/jobs/overview", "/jars"] {
+    for path in [
+        "/overview",
+        "/v1/overview",
+        "/config",
+        "/jobs",
+        "/jobs/overview",
+        "/jars",
+    ] {
         r.get(path, "empty", &[])?;
     }
     let jar = upload(r, carrier)?;
@@ -50,13 +57,24 @@ pub fn run<'a>(client: &'a Client, carrier: &Carrier, folder: &Path) -> Result<R
     job(r, "", &ids)?;
     for (name, id) in [("ended", &ended), ("failed", &broken)] {
         let vertex = first_vertex(client, id)?;
-        job(r, name, &Ids { job: id.clone(), vertex })?;
+        job(
+            r,
+            name,
+            &Ids {
+                job: id.clone(),
+                vertex,
+            },
+        )?;
     }
     metrics(r, &ids)?;
     task_managers(r)?;
     job_manager(r)?;
     let savepoint = savepoints(r, &ids.job, folder)?;
-    r.get("/jobs/:jobid/checkpoints", "with savepoints", &[("jobid", &ids.job)])?;
+    r.get(
+        "/jobs/:jobid/checkpoints",
+        "with savepoints",
+        &[("jobid", &ids.job)],
+    )?;
     requirements(r, &ids)?;
     mistakes(r, &ids, &jar, &ended)?;
     stop(r, &ids.job, folder)?;
@@ -115,7 +133,13 @@ fn start(r: &mut Record<'_>, jar: &str, sql: &str, more: Value) -> Result<String
         true => format!("{} more", r.answers.len()),
         false => String::new(),
     };
-    let answer = r.ask("POST", "/jars/:jarid/run", &note, &[("jarid", jar)], &program(sql, more))?;
+    let answer = r.ask(
+        "POST",
+        "/jars/:jarid/run",
+        &note,
+        &[("jarid", jar)],
+        &program(sql, more),
+    )?;
     if !note.is_empty() {
         r.answers.remove(&format!("POST /jars/:jarid/run # {note}"));
     }
@@ -124,7 +148,13 @@ fn start(r: &mut Record<'_>, jar: &str, sql: &str, more: Value) -> Result<String
 
 fn plans(r: &mut Record<'_>, jar: &str) -> Result<()> {
     let jar = [("jarid", jar)];
-    r.ask("POST", "/jars/:jarid/plan", "", &jar, &program(jobs::RUNS, json!({})))?;
+    r.ask(
+        "POST",
+        "/jars/:jarid/plan",
+        "",
+        &jar,
+        &program(jobs::RUNS, json!({})),
+    )?;
     let missing = [("jarid", "missing.jar")];
     r.ask("POST", "/jars/:jarid/plan", "unknown", &missing, &json!({}))?;
     r.ask("POST", "/jars/:jarid/run", "unknown", &missing, &json!({}))?;
@@ -151,7 +181,10 @@ fn vertices(client: &Client, job: &str) -> Result<Vec<String>> {
 }
 
 fn first_vertex(client: &Client, job: &str) -> Result<String> {
-    vertices(client, job)?.into_iter().next().context("a job without a vertex")
+    vertices(client, job)?
+        .into_iter()
+        .next()
+        .context("a job without a vertex")
 }
 
 /// All that is told a while after the job has begun; gives the vertex that reads from another.
@@ -161,7 +194,9 @@ fn wait_for_figures(client: &Client, job: &str) -> Result<Ids> {
         let details = client.get(&format!("/jobs/{job}"))?;
         let vertices = details["vertices"].as_array().context("no vertices")?;
         let runs = vertices.iter().all(|v| v["tasks"]["RUNNING"] == v["parallelism"]);
-        let counts = vertices.iter().all(|v| v["metrics"]["read-records-complete"] == true);
+        let counts = vertices
+            .iter()
+            .all(|v| v["metrics"]["read-records-complete"] == true);
         let pressure = client.get(&format!("/jobs/{job}/vertices/{vertex}/backpressure"))?;
         let watermarks = client.get(&format!("/jobs/{job}/vertices/{vertex}/watermarks"))?;
         let checkpoints = client.get(&format!("/jobs/{job}/checkpoints"))?;
@@ -169,7 +204,10 @@ fn wait_for_figures(client: &Client, job: &str) -> Result<Ids> {
         let told = pressure["status"] == "ok" && watermarks[0]["id"].is_string();
         Ok((runs && counts && complete && told).then_some(()))
     })?;
-    Ok(Ids { job: job.to_owned(), vertex })
+    Ok(Ids {
+        job: job.to_owned(),
+        vertex,
+    })
 }
 
 fn job(r: &mut Record<'_>, note: &str, ids: &Ids) -> Result<()> {
@@ -230,11 +268,23 @@ fn job(r: &mut Record<'_>, note: &str, ids: &Ids) -> Result<()> {
 fn checkpoint(r: &mut Record<'_>, ids: &Ids) -> Result<()> {
     let checkpoints = r.client.get(&format!("/jobs/{}/checkpoints", ids.job))?;
     let id = checkpoints["latest"]["completed"]["id"].to_string();
-    let values = [("jobid", ids.job.as_str()), ("checkpointid", &id), ("vertexid", &ids.vertex)];
+    let values = [
+        ("jobid", ids.job.as_str()),
+        ("checkpointid", &id),
+        ("vertexid", &ids.vertex),
+    ];
     r.get("/jobs/:jobid/checkpoints/details/:checkpointid", "", &values)?;
-    r.get("/jobs/:jobid/checkpoints/details/:checkpointid/subtasks/:vertexid", "", &values)?;
+    r.get(
+        "/jobs/:jobid/checkpoints/details/:checkpointid/subtasks/:vertexid",
+        "",
+        &values,
+    )?;
     let source = first_vertex(r.client, &ids.job)?;
-    let values = [("jobid", ids.job.as_str()), ("checkpointid", &id), ("vertexid", &source)];
+    let values = [
+        ("jobid", ids.job.as_str()),
+        ("checkpointid", &id),
+        ("vertexid", &source),
+    ];
     r.get(
         "/jobs/:jobid/checkpoints/details/:checkpointid/subtasks/:vertexid",
         "source",
@@ -244,7 +294,11 @@ fn checkpoint(r: &mut Record<'_>, ids: &Ids) -> Result<()> {
 }
 
 fn metrics(r: &mut Record<'_>, ids: &Ids) -> Result<()> {
-    let values = [("jobid", ids.job.as_str()), ("vertexid", &ids.vertex), ("subtaskindex", "0")];
+    let values = [
+        ("jobid", ids.job.as_str()),
+        ("vertexid", &ids.vertex),
+        ("subtaskindex", "0"),
+    ];
     for path in [
         "/jobs/metrics",
         "/jobs/metrics?get=numRestarts",
@@ -321,8 +375,16 @@ fn job_manager(r: &mut Record<'_>) -> Result<()> {
         r.get(path, "", &[])?;
     }
     r.get("/jobmanager/logs/:filename", "", &[("filename", &file)])?;
-    r.get("/jobmanager/logs/:filename", "unknown", &[("filename", "missing.log")])?;
-    r.get("/jobmanager/logs/:filename", "outside", &[("filename", "..%2Fconfig.yaml")])?;
+    r.get(
+        "/jobmanager/logs/:filename",
+        "unknown",
+        &[("filename", "missing.log")],
+    )?;
+    r.get(
+        "/jobmanager/logs/:filename",
+        "outside",
+        &[("filename", "..%2Fconfig.yaml")],
+    )?;
     Ok(())
 }
 
@@ -331,7 +393,8 @@ fn savepoints(r: &mut Record<'_>, job: &str, folder: &Path) -> Result<String> {
     let target = folder.join("savepoints").display().to_string();
     let values = [("jobid", job)];
     let status = "/jobs/:jobid/savepoints/:triggerid";
-    let complete = json!({"target-directory": target, "triggerId": "1".repeat(32), "formatType": "CANONICAL"});
+    let complete =
+        json!({"target-directory": target, "triggerId": "1".repeat(32), "formatType": "CANONICAL"});
     let answer = r.ask("POST", "/jobs/:jobid/savepoints", "", &values, &complete)?;
     let location = operation(r, status, "", &values, &answer)?;
     // Asked for once more it is the same operation.
@@ -362,7 +425,10 @@ fn savepoints(r: &mut Record<'_>, job: &str, folder: &Path) -> Result<String> {
         let note = format!("of an unknown job by {path}");
         operation(r, status, &note, &nobody, &answer)?;
     }
-    for path in ["/jobs/:jobid/savepoints/:triggerid", "/jobs/:jobid/checkpoints/:triggerid"] {
+    for path in [
+        "/jobs/:jobid/savepoints/:triggerid",
+        "/jobs/:jobid/checkpoints/:triggerid",
+    ] {
         r.get(path, "unknown", &[("jobid", job), ("triggerid", NOBODY)])?;
         r.get(path, "no id", &[("jobid", job), ("triggerid", "x")])?;
     }
@@ -423,7 +489,11 @@ fn mistakes(r: &mut Record<'_>, ids: &Ids, jar: &str, ended: &str) -> Result<()>
     for path in ["/nothing", "/v2/overview", "/assets/nothing", "/jars/upload"] {
         r.get(path, "", &[])?;
     }
-    for (method, path) in [("POST", "/overview"), ("PUT", "/jobs"), ("DELETE", "/jobs/overview")] {
+    for (method, path) in [
+        ("POST", "/overview"),
+        ("PUT", "/jobs"),
+        ("DELETE", "/jobs/overview"),
+    ] {
         r.ask(method, path, "no such method", &[], &Value::Null)?;
     }
     for path in [
@@ -455,7 +525,11 @@ fn mistakes(r: &mut Record<'_>, ids: &Ids, jar: &str, ended: &str) -> Result<()>
         "/subtasks/metrics",
     ] {
         let values = [("jobid", ids.job.as_str()), ("vertexid", NOBODY)];
-        r.get(&format!("/jobs/:jobid/vertices/:vertexid{tail}"), "unknown vertex", &values)?;
+        r.get(
+            &format!("/jobs/:jobid/vertices/:vertexid{tail}"),
+            "unknown vertex",
+            &values,
+        )?;
     }
     let subtask = "/jobs/:jobid/vertices/:vertexid/subtasks/:subtaskindex";
     let attempt = "/jobs/:jobid/vertices/:vertexid/subtasks/:subtaskindex/attempts/:attempt";
@@ -474,7 +548,11 @@ fn mistakes(r: &mut Record<'_>, ids: &Ids, jar: &str, ended: &str) -> Result<()>
     }
     let details = "/jobs/:jobid/checkpoints/details/:checkpointid";
     for (note, id) in [("unknown", "99999"), ("no number", "x")] {
-        let values = [("jobid", ids.job.as_str()), ("checkpointid", id), ("vertexid", &ids.vertex)];
+        let values = [
+            ("jobid", ids.job.as_str()),
+            ("checkpointid", id),
+            ("vertexid", &ids.vertex),
+        ];
         r.get(details, note, &values)?;
         r.get(&format!("{details}/subtasks/:vertexid"), note, &values)?;
     }
@@ -490,7 +568,13 @@ fn mistakes(r: &mut Record<'_>, ids: &Ids, jar: &str, ended: &str) -> Result<()>
         let path = format!("/jobs/:jobid?mode={mode}");
         r.ask("PATCH", &path, note, &[("jobid", job)], &Value::Null)?;
     }
-    r.ask("PATCH", "/jobs/:jobid/rescaling?parallelism=1", "", &values, &Value::Null)?;
+    r.ask(
+        "PATCH",
+        "/jobs/:jobid/rescaling?parallelism=1",
+        "",
+        &values,
+        &Value::Null,
+    )?;
     let values = [("jobid", ids.job.as_str()), ("triggerid", NOBODY), ("jarid", jar)];
     r.get("/jobs/:jobid/rescaling/:triggerid", "", &values)?;
     r.ask("DELETE", "/datasets/:triggerid", "", &values, &Value::Null)?;
@@ -502,9 +586,19 @@ fn stop(r: &mut Record<'_>, job: &str, folder: &Path) -> Result<()> {
     let values = [("jobid", job)];
     let body = json!({"targetDirectory": target, "drain": true, "formatType": "CANONICAL"});
     let answer = r.ask("POST", "/jobs/:jobid/stop", "", &values, &body)?;
-    operation(r, "/jobs/:jobid/savepoints/:triggerid", "of a stop", &values, &answer)?;
+    operation(
+        r,
+        "/jobs/:jobid/savepoints/:triggerid",
+        "of a stop",
+        &values,
+        &answer,
+    )?;
     reaches(r.client, job, "FINISHED")?;
-    for path in ["/jobs/:jobid", "/jobs/:jobid/checkpoints", "/jobs/:jobid/execution-result"] {
+    for path in [
+        "/jobs/:jobid",
+        "/jobs/:jobid/checkpoints",
+        "/jobs/:jobid/execution-result",
+    ] {
         r.get(path, "stopped", &values)?;
     }
     Ok(())
@@ -512,8 +606,16 @@ fn stop(r: &mut Record<'_>, job: &str, folder: &Path) -> Result<()> {
 
 /// From a savepoint, and canceled in both ways.
 fn restored(r: &mut Record<'_>, jar: &str, savepoint: &str) -> Result<()> {
-    for (method, path) in [("PATCH", "/jobs/:jobid?mode=cancel"), ("GET", "/jobs/:jobid/yarn-cancel")] {
-        let job = start(r, jar, jobs::RUNS, json!({"savepointPath": savepoint, "claimMode": "NO_CLAIM"}))?;
+    for (method, path) in [
+        ("PATCH", "/jobs/:jobid?mode=cancel"),
+        ("GET", "/jobs/:jobid/yarn-cancel"),
+    ] {
+        let job = start(
+            r,
+            jar,
+            jobs::RUNS,
+            json!({"savepointPath": savepoint, "claimMode": "NO_CLAIM"}),
+        )?;
         wait::until("a checkpoint of the restored job", LIMIT, || {
             let checkpoints = r.client.get(&format!("/jobs/{job}/checkpoints"))?;
             Ok((checkpoints["counts"]["completed"].as_u64() >= Some(1)).then_some(()))
@@ -536,5 +638,7 @@ fn restored(r: &mut Record<'_>, jar: &str, savepoint: &str) -> Result<()> {
 
 fn text(value: &Value, name: &str) -> Result<String> {
     let text = value[name].as_str();
-    Ok(text.with_context(|| format!("there is no {name} in {value}"))?.to_owned())
+    Ok(text
+        .with_context(|| format!("there is no {name} in {value}"))?
+        .to_owned())
 }

@@ -1,0 +1,3 @@
+//! The dashboard of Apache Flink on a running job, in a browser.
+
+mod devtools;

@@ -507,7 +507,11 @@ impl<'a> Attempt<'a> {
             Message::Task { attempt, .. } if attempt != self.with.number => Ok(None),
             Message::Task { task, event, .. } => self.task_event(task, event),
             other => {
+                let changes_bounds = matches!(other, Message::Bounds { .. });
                 self.with.wishes.take(other);
+                if changes_bounds {
+                    self.with_status(|s| s.bounds = self.with.wishes.bounds.clone());
+                }
                 Ok(None)
             }
         }

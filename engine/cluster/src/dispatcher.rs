@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use millrace_connector_api::Registry;
-use millrace_core::{Configuration, Error, JobId, Result, options};
+use millrace_core::{Configuration, Error, ErrorKind, JobId, Result, options};
 use tokio::runtime::Handle;
 
 use crate::gateway::SlotSource;
@@ -43,8 +43,10 @@ struct Jobs {
 pub trait JobEntries: Send + Sync {
     /// Before the job begins.
     fn put(&self, spec: &JobSpec) -> Result<()>;
-    /// The job has ended, and nobody goes on with it.
+    /// The job was not begun.
     fn remove(&self, job: JobId) -> Result<()>;
+    /// The job has ended in this way, and nobody goes on with it.
+    fn ended(&self, job: JobId, name: &str, outcome: &Result<Outcome>) -> Result<()>;
     /// Told of the job's checkpoints.
     fn pointer(&self, job: JobId) -> Option<Arc<dyn Pointer>>;
 }
@@ -148,8 +150,14 @@ impl Dispatcher {
         let Some(control) = jobs.running.remove(&id) else {
             return;
         };
-        let is_suspended = matches!(outcome, Ok(Outcome::Suspended));
-        if !is_suspended {
+        // Another JobManager leads the job already, or is to.
+        let goes_on = match outcome {
+            Ok(outcome) => *outcome == Outcome::Suspended,
+            // What fails while all is given up is tried again elsewhere.
+            Err(error) => error.kind() == ErrorKind::Fenced || jobs.is_closed,
+        };
+        let name = control.look(|status| status.name.clone());
+        if !matches!(outcome, Ok(Outcome::Suspended)) {
             jobs.ended.retain(|earlier| earlier.id != id);
             jobs.ended.push_back(Arc::new(control.status()));
             if jobs.ended.len() > ENDED {
@@ -158,11 +166,16 @@ impl Dispatcher {
         }
         drop(jobs);
         self.0.changed.notify_all();
-        if let (false, Some(entries)) = (is_suspended, &self.0.entries)
-            && let Err(error) = entries.remove(id)
+        if let (false, Some(entries)) = (goes_on, &self.0.entries)
+            && let Err(error) = entries.ended(id, &name, outcome)
         {
             tracing::warn!(job = %id, %error, "the ended job is still written down for other JobManagers");
         }
+    }
+
+    /// It has given its jobs up.
+    pub fn is_closed(&self) -> bool {
+        self.state().is_closed
     }
 
     /// Running ones, then ended ones, the newest last.

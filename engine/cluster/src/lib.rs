@@ -25,6 +25,7 @@ mod control;
 pub mod dispatcher;
 pub mod exchange;
 mod gateway;
+pub mod ha;
 pub mod history;
 pub mod inspection;
 pub mod job;
@@ -50,6 +51,7 @@ pub use job::{
     ClaimMode, Discard, JobControl, JobHandle, JobSpec, Outcome, Restore, Start, submit, submit_to,
     submit_with,
 };
+pub use millrace_ha::LeaderInfo;
 pub use status::JobStatus;
 pub use task_manager::{TaskManager, state_folder};
 

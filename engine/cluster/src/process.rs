@@ -1,31 +1,69 @@
-//! The processes of a cluster: a JobManager that takes TaskManagers, and a TaskManager.
+//! The processes of a cluster: a JobManager that takes TaskManagers and jobs while it leads, and a TaskManager.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace_connector_api::Registry;
-use millrace_core::{Configuration, Error, Result, options};
+use millrace_core::{Configuration, Error, ErrorKind, Result, options};
+use millrace_ha::{Addresses, Election, HaServices, LeaderInfo, Leading};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 
-use crate::dispatcher::Dispatcher;
+use crate::dispatcher::{Dispatcher, JobEntries};
 use crate::exchange::Exchange;
+use crate::ha::{Entries, Storage};
+use crate::job::JobSpec;
 use crate::resources::{Capacity, ResourceManager};
 use crate::rpc::{ControlService, Heartbeats, Worker, WorkerSettings};
 use crate::task_manager::TaskManager;
 
-/// Takes TaskManagers and jobs for as long as the runtime lives.
+/// What a JobManager is to the cluster.
+#[derive(Clone)]
+pub enum Role {
+    Leader(Dispatcher),
+    /// Another one leads, or nobody yet.
+    Standby,
+}
+
+/// Takes TaskManagers and jobs while it leads: always, where there is no high availability.
 pub struct JobManager {
-    pub dispatcher: Dispatcher,
     /// Where it listens for TaskManagers.
     pub address: SocketAddr,
+    config: Configuration,
+    registry: Registry,
+    runtime: Handle,
+    /// How others reach it.
+    control: String,
+    role: watch::Sender<Role>,
+    services: Option<(HaServices, Storage)>,
+    election: Option<(Election, JoinHandle<()>)>,
+}
+
+/// Called on a thread that may block, each time that the JobManager begins to lead, after it has recovered the jobs
+/// that are written down. Says what is kept of jobs that have ended.
+pub trait Application: Send + Sync {
+    /// How jobs ended is kept, for whoever leads next not to run them again.
+    fn keeps_results(&self) -> bool {
+        false
+    }
+
+    fn leads(&self, dispatcher: &Dispatcher, storage: Option<&Storage>);
+}
+
+/// A session cluster: nothing begins by itself.
+pub struct Session;
+
+impl Application for Session {
+    fn leads(&self, _: &Dispatcher, _: Option<&Storage>) {}
 }
 
 impl JobManager {
-    pub fn start(config: &Configuration, registry: Registry, runtime: &Handle) -> Result<JobManager> {
+    /// Listens for TaskManagers, and refuses them until it leads.
+    pub fn listen(config: &Configuration, registry: Registry, runtime: &Handle) -> Result<JobManager> {
         let heartbeats = Heartbeats::from_config(config)?;
         let host = config.get_optional(&options::JOB_MANAGER_BIND_HOST)?;
         let port = match config.get_optional(&options::JOB_MANAGER_BIND_PORT)? {
@@ -42,8 +80,22 @@ impl JobManager {
         let address = listener
             .local_addr()
             .map_err(|e| Error::external("the port for TaskManagers is not known").with_source(e))?;
-        let resources = ResourceManager::default();
-        let service = ControlService::new(resources.clone(), heartbeats, address.to_string());
+        let advertised = match config.get(&options::JOB_MANAGER_PORT)? {
+            0 => address.port(),
+            port => port,
+        };
+        let host = match config.get_optional(&options::JOB_MANAGER_ADDRESS)? {
+            Some(host) => host,
+            None if address.ip().is_loopback() => "localhost".to_owned(),
+            None => host_name(),
+        };
+        let role = watch::Sender::new(Role::Standby);
+        let services = match HaServices::open(config, runtime)? {
+            Some(services) => Some((services, Storage::open(config, runtime)?)),
+            None => None,
+        };
+        let control = format!("{host}:{advertised}");
+        let service = ControlService::new(role.subscribe(), heartbeats, control.clone());
         runtime.spawn(async move {
             let server = tonic::transport::Server::builder()
                 .tcp_nodelay(true)
@@ -55,41 +107,202 @@ impl JobManager {
         });
         tracing::info!(%address, "listening for TaskManagers");
         Ok(JobManager {
-            dispatcher: Dispatcher::new(config.clone(), registry, runtime.clone(), resources, None),
             address,
+            config: config.clone(),
+            registry,
+            runtime: runtime.clone(),
+            control,
+            role,
+            services,
+            election: None,
         })
+    }
+
+    /// Tells of each change.
+    pub fn role(&self) -> watch::Receiver<Role> {
+        self.role.subscribe()
+    }
+
+    /// Who leads, for standbys and their clients. None: there is no high availability, and this one does.
+    pub fn leader(&self) -> Option<watch::Receiver<Option<LeaderInfo>>> {
+        self.services.as_ref().map(|(services, _)| services.leader())
+    }
+
+    /// Leads from now on; or contends for it, where there is high availability. `rest` is how clients reach it.
+    pub fn start(&mut self, rest: &str, application: Arc<dyn Application>) -> Result<()> {
+        let resources = ResourceManager::default;
+        let Some((services, storage)) = self.services.clone() else {
+            let dispatcher = Dispatcher::new(
+                self.config.clone(),
+                self.registry.clone(),
+                self.runtime.clone(),
+                resources(),
+                None,
+            );
+            self.role.send_replace(Role::Leader(dispatcher.clone()));
+            application.leads(&dispatcher, None);
+            return Ok(());
+        };
+        let election = services.elect(Addresses {
+            control: self.control.clone(),
+            rest: rest.to_owned(),
+        });
+        let mut leading = election.leading();
+        let role = self.role.clone();
+        let retained = self.config.get(&options::CHECKPOINTS_RETAINED)?;
+        let (config, registry, runtime) = (self.config.clone(), self.registry.clone(), self.runtime.clone());
+        let task = self.runtime.spawn(async move {
+            loop {
+                let now = leading.borrow_and_update().clone();
+                let (role, application, storage) = (role.clone(), application.clone(), storage.clone());
+                let (config, registry, runtime) = (config.clone(), registry.clone(), runtime.clone());
+                // Both block: taking over reads from stores, giving up waits for subtasks.
+                let changed = tokio::task::spawn_blocking(move || match now {
+                    Leading::NotLeading => give_up(&role),
+                    Leading::Leading(leadership) => {
+                        give_up(&role);
+                        tracing::info!(session = %leadership.session(), "this JobManager leads");
+                        let keeps = application.keeps_results();
+                        let entries: Arc<dyn JobEntries> = Arc::new(Entries::new(
+                            storage.clone(),
+                            leadership,
+                            runtime.clone(),
+                            retained,
+                            keeps,
+                        ));
+                        let dispatcher = Dispatcher::new(
+                            config,
+                            registry.clone(),
+                            runtime,
+                            ResourceManager::default(),
+                            Some(entries),
+                        );
+                        role.send_replace(Role::Leader(dispatcher.clone()));
+                        // What has to be waited for is not waited for here: the next change may come.
+                        std::thread::spawn(move || {
+                            recover(&dispatcher, &storage, &registry);
+                            application.leads(&dispatcher, Some(&storage));
+                        });
+                    }
+                });
+                if let Err(error) = changed.await {
+                    tracing::error!(%error, "a change of leadership failed");
+                }
+                if leading.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        self.election = Some((election, task));
+        Ok(())
+    }
+
+    /// Gives its jobs up, for another JobManager to go on with, and lets that lead. With `is_over`, nothing of the
+    /// cluster is left: all of its jobs have ended.
+    pub fn close(mut self, is_over: bool) {
+        give_up(&self.role);
+        if let Some((election, task)) = self.election.take() {
+            self.runtime.block_on(async {
+                match is_over {
+                    true => election.close_and_clean_up().await,
+                    false => election.close().await,
+                }
+                let _ = task.await;
+            });
+        }
     }
 }
 
-/// A TaskManager as configured; it serves the JobManager at `jobmanager.rpc.address`.
+/// Nothing runs here any more when this comes back.
+fn give_up(role: &watch::Sender<Role>) {
+    let before = role.borrow().clone();
+    if let Role::Leader(dispatcher) = before {
+        tracing::info!("this JobManager no longer leads");
+        // TaskManagers go when their jobs have been given up: so these do not take that for a loss.
+        dispatcher.suspend();
+        role.send_replace(Role::Standby);
+    }
+}
+
+/// Goes on with the jobs of the JobManager before. One that cannot be read or begun holds no other up.
+fn recover(dispatcher: &Dispatcher, storage: &Storage, registry: &Registry) {
+    let mut pause = Duration::from_millis(100);
+    let specs = loop {
+        match storage.jobs(registry) {
+            Ok(specs) => break specs,
+            Err(error) => {
+                tracing::error!(%error, "the jobs that are written down cannot be read; trying again");
+                if dispatcher.is_closed() {
+                    return;
+                }
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_secs(10));
+            }
+        }
+    };
+    for spec in specs {
+        if let Some(spec) = recover_one(dispatcher, spec) {
+            let dispatcher = dispatcher.clone();
+            std::thread::spawn(move || recover_later(&dispatcher, spec));
+        }
+    }
+}
+
+/// Goes on with a job. One that could not be begun for now is given back.
+fn recover_one(dispatcher: &Dispatcher, spec: JobSpec) -> Option<JobSpec> {
+    let error = dispatcher.recover(spec.clone()).err()?;
+    tracing::error!(job = %spec.id, name = spec.name, %error, "a job could not be recovered");
+    (error.kind() == ErrorKind::External && !dispatcher.is_closed()).then_some(spec)
+}
+
+/// What it needs was not to be had when this JobManager began to lead.
+fn recover_later(dispatcher: &Dispatcher, spec: JobSpec) {
+    let mut left = Some(spec);
+    while let Some(spec) = left.take() {
+        std::thread::sleep(RECOVERY_PAUSE);
+        if dispatcher.control(spec.id).is_none() {
+            left = recover_one(dispatcher, spec);
+        }
+    }
+}
+
+const RECOVERY_PAUSE: Duration = Duration::from_secs(2);
+
+/// A TaskManager as configured; it serves the JobManager at `jobmanager.rpc.address`, or the one that leads where
+/// there is high availability.
 pub struct TaskManagerProcess {
     pub manager: Arc<TaskManager>,
     worker: Worker,
-    job_manager: String,
+    leaders: watch::Receiver<Option<String>>,
+    /// Keeps `leaders` going.
+    _leader: watch::Sender<Option<String>>,
+    _services: Option<HaServices>,
 }
 
 impl TaskManagerProcess {
     pub fn new(config: &Configuration, registry: Registry, runtime: &Handle) -> Result<Self> {
+        let config = &with_managed_memory(config)?;
         let heartbeats = Heartbeats::from_config(config)?;
-        let Some(job_manager) = config.get_optional(&options::JOB_MANAGER_ADDRESS)? else {
-            return Err(Error::user("jobmanager.rpc.address is not set").with_hint(
-                "a TaskManager needs to know where its JobManager is: -D jobmanager.rpc.address=HOST",
-            ));
-        };
-        let job_manager = format!("{job_manager}:{}", config.get(&options::JOB_MANAGER_PORT)?);
-        let host = match config.get_optional(&options::TASK_MANAGER_HOST)? {
-            Some(host) => host,
-            None => host_name(),
+        let services = HaServices::open(config, runtime)?;
+        let fixed = match &services {
+            Some(_) => None,
+            None => Some(fixed_job_manager(config)?),
         };
         let bind_host = config.get_optional(&options::TASK_MANAGER_BIND_HOST)?;
+        let bind = bind_address(bind_host.as_deref())?;
+        let host = match config.get_optional(&options::TASK_MANAGER_HOST)? {
+            Some(host) => host,
+            None if bind.is_loopback() => bind.to_string(),
+            None => match fixed.as_deref().and_then(address_towards) {
+                Some(address) => address.to_string(),
+                None => host_name(),
+            },
+        };
         let port = match config.get_optional(&options::TASK_MANAGER_DATA_BIND_PORT)? {
             Some(port) => port,
             None => config.get(&options::TASK_MANAGER_DATA_PORT)?,
         };
-        let exchange = Exchange::listen(
-            SocketAddr::new(bind_address(bind_host.as_deref())?, port),
-            runtime,
-        )?;
+        let exchange = Exchange::listen(SocketAddr::new(bind, port), runtime)?;
         let advertised = match config.get(&options::TASK_MANAGER_DATA_PORT)? {
             0 => exchange.address().port(),
             port => port,
@@ -126,21 +339,43 @@ impl TaskManagerProcess {
             address,
         ));
         let worker = Worker::new(manager.clone(), WorkerSettings { capacity, heartbeats });
+        let (leader, leaders) = watch::channel(fixed);
+        if let Some(services) = &services {
+            let mut known = services.leader();
+            let leader = leader.clone();
+            runtime.spawn(async move {
+                loop {
+                    let address = known
+                        .borrow_and_update()
+                        .as_ref()
+                        .map(|leader| leader.addresses.control.clone());
+                    leader.send_if_modified(|before| {
+                        let is_other = *before != address;
+                        *before = address;
+                        is_other
+                    });
+                    if known.changed().await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
         Ok(TaskManagerProcess {
             manager,
             worker,
-            job_manager,
+            leaders,
+            _leader: leader,
+            _services: services,
         })
     }
 
     /// Serves for ever; what runs here is ended where this is dropped.
     pub async fn run(&self) {
-        let (_leader, leaders) = watch::channel(Some(self.job_manager.clone()));
-        self.worker.run(leaders).await;
+        self.worker.run(self.leaders.clone()).await;
     }
 
     /// Has its subtasks moved to other TaskManagers, after a checkpoint. Comes back when nothing runs here any more, or
-    /// after `patience`, or when there is nothing that could be moved. `run` has to go on meanwhile.
+    /// after `patience`. `run` has to go on meanwhile.
     pub async fn drain(&self, patience: Duration) {
         self.worker.drain();
         let until = Instant::now() + patience;
@@ -148,6 +383,44 @@ impl TaskManagerProcess {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// With memory for keyed state in proportion to the process's, where only that is given.
+fn with_managed_memory(config: &Configuration) -> Result<Configuration> {
+    let mut config = config.clone();
+    let process = config.get_optional(&options::PROCESS_MEMORY)?;
+    if let (Some(process), None) = (process, config.raw(options::MANAGED_MEMORY.key)) {
+        let fraction = config.get(&options::MANAGED_MEMORY_FRACTION)?;
+        if !(0.0..=1.0).contains(&fraction) {
+            return Err(Error::user("taskmanager.memory.managed.fraction is out of range")
+                .with_detail(fraction.to_string())
+                .with_hint("it takes 0 to 1"));
+        }
+        let managed = (process.0 as f64 * fraction) as u64;
+        config.set(options::MANAGED_MEMORY.key, managed.to_string());
+    }
+    Ok(config)
+}
+
+fn fixed_job_manager(config: &Configuration) -> Result<String> {
+    let Some(host) = config.get_optional(&options::JOB_MANAGER_ADDRESS)? else {
+        return Err(Error::user("jobmanager.rpc.address is not set").with_hint(
+            "a TaskManager needs to know where its JobManager is: -D jobmanager.rpc.address=HOST; or high-availability.type",
+        ));
+    };
+    Ok(format!("{host}:{}", config.get(&options::JOB_MANAGER_PORT)?))
+}
+
+/// The address of this machine on the way to another: what that one reaches it by. Nothing is sent.
+fn address_towards(peer: &str) -> Option<IpAddr> {
+    let peer = peer.to_socket_addrs().ok()?.next()?;
+    let any: IpAddr = match peer {
+        SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(peer).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 fn bind_address(host: Option<&str>) -> Result<IpAddr> {

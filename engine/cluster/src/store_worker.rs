@@ -34,8 +34,10 @@ pub struct StoreSettings {
     pub retained: usize,
     pub pointer: Option<Arc<dyn Pointer>>,
     /// Deletes a restored checkpoint that the job has claimed, by its path.
-    pub delete_claimed: Box<dyn Fn(&str) -> Result<()> + Send>,
+    pub delete_claimed: Box<DeleteClaimed>,
 }
+
+type DeleteClaimed = dyn Fn(&str) -> Result<()> + Send;
 
 impl StoreWorker {
     pub fn start(

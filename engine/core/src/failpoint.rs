@@ -2,7 +2,8 @@
 //!
 //! The points lie beside checkpoints and commits, never on the path of a record. Nothing is
 //! armed unless the environment variable `MILLRACE_FAIL_POINT` is set to `name` or `name:n`;
-//! the process then sends itself SIGKILL at the n-th passage (default 1).
+//! the process then sends itself SIGKILL at the n-th passage (default 1). With `name:n:stop` it
+//! sends itself SIGSTOP: it stands still there until somebody has it go on.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,7 @@ pub const VARIABLE: &str = "MILLRACE_FAIL_POINT";
 struct Armed {
     name: String,
     passages_left: AtomicU64,
+    stops: bool,
 }
 
 static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
@@ -20,13 +22,11 @@ fn armed() -> Option<&'static Armed> {
     ARMED
         .get_or_init(|| {
             let text = std::env::var(VARIABLE).ok()?;
-            let (name, n) = match text.split_once(':') {
-                Some((name, n)) => (name, n.parse().unwrap_or(1)),
-                None => (text.as_str(), 1),
-            };
+            let mut parts = text.split(':');
             Some(Armed {
-                name: name.to_owned(),
-                passages_left: AtomicU64::new(n),
+                name: parts.next().unwrap_or_default().to_owned(),
+                passages_left: AtomicU64::new(parts.next().and_then(|n| n.parse().ok()).unwrap_or(1)),
+                stops: parts.next() == Some("stop"),
             })
         })
         .as_ref()
@@ -37,8 +37,16 @@ pub fn pass(name: &str) {
     let Some(point) = armed() else { return };
     if point.name == name && point.passages_left.fetch_sub(1, Ordering::SeqCst) == 1 {
         eprintln!("fail point {name} reached");
-        die();
+        match point.stops {
+            true => stop(),
+            false => die(),
+        }
     }
+}
+
+fn stop() {
+    // SAFETY: both calls take and give numbers only.
+    unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
 }
 
 /// No handler, no unwinding, no flush: what a test sees of this death it would see of any.

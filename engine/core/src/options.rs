@@ -228,6 +228,125 @@ options! {
         None,
         "folder of the dashboard's files; without it $FLINK_HOME/web, if there is one",
     );
+    pub const HA_TYPE: ConfigOption<String> = ConfigOption::new(
+        "high-availability.type",
+        Some("NONE"),
+        "where JobManagers find out which of them leads, and what a new leader recovers: NONE, zookeeper or kubernetes",
+    )
+    .with_fallback(&["high-availability", "recovery.mode"]);
+    pub const HA_CLUSTER_ID: ConfigOption<String> = ConfigOption::new(
+        "high-availability.cluster-id",
+        Some("/default"),
+        "tells the clusters of one ZooKeeper quorum apart",
+    )
+    .with_fallback(&[
+        "high-availability.zookeeper.path.namespace",
+        "recovery.zookeeper.path.namespace",
+    ]);
+    pub const HA_STORAGE_DIRECTORY: ConfigOption<String> = ConfigOption::new(
+        "high-availability.storageDir",
+        None,
+        "where a JobManager writes what another one needs to take over: a path, file:// or s3://",
+    )
+    .with_fallback(&[
+        "high-availability.zookeeper.storageDir",
+        "recovery.zookeeper.storageDir",
+    ]);
+    pub const HA_ZOOKEEPER_QUORUM: ConfigOption<String> = ConfigOption::new(
+        "high-availability.zookeeper.quorum",
+        None,
+        "servers of the ZooKeeper quorum: host:port, host:port, ...",
+    )
+    .with_fallback(&["recovery.zookeeper.quorum"]);
+    pub const HA_ZOOKEEPER_ROOT: ConfigOption<String> = ConfigOption::new(
+        "high-availability.zookeeper.path.root",
+        Some("/flink"),
+        "the node of ZooKeeper that all clusters' nodes lie below",
+    )
+    .with_fallback(&["recovery.zookeeper.path.root"]);
+    pub const HA_ZOOKEEPER_EXECUTION_PLANS_PATH: ConfigOption<String> = ConfigOption::new(
+        "high-availability.zookeeper.path.execution-plans",
+        Some("/execution-plans"),
+        "the node of a cluster that its jobs' entries lie below",
+    )
+    .with_fallback(&[
+        "high-availability.zookeeper.path.jobgraphs",
+        "recovery.zookeeper.path.jobgraphs",
+    ]);
+    pub const HA_ZOOKEEPER_SESSION_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
+        "high-availability.zookeeper.client.session-timeout",
+        Some("60 s"),
+        "ZooKeeper gives a JobManager up that it has not heard of for so long",
+    )
+    .with_fallback(&["recovery.zookeeper.client.session-timeout"]);
+    pub const HA_ZOOKEEPER_CONNECTION_TIMEOUT: ConfigOption<Duration> = ConfigOption::new(
+        "high-availability.zookeeper.client.connection-timeout",
+        Some("15 s"),
+        "a connection to a ZooKeeper server on which nothing comes for so long is given up for one to another server",
+    )
+    .with_fallback(&["recovery.zookeeper.client.connection-timeout"]);
+    pub const HA_ZOOKEEPER_RETRY_WAIT: ConfigOption<Duration> = ConfigOption::new(
+        "high-availability.zookeeper.client.retry-wait",
+        Some("5 s"),
+        "pause before a request to ZooKeeper that failed is repeated, unless the connection is back sooner",
+    )
+    .with_fallback(&["recovery.zookeeper.client.retry-wait"]);
+    pub const HA_ZOOKEEPER_RETRY_ATTEMPTS: ConfigOption<u32> = ConfigOption::new(
+        "high-availability.zookeeper.client.max-retry-attempts",
+        Some("3"),
+        "how often a request to ZooKeeper that failed is repeated",
+    )
+    .with_fallback(&["recovery.zookeeper.client.max-retry-attempts"]);
+    pub const HA_ZOOKEEPER_ACL: ConfigOption<String> = ConfigOption::new(
+        "high-availability.zookeeper.client.acl",
+        Some("open"),
+        "who may use the nodes: open for everybody, creator for whoever logs in as their creator",
+    );
+    pub const HA_ZOOKEEPER_AUTHORIZATION: ConfigOption<String> = ConfigOption::new(
+        "high-availability.zookeeper.client.authorization",
+        None,
+        "what connections log in to ZooKeeper with: scheme:authorization, such as digest:user:password",
+    );
+    pub const HA_ZOOKEEPER_TOLERATE_SUSPENSION: ConfigOption<bool> = ConfigOption::new(
+        "high-availability.zookeeper.client.tolerate-suspended-connections",
+        Some("false"),
+        "whether a JobManager goes on leading while it has no connection, until its ZooKeeper session must be over",
+    );
+    pub const HA_KUBERNETES_LEASE_DURATION: ConfigOption<Duration> = ConfigOption::new(
+        "high-availability.kubernetes.leader-election.lease-duration",
+        Some("15 s"),
+        "a leader that has not renewed its lease for so long can be followed by another",
+    );
+    pub const HA_KUBERNETES_RENEW_DEADLINE: ConfigOption<Duration> = ConfigOption::new(
+        "high-availability.kubernetes.leader-election.renew-deadline",
+        Some("15 s"),
+        "a leader that has not been able to renew its lease for so long gives the leadership up",
+    );
+    pub const HA_KUBERNETES_RETRY_PERIOD: ConfigOption<Duration> = ConfigOption::new(
+        "high-availability.kubernetes.leader-election.retry-period",
+        Some("5 s"),
+        "time between attempts to acquire or to renew the lease",
+    );
+    pub const KUBERNETES_CLUSTER_ID: ConfigOption<String> = ConfigOption::new(
+        "kubernetes.cluster-id",
+        None,
+        "the cluster's name in Kubernetes: lower-case letters, digits and '-', at most 45",
+    );
+    pub const KUBERNETES_NAMESPACE: ConfigOption<String> = ConfigOption::new(
+        "kubernetes.namespace",
+        Some("default"),
+        "the namespace of what the cluster has in Kubernetes",
+    );
+    pub const KUBERNETES_CONFIG_FILE: ConfigOption<String> = ConfigOption::new(
+        "kubernetes.config.file",
+        None,
+        "the kubeconfig; without it the pod's service account, KUBECONFIG or ~/.kube/config",
+    );
+    pub const KUBERNETES_CONTEXT: ConfigOption<String> = ConfigOption::new(
+        "kubernetes.context",
+        None,
+        "the context of the kubeconfig; its current one if not set",
+    );
 
     pub const LOST_OUTPUT: ConfigOption<String> = ConfigOption::new(
         "millrace.recovery.lost-output",
@@ -410,6 +529,13 @@ options! {
         "taskmanager.memory.managed.size",
         Some("512mb"),
         "memory for keyed state: rows at hand, RocksDB's blocks and write buffers",
+    );
+
+    pub const MANAGED_MEMORY_FRACTION: ConfigOption<f64> = ConfigOption::new(
+        "taskmanager.memory.managed.fraction",
+        Some("0.4"),
+        "memory for keyed state as a share of taskmanager.memory.process.size, where taskmanager.memory.managed.size is \
+         not set",
     );
 
     pub const S3_ENDPOINT: ConfigOption<String> =

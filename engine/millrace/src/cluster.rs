@@ -1,11 +1,15 @@
 //! `millrace taskmanager`, `millrace jobmanager` and `millrace standalone-job`.
 
-use millrace_cluster::process::{JobManager, TaskManagerProcess};
+use std::sync::Arc;
+
+use millrace_cluster::process::{JobManager, Session, TaskManagerProcess};
 use millrace_cluster::{ClaimMode, Discard, JobSpec, Restore, Start};
 use millrace_core::{Configuration, Error, JobId, Result, options};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
+use crate::application::{End, FileApplication};
 use crate::arguments::{Settings, StandaloneJob};
 use crate::plan::{self, Planned};
 use crate::{config, logging, rest, run, terminal};
@@ -57,8 +61,10 @@ pub fn job_manager(settings: &Settings) -> Result<()> {
     logging::init();
     let config = config::load(settings)?;
     let runtime = runtime()?;
-    let manager = JobManager::start(&config, millrace_connectors::registry(), runtime.handle())?;
-    let shutdown = rest::start(&manager.dispatcher, runtime.handle())?;
+    let mut manager = JobManager::listen(&config, millrace_connectors::registry(), runtime.handle())?;
+    let shutdown = Arc::new(Notify::new());
+    let rest = rest::start(&manager, &config, runtime.handle(), shutdown.clone())?;
+    manager.start(&rest.advertised, Arc::new(Session))?;
     runtime.block_on(async {
         tokio::select! {
             ended = told_to_end() => ended,
@@ -66,7 +72,7 @@ pub fn job_manager(settings: &Settings) -> Result<()> {
         }
     })?;
     tracing::info!("the JobManager ends");
-    manager.dispatcher.suspend();
+    manager.close(false);
     std::mem::forget(runtime);
     Ok(())
 }
@@ -113,12 +119,16 @@ pub fn standalone_job(arguments: &StandaloneJob) -> Result<()> {
     // The jobs of an application are those of its file.
     config.set(options::WEB_SUBMIT.key, "false");
     let runtime = runtime()?;
-    let manager = JobManager::start(&config, millrace_connectors::registry(), runtime.handle())?;
-    let shutdown = rest::start(&manager.dispatcher, runtime.handle())?;
-    let signals = run::signals(&runtime, shutdown)?;
-    let outcome = run::until_ended(specs, |spec| manager.dispatcher.submit(spec), false, &signals);
+    let shutdown = Arc::new(Notify::new());
+    let signals = run::signals(&runtime, shutdown.clone())?;
+    let mut manager = JobManager::listen(&config, millrace_connectors::registry(), runtime.handle())?;
+    let application = Arc::new(FileApplication::new(specs));
+    let rest = rest::start(&manager, &config, runtime.handle(), shutdown)?;
+    manager.start(&rest.advertised, application.clone())?;
+    let outcome = application.until_ended(&manager, &signals);
+    manager.close(matches!(outcome, Ok(End::Application)) || outcome.is_err());
     std::mem::forget(runtime);
-    outcome
+    outcome.map(|_| ())
 }
 
 /// A planned job as a cluster runs it.

@@ -1,5 +1,6 @@
 //! The `millrace` command: its arguments, those of Flink's image, and the wiring of the engine's parts.
 
+mod application;
 mod arguments;
 mod cluster;
 mod config;

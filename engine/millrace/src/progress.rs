@@ -135,7 +135,7 @@ mod tests {
             edges: Vec::new(),
         };
         let id = millrace_core::JobId::from_name("j");
-        let mut status = JobStatus::new(id, "j", Default::default(), graph.into());
+        let mut status = JobStatus::new(id, "j", Default::default(), graph.into()).unwrap();
         status.state = State::Running;
         status.checkpoint = Some(millrace_cluster::status::CheckpointStatus {
             id: millrace_core::CheckpointId(4),

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use millrace_cluster::{Dispatcher, JobSpec};
+use millrace_cluster::JobSpec;
+use millrace_cluster::process::JobManager;
 use millrace_core::{Configuration, JobId, Result};
 use millrace_rest::{Parts, Planner, RestServer};
 use tokio::runtime::Handle;
@@ -23,17 +24,20 @@ impl Planner for Sql {
     }
 }
 
-/// Starts it; whom it gives is notified when a client asks for the end of the cluster.
-pub fn start(dispatcher: &Dispatcher, runtime: &Handle) -> Result<Arc<Notify>> {
-    let shutdown = Arc::new(Notify::new());
-    RestServer::start(
-        Parts {
-            dispatcher: dispatcher.clone(),
-            planner: Arc::new(Sql),
-            metrics: Arc::new(millrace_rest::metrics::NoMetrics),
-            shutdown: shutdown.clone(),
-        },
-        runtime,
-    )?;
-    Ok(shutdown)
+/// Starts it. `shutdown` is notified when a client asks for the end of the cluster.
+pub fn start(
+    manager: &JobManager,
+    config: &Configuration,
+    runtime: &Handle,
+    shutdown: Arc<Notify>,
+) -> Result<RestServer> {
+    let parts = Parts {
+        config: config.clone(),
+        role: manager.role(),
+        leader: manager.leader(),
+        planner: Arc::new(Sql),
+        metrics: Arc::new(millrace_rest::metrics::NoMetrics),
+        shutdown,
+    };
+    RestServer::start(parts, runtime)
 }

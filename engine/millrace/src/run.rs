@@ -103,7 +103,7 @@ fn prints_rows(specs: &[JobSpec]) -> bool {
 }
 
 /// Runs all jobs of a file side by side, until all have ended. A signal stops them with a checkpoint.
-pub fn until_ended(
+fn until_ended(
     specs: Vec<JobSpec>,
     submit: impl Fn(JobSpec) -> Result<JobHandle>,
     show: bool,

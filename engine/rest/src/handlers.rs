@@ -10,14 +10,68 @@ pub mod operations;
 pub mod task_managers;
 pub mod vertices;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
-use axum::extract;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use millrace_cluster::{Dispatcher, JobControl, JobStatus as Known};
+use millrace_core::{Configuration, Error, JobId};
 
-use crate::state;
+use crate::answer::{Failure, Result};
+use crate::{leader, state};
 
-/// What every handler takes.
-pub type State = extract::State<Arc<state::State>>;
+/// What every handler works with: what all requests share, and the jobs of the JobManager that leads.
+#[derive(Clone)]
+pub struct State {
+    pub shared: Arc<state::State>,
+    dispatcher: Dispatcher,
+}
+
+impl FromRequestParts<Arc<state::State>> for State {
+    type Rejection = Failure;
+
+    async fn from_request_parts(_: &mut Parts, shared: &Arc<state::State>) -> Result<Self> {
+        Ok(State {
+            dispatcher: leader::dispatcher(shared)?,
+            shared: shared.clone(),
+        })
+    }
+}
+
+impl Deref for State {
+    type Target = state::State;
+
+    fn deref(&self) -> &state::State {
+        &self.shared
+    }
+}
+
+impl State {
+    pub fn dispatcher(&self) -> &Dispatcher {
+        &self.dispatcher
+    }
+
+    pub fn config(&self) -> &Configuration {
+        &self.parts.config
+    }
+
+    /// A job that runs or has ended.
+    pub fn job(&self, id: JobId) -> Result<Arc<Known>> {
+        let found = self.dispatcher.job(id);
+        found.ok_or_else(|| Failure::unknown_job(&id.to_string()))
+    }
+
+    /// One that can be asked for something.
+    pub fn control(&self, id: JobId) -> millrace_core::Result<JobControl> {
+        self.dispatcher.control(id).ok_or_else(|| {
+            // As Flink's clients know it.
+            Error::user(format!(
+                "org.apache.flink.runtime.messages.FlinkJobNotFoundException: Could not find Flink job ({id})"
+            ))
+        })
+    }
+}
 
 /// Milliseconds since 1970.
 pub fn now() -> i64 {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millrace_cluster::status::{Execution, ExecutionState as State, JobStatus as Known};
-use millrace_core::{Configuration, JobId, options};
+use millrace_core::{Configuration, JobId, Result, options};
 use millrace_dataflow::{Graph, JobEdge, JobGraph, Node, Partitioning, explain};
 use millrace_rest_types::{ExecutionState, JobStatus};
 
@@ -87,9 +87,9 @@ fn description(plan: &Graph, vertex: &millrace_dataflow::Vertex) -> Vec<String> 
 }
 
 /// A job that is not submitted.
-pub fn planned(id: JobId, graph: Arc<JobGraph>, config: Arc<Configuration>) -> Job {
-    let known = Known::new(id, &graph.name, config, graph.clone());
-    job(&known, &NoMetrics)
+pub fn planned(id: JobId, graph: Arc<JobGraph>, config: Arc<Configuration>) -> Result<Job> {
+    let known = Known::new(id, &graph.name, config, graph.clone())?;
+    Ok(job(&known, &NoMetrics))
 }
 
 fn max_parallelism(known: &Known) -> Option<i64> {

@@ -12,7 +12,7 @@
 //! Layout: `server` and `listen`, `routes` which function answers what, `handlers` those functions by subject, `state`
 //! what they share; `known` and `model` from what the cluster knows to the job that pages show, `view` bodies made of
 //! it, `statistics` figures of many values; `operations` what is triggered and asked for later, `uploads` and `programs`
-//! what is run, `dashboard` files, `metrics` where figures come from, `java` exceptions for clients in Java, `answer` and
+//! what is run, `leader` who answers, `dashboard` files, `metrics` where figures come from, `java` exceptions for clients in Java, `answer` and
 //! `parameters` both ends of a request, `secrets` what is hidden.
 
 mod answer;
@@ -20,6 +20,7 @@ mod dashboard;
 mod handlers;
 mod java;
 mod known;
+mod leader;
 mod listen;
 pub mod metrics;
 mod model;

@@ -12,6 +12,7 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use crate::handlers::{
     checkpoints, cluster, jars, job_manager, jobs, metrics, operations, task_managers, vertices,
 };
+use crate::leader;
 use crate::state::State;
 
 type Routes = Router<Arc<State>>;
@@ -25,6 +26,8 @@ pub fn all(state: Arc<State>) -> Router {
         .merge(of_vertices())
         .merge(of_operations())
         .merge(of_uploads(submits))
+        // Files are here, wherever the jobs are.
+        .route_layer(middleware::from_fn_with_state(state.clone(), leader::answers))
         .fallback(file)
         .method_not_allowed_fallback(cluster::no_such_method)
         .layer(DefaultBodyLimit::max(state.settings.max_content))

@@ -23,12 +23,14 @@ use crate::{listen, routes};
 pub struct RestServer {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where clients reach it, with the scheme.
+    pub advertised: String,
 }
 
 impl RestServer {
     /// Listens where the configuration of the cluster says.
     pub fn start(parts: Parts, runtime: &Handle) -> Result<RestServer> {
-        let config = parts.dispatcher.config().clone();
+        let config = parts.config.clone();
         let listener = runtime.block_on(listen::bind(&config))?;
         let address = listener
             .local_addr()
@@ -39,8 +41,9 @@ impl RestServer {
             state.address.trim_start_matches("http://")
         );
         tracing::info!("Web frontend listening at {}.", state.address);
+        let advertised = state.address.clone();
         runtime.spawn(serve(listener, routes::all(Arc::new(state))));
-        Ok(RestServer { address })
+        Ok(RestServer { address, advertised })
     }
 }
 
@@ -57,6 +60,9 @@ fn state(parts: Parts, config: &Configuration, address: SocketAddr, runtime: &Ha
         checkpoints: Operations::new(keep, runtime.clone()),
         disposals: Operations::new(keep, runtime.clone()),
         address: format!("http://{host}:{port}"),
+        passing: reqwest::Client::builder().no_proxy().build().map_err(|e| {
+            Error::internal("requests cannot be passed on to other JobManagers").with_source(e)
+        })?,
     })
 }
 

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_cluster::dispatcher::Dispatcher;
-use millrace_cluster::job::{JobControl, JobSpec};
-use millrace_cluster::status::JobStatus as Known;
+use millrace_cluster::process::Role;
+use millrace_cluster::{JobSpec, LeaderInfo};
 use millrace_core::{CheckpointId, Configuration, Error, JobId, options};
 use millrace_rest_types::cluster::Features;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-use crate::answer::{Failure, Result};
 use crate::dashboard::Dashboard;
 use crate::metrics::MetricSource;
 use crate::operations::Operations;
@@ -36,7 +34,12 @@ pub trait Planner: Send + Sync {
 /// The parts of a JobManager that are asked.
 #[derive(Clone)]
 pub struct Parts {
-    pub dispatcher: Dispatcher,
+    /// The cluster's.
+    pub config: Configuration,
+    /// Whether this JobManager leads, and what it leads.
+    pub role: watch::Receiver<Role>,
+    /// Who leads, where there is high availability.
+    pub leader: Option<watch::Receiver<Option<LeaderInfo>>>,
     pub planner: Arc<dyn Planner>,
     pub metrics: Arc<dyn MetricSource>,
     /// Notified when a client asks for the end of the cluster.
@@ -55,6 +58,8 @@ pub struct State {
     pub disposals: Operations<()>,
     /// The address for clients, with the scheme.
     pub address: String,
+    /// For requests that go to another JobManager.
+    pub passing: reqwest::Client,
 }
 
 /// What the configuration says of the server.
@@ -81,34 +86,6 @@ impl Settings {
             allowed_origin: config.get(&options::WEB_ALLOWED_ORIGIN)?,
         })
     }
-}
-
-impl State {
-    pub fn dispatcher(&self) -> &Dispatcher {
-        &self.parts.dispatcher
-    }
-
-    pub fn config(&self) -> &Configuration {
-        self.parts.dispatcher.config()
-    }
-
-    /// A job that runs or has ended.
-    pub fn job(&self, id: JobId) -> Result<Arc<Known>> {
-        let found = self.dispatcher().job(id);
-        found.ok_or_else(|| Failure::unknown_job(&id.to_string()))
-    }
-
-    /// One that can be asked for something.
-    pub fn control(&self, id: JobId) -> millrace_core::Result<JobControl> {
-        self.dispatcher().control(id).ok_or_else(|| unknown_job(id))
-    }
-}
-
-/// As Flink's clients know it.
-pub fn unknown_job(id: JobId) -> Error {
-    Error::user(format!(
-        "org.apache.flink.runtime.messages.FlinkJobNotFoundException: Could not find Flink job ({id})"
-    ))
 }
 
 /// Runs what blocks beside the requests.

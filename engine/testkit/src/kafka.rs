@@ -50,8 +50,35 @@ impl Version {
         }
     }
 
-    fn class_path(self) -> Result<PathBuf> {
-        Ok(self.home()?.join("libs/*"))
+    /// A JVM with the distribution's classes; a main class and its arguments follow.
+    pub(crate) fn java(self, heap_mib: u32) -> Result<Command> {
+        let mut command = Command::new("java");
+        command
+            .arg(format!("-Xmx{heap_mib}m"))
+            .arg(format!("-Xms{}m", heap_mib.min(128)))
+            .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"])
+            .args(self.logging("")?)
+            .arg("-cp")
+            .arg(self.home()?.join("libs/*"));
+        // Set-up's archive of loaded classes: a start takes half the time. A JVM that it does not
+        // fit ignores it.
+        let archive = self.home()?.join("classes.jsa");
+        if archive.exists() {
+            let mut option = OsString::from("-XX:SharedArchiveFile=");
+            option.push(archive);
+            command.arg(option);
+        }
+        Ok(command)
+    }
+
+    /// Options for the configuration of the log that set-up has put there: Kafka 3's and Kafka 4's, one of them unused.
+    fn logging(self, of: &str) -> Result<[String; 2]> {
+        let config = self.home()?.join("config");
+        let file = |name: &str| format!("file:{}", config.join(format!("{of}{name}")).display());
+        Ok([
+            format!("-Dlog4j.configuration={}", file("log4j.properties")),
+            format!("-Dlog4j2.configurationFile={}", file("log4j2.properties")),
+        ])
     }
 }
 
@@ -327,33 +354,12 @@ impl Kafka {
     }
 
     fn java(&self, heap_mib: u32) -> Result<Command> {
-        let mut command = Command::new("java");
-        command
-            .arg(format!("-Xmx{heap_mib}m"))
-            .arg(format!("-Xms{}m", heap_mib.min(128)))
-            .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"])
-            .args(self.logging("")?)
-            .arg("-cp")
-            .arg(self.version.class_path()?);
-        // Set-up's archive of loaded classes: a start takes half the time. A JVM that it does not
-        // fit ignores it.
-        let archive = self.version.home()?.join("classes.jsa");
-        if archive.exists() {
-            let mut option = OsString::from("-XX:SharedArchiveFile=");
-            option.push(archive);
-            command.arg(option);
-        }
-        Ok(command)
+        self.version.java(heap_mib)
     }
 
-    /// Options for the configuration of the log that set-up has put there: Kafka 3's and Kafka 4's, one of them unused.
+    /// Options for the configuration of the log that set-up has put there.
     fn logging(&self, of: &str) -> Result<[String; 2]> {
-        let config = self.version.home()?.join("config");
-        let file = |name: &str| format!("file:{}", config.join(format!("{of}{name}")).display());
-        Ok([
-            format!("-Dlog4j.configuration={}", file("log4j.properties")),
-            format!("-Dlog4j2.configurationFile={}", file("log4j2.properties")),
-        ])
+        self.version.logging(of)
     }
 
     fn format(&self) -> Result<()> {

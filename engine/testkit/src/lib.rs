@@ -1,5 +1,5 @@
 //! Real servers for tests and for the demo: Kafka brokers (one or several, plain or SASL_SSL),
-//! an S3 server, a schema registry, and an independent reader that checks what an engine wrote.
+//! an S3 server, a schema registry, a ZooKeeper quorum, Kubernetes' API server, and an independent reader that checks what an engine wrote.
 //!
 //! It may depend on no other crate of the workspace: what checks the engine shares no code with
 //! it. Its Kafka client is librdkafka and the Java tools of the broker.
@@ -9,8 +9,8 @@
 //! a server is ready when it answers, and every wait has a limit that names what it waited for.
 //!
 //! Layout: `cache` where set-up put the servers, `process` children that die with us, `scratch`
-//! folders that go away, `files` what paths stand for, exchanged at once, `signals` Ctrl-C as a flag, `ports` free ports, `wait` waiting for a condition, `kafka` brokers,
-//! `s3` the S3 server, `registry` a schema registry, `engine` the millrace binary, `flink` a cluster of Apache Flink and its command line, `records` writing and reading records independently of the engine.
+//! folders that go away, `files` what paths stand for, exchanged at once, `signals` Ctrl-C as a flag, `ports` free ports, `link` connections that can be cut, `wait` waiting for a condition, `kafka` brokers,
+//! `s3` the S3 server, `registry` a schema registry, `zookeeper` a quorum, `kubernetes` an API server, `engine` the millrace binary, `flink` a cluster of Apache Flink and its command line, `records` writing and reading records independently of the engine.
 //!
 //! In a test:
 //!
@@ -33,6 +33,8 @@ pub mod engine;
 pub mod files;
 pub mod flink;
 pub mod kafka;
+pub mod kubernetes;
+pub mod link;
 pub mod ports;
 pub mod process;
 pub mod records;
@@ -41,3 +43,4 @@ pub mod s3;
 pub mod scratch;
 pub mod signals;
 pub mod wait;
+pub mod zookeeper;

@@ -77,6 +77,10 @@ impl Process {
         self.signal(libc::SIGSTOP)
     }
 
+    pub fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
     /// SIGCONT.
     pub fn thaw(&mut self) -> Result<()> {
         if std::mem::take(&mut self.frozen) {

@@ -13,6 +13,7 @@ use crate::scenario::faults;
 use crate::scenario::full;
 use crate::scenario::keyed;
 use crate::scenario::kills::{self, Kills};
+use crate::scenario::leaders::{self, Ha};
 use crate::scenario::task_managers;
 use crate::workbench::{Line, Summary};
 
@@ -193,6 +194,55 @@ pub const ALL: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "leaders-thawed",
+        forms: BOTH,
+        run: |_| leaders::thawed(shared()),
+    },
+    Scenario {
+        name: "leaders-zookeeper-short",
+        forms: SHORT,
+        run: |context| {
+            leaders::run(
+                "leaders-zookeeper-short",
+                Ha::ZooKeeper,
+                Shape::Union,
+                10,
+                context.seed,
+            )
+        },
+    },
+    Scenario {
+        name: "leaders-kubernetes-short",
+        forms: SHORT,
+        run: |context| {
+            leaders::run(
+                "leaders-kubernetes-short",
+                Ha::Kubernetes,
+                Shape::Union,
+                10,
+                context.seed,
+            )
+        },
+    },
+    Scenario {
+        name: "leaders-zookeeper",
+        forms: LONG,
+        run: |context| leaders::run("leaders-zookeeper", Ha::ZooKeeper, Shape::Keyed, 60, context.seed),
+    },
+    Scenario {
+        name: "leaders-kubernetes",
+        forms: LONG,
+        run: |context| {
+            leaders::run(
+                "leaders-kubernetes",
+                Ha::Kubernetes,
+                Shape::Union,
+                60,
+                context.seed,
+            )
+        },
+    },
+    Scenario {
         name: "checkpoints-refused",
         forms: BOTH,
         run: |_| faults::checkpoints_refused(shared()),
@@ -205,7 +255,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: full::NAME,
         forms: BOTH,
-        run: |_| full::run(shared),
+        run: |context| full::run(context.seed, shared),
     },
     Scenario {
         name: "files-altered",

@@ -43,6 +43,16 @@ fn engine(image: &str, jobs: &TempDir, topic: &str) -> ContainerRequest<GenericI
         .with_env_var("FLINK_PROPERTIES", s3().join("\n"))
 }
 
+/// For the job that writes this topic.
+fn task_manager(image: &str, topic: &str) -> ContainerRequest<GenericImage> {
+    limited(container(image), 2048)
+        .with_env_var("FLINK_PROPERTIES", s3().join("\n"))
+        .with_network(NETWORK)
+        .with_container_name(without_leftover(format!("{NETWORK}-{topic}-taskmanager")))
+        .with_env_var("JOB_MANAGER_RPC_ADDRESS", format!("{NETWORK}-{topic}"))
+        .with_cmd(["taskmanager"])
+}
+
 /// Where the object store is, as both engines are told.
 fn s3() -> [String; 4] {
     [
@@ -90,8 +100,10 @@ fn committed(client: &ClientConfig, topic: &str, count: usize) -> BTreeSet<(Stri
     });
     found.unwrap_or_else(|e| {
         let seen = |isolation| records::read(client, topic, isolation).map_or(0, |records| records.len());
-        let logs: String = [topic, "taskmanager"]
-            .map(|name| docker(&["logs", "--tail", "40", &format!("{NETWORK}-{name}")]).unwrap_or_default())
+        let logs: String = ["", "-taskmanager"]
+            .map(|role| {
+                docker(&["logs", "--tail", "40", &format!("{NETWORK}-{topic}{role}")]).unwrap_or_default()
+            })
             .concat();
         panic!(
             "{e:#}: {} records committed, {} in all, of {count}; the logs end with:\n{logs}",
@@ -124,22 +136,19 @@ fn both_engines_give_the_same_flights_from_one_file() {
         .with_cmd(arguments("millrace"))
         .start()
         .unwrap();
+    let worker = as_anybody(task_manager("millrace", "delayed-millrace"))
+        .start()
+        .unwrap();
     let ours = committed(&client, "delayed-millrace", expected);
     ends_cleanly(&millrace);
+    ends_cleanly(&worker);
 
     let jobs = job(&brokers, "delayed-flink");
     let flink: Container<GenericImage> = engine("flink", &jobs, "delayed-flink")
         .with_cmd(arguments("flink"))
         .start()
         .unwrap();
-    let workers = limited(container("flink"), 2048)
-        .with_env_var("FLINK_PROPERTIES", s3().join("\n"))
-        .with_network(NETWORK)
-        .with_container_name(without_leftover(format!("{NETWORK}-taskmanager")))
-        .with_env_var("JOB_MANAGER_RPC_ADDRESS", format!("{NETWORK}-delayed-flink"))
-        .with_cmd(["taskmanager"])
-        .start()
-        .unwrap();
+    let workers = task_manager("flink", "delayed-flink").start().unwrap();
     let theirs = committed(&client, "delayed-flink", expected);
     assert_eq!(ours, theirs);
     assert!(checkpoints(&store, "millrace") > 0);

@@ -6,6 +6,7 @@ mod flights;
 mod flink;
 mod kafka;
 mod loading;
+mod memory;
 mod pushing;
 mod registry;
 mod servers;

@@ -10,6 +10,7 @@ use millrace_core::{Configuration, Error, Result, options};
 use millrace_runtime::operators::now_millis;
 use millrace_runtime::{Command, TaskMetrics};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -25,6 +26,7 @@ use crate::control::TaskEvent;
 use crate::exchange::AttemptId;
 use crate::gateway::{Deployment, End, Reports, TaskManagerGateway};
 use crate::inspection::{Question, Told};
+use crate::process::Role;
 use crate::resources::{Capacity, ResourceManager};
 use crate::wire;
 
@@ -54,15 +56,22 @@ impl Heartbeats {
 /// Takes TaskManagers into the ResourceManager, for as long as their streams last.
 #[derive(Clone)]
 pub struct ControlService {
-    resources: ResourceManager,
+    role: watch::Receiver<Role>,
     heartbeats: Heartbeats,
     leader: String,
 }
 
+/// A TaskManager's stream at a JobManager that leads.
+struct Attached {
+    resources: ResourceManager,
+    role: watch::Receiver<Role>,
+    heartbeats: Heartbeats,
+}
+
 impl ControlService {
-    pub fn new(resources: ResourceManager, heartbeats: Heartbeats, leader: String) -> Self {
+    pub fn new(role: watch::Receiver<Role>, heartbeats: Heartbeats, leader: String) -> Self {
         ControlService {
-            resources,
+            role,
             heartbeats,
             leader,
         }
@@ -105,6 +114,15 @@ impl Control for ControlService {
             tracing::warn!(task_manager = %first.id, why, "a TaskManager is refused");
             return Err(Status::failed_precondition(why));
         }
+        let mut role = self.role.clone();
+        let Role::Leader(dispatcher) = role.borrow_and_update().clone() else {
+            return Err(Status::unavailable("this JobManager does not lead"));
+        };
+        let this = Attached {
+            resources: dispatcher.resources().clone(),
+            role,
+            heartbeats: self.heartbeats,
+        };
         let remote = Arc::new(RemoteTaskManager::new(&first, answers));
         remote.say(To::Registered(Registered {
             leader: self.leader.clone(),
@@ -114,10 +132,14 @@ impl Control for ControlService {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_millis() as i64);
-        self.resources.register(remote.clone(), capacity, now);
-        let this = self.clone();
+        this.resources.register(remote.clone(), capacity, now);
         tokio::spawn(async move {
-            let why = this.listen(&remote, incoming).await;
+            let mut role = this.role.clone();
+            let why = tokio::select! {
+                why = this.listen(&remote, incoming) => why,
+                // Its subtasks are released by their jobs, which are given up: it goes to whoever leads.
+                _ = role.changed() => "this JobManager no longer leads".to_owned(),
+            };
             match this.resources.is_draining(&remote.id) {
                 true => tracing::info!(task_manager = %remote.id, "TaskManager has ended"),
                 false => tracing::warn!(task_manager = %remote.id, why, "TaskManager lost"),
@@ -142,7 +164,7 @@ fn capacity_of(register: Register) -> Capacity {
     }
 }
 
-impl ControlService {
+impl Attached {
     /// Until the TaskManager is lost; why.
     async fn listen(&self, remote: &RemoteTaskManager, mut incoming: Streaming<FromTaskManager>) -> String {
         let mut beats = interval(self.heartbeats.interval);

@@ -8,7 +8,7 @@ use std::task::Poll;
 use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
-use millrace_cluster::process::{JobManager, TaskManagerProcess};
+use millrace_cluster::process::{JobManager, Role, Session, TaskManagerProcess};
 use millrace_cluster::{Discard, JobHandle, JobSpec, SlotSource, Start, submit, submit_to};
 use millrace_connector_api::sink::{
     RecoverContext, Recovered, SinkChangelog, SinkContext, SinkFactory, SinkTraits, SinkWriter,
@@ -46,7 +46,7 @@ impl Drop for World {
 /// Everything outside of the engine: what can be read, what was written, the checkpoint folder.
 pub struct World {
     outside: Arc<Mutex<Outside>>,
-    runtime: Runtime,
+    pub runtime: Runtime,
     folder: tempfile::TempDir,
 }
 
@@ -289,12 +289,8 @@ impl World {
         self.try_submit(start, settings, true).unwrap()
     }
 
-    pub fn try_submit(
-        &self,
-        start: Start,
-        settings: &[(&str, &str)],
-        checkpoints: bool,
-    ) -> Result<JobHandle> {
+    /// Of a job in this world.
+    pub fn config(&self, settings: &[(&str, &str)], checkpoints: bool) -> Configuration {
         let mut config = Configuration::default();
         if checkpoints {
             config.set("execution.checkpointing.interval", "5 ms");
@@ -309,25 +305,46 @@ impl World {
         if settings.iter().any(|(key, _)| *key == "parallelism.default") {
             self.outside().splits = SPLITS;
         }
+        config
+    }
+
+    pub fn try_submit(
+        &self,
+        start: Start,
+        settings: &[(&str, &str)],
+        checkpoints: bool,
+    ) -> Result<JobHandle> {
+        let config = self.config(settings, checkpoints);
+        let registry = self.registry();
+        let spec = self.spec(start, config);
+        let runtime = self.runtime.handle().clone();
+        match env!("CARGO_CRATE_NAME") {
+            "distributed" => submit_to(spec, runtime, self.cluster(&registry)),
+            _ => submit(spec, runtime),
+        }
+    }
+
+    /// The connector to this world.
+    pub fn registry(&self) -> Registry {
         let mut registry = Registry::default();
         registry.add_connector(Arc::new(Model(self.outside.clone())));
+        registry
+    }
+
+    /// The job, with a checkpoint every few milliseconds where `config` does not say otherwise.
+    pub fn spec(&self, start: Start, config: Configuration) -> JobSpec {
         let (second, keyed) = {
             let outside = self.outside();
             (outside.second.is_some(), outside.keyed)
         };
-        let spec = JobSpec {
+        JobSpec {
             id: JobId::from_name(NAME),
             discard: Discard::default(),
             name: NAME.into(),
             graph: graph(second, keyed),
             config,
-            registry: registry.clone(),
+            registry: self.registry(),
             start,
-        };
-        let runtime = self.runtime.handle().clone();
-        match env!("CARGO_CRATE_NAME") {
-            "distributed" => submit_to(spec, runtime, self.cluster(&registry)),
-            _ => submit(spec, runtime),
         }
     }
 
@@ -344,7 +361,11 @@ impl World {
         ] {
             config.set(key, value);
         }
-        let job_manager = JobManager::start(&config, runtime).unwrap();
+        let mut job_manager = JobManager::listen(&config, registry.clone(), runtime).unwrap();
+        job_manager.start("", Arc::new(Session)).unwrap();
+        let Role::Leader(dispatcher) = job_manager.role().borrow().clone() else {
+            panic!("it leads");
+        };
         config.set("jobmanager.rpc.port", job_manager.address.port().to_string());
         for slots in ["1", "15"] {
             config.set("taskmanager.numberOfTaskSlots", slots);
@@ -353,7 +374,7 @@ impl World {
             let process = TaskManagerProcess::new(&config, registry.clone(), runtime).unwrap();
             runtime.spawn(async move { process.run().await });
         }
-        SlotSource::Shared(job_manager.resources)
+        SlotSource::Shared(dispatcher.resources().clone())
     }
 }
 

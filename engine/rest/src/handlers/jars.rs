@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::multipart::{Field, Multipart};
 use axum::extract::rejection::BytesRejection;
-use millrace_cluster::job::JobSpec;
+use millrace_cluster::JobSpec;
 use millrace_core::{Error, JobId};
 use millrace_dataflow::JobGraph;
 use millrace_rest_types::Empty;
@@ -24,7 +24,7 @@ use crate::state::blocking;
 use crate::{known, uploads, view};
 
 pub async fn list(state: State) -> Answer {
-    let shared = state.0.clone();
+    let shared = state.shared.clone();
     let files = blocking(move || shared.uploads.list()).await?;
     ok(&Jars {
         address: state.address.clone(),
@@ -91,7 +91,7 @@ async fn write(mut field: Field<'_>, file: PathBuf) -> Result<()> {
 }
 
 pub async fn delete(state: State, asked: Asked) -> Answer {
-    let (shared, id) = (state.0.clone(), asked.text("jarid").to_owned());
+    let (shared, id) = (state.shared.clone(), asked.text("jarid").to_owned());
     blocking(move || shared.uploads.delete(&id)).await?;
     ok(&Empty {})
 }
@@ -126,7 +126,7 @@ async fn planned(state: &State, asked: &Asked, bytes: Body) -> Result<Vec<JobSpe
         ))
     })?;
     let program = Program::of(request, state.config())?;
-    let shared = state.0.clone();
+    let shared = state.shared.clone();
     let specs = blocking(move || {
         let sql = match program.script {
             Some(Script::Text(text)) => text,
@@ -177,7 +177,7 @@ pub async fn run(state: State, asked: Asked, bytes: Body) -> Answer {
 pub async fn plan(state: State, asked: Asked, bytes: Body) -> Answer {
     let spec = only(planned(&state, &asked, bytes).await?)?;
     let graph = JobGraph::build(&spec.graph, &spec.name, &spec.config)?;
-    let job = known::planned(spec.id, Arc::new(graph), Arc::new(spec.config));
+    let job = known::planned(spec.id, Arc::new(graph), Arc::new(spec.config))?;
     ok(&PlanInfo {
         plan: view::jobs::plan(&job),
     })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millrace_cluster::history::{
-    CheckpointHistory, CheckpointKind as Kind, CheckpointOutcome, CheckpointRecord,
+    CheckpointHistory, CheckpointKind as Kind, CheckpointOutcome, CheckpointRecord, Figures,
     SubtaskCheckpoint as Acknowledged,
 };
 use millrace_core::{Configuration, Result, options};
@@ -39,7 +39,7 @@ pub fn all(history: &CheckpointHistory, now: i64) -> Checkpoints {
             savepoint: history.latest_savepoint.as_ref().map(shown),
             failed: history.latest_failed.as_ref().map(shown),
             restored: history.latest_restored.as_ref().map(|restored| Restored {
-                id: restored.id.map_or_else(|| number_in(&restored.path), |id| id.0),
+                id: restored.id.0,
                 restore_timestamp: restored.at,
                 is_savepoint: restored.is_savepoint,
                 external_path: Some(restored.path.clone()),
@@ -49,30 +49,19 @@ pub fn all(history: &CheckpointHistory, now: i64) -> Checkpoints {
     }
 }
 
-/// Of a folder .../chk-<n>.
-fn number_in(path: &str) -> u64 {
-    let number = path
-        .trim_end_matches('/')
-        .rsplit_once("/chk-")
-        .map(|(_, number)| number);
-    number.and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
 fn summary(history: &CheckpointHistory) -> Summary {
-    let complete = || {
-        let is_complete = |record: &&std::sync::Arc<CheckpointRecord>| {
-            matches!(record.outcome, CheckpointOutcome::Completed { .. })
-        };
-        history.recent.iter().filter(is_complete)
-    };
-    let of = |figure: fn(&CheckpointRecord) -> u64| {
-        let values: Values = complete().map(|record| figure(record) as i64).collect();
+    let of = |figure: fn(&Figures) -> u64| {
+        let values: Values = history
+            .figures
+            .iter()
+            .map(|figures| figure(figures) as i64)
+            .collect();
         values.summary()
     };
     Summary {
-        checkpointed_size: of(|record| record.written),
-        state_size: of(|record| record.bytes),
-        end_to_end_duration: of(|record| record.duration.as_millis() as u64),
+        checkpointed_size: of(|figures| figures.written),
+        state_size: of(|figures| figures.bytes),
+        end_to_end_duration: of(|figures| figures.duration.as_millis() as u64),
         alignment_buffered: statistics::nothing(),
         processed_data: of(|_| 0),
         persisted_data: of(|_| 0),

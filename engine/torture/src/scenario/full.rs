@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use millrace_testkit::kafka::Kafka;
-use millrace_testkit::process::Process;
-use millrace_testkit::scratch::Scratch;
 use millrace_testkit::wait;
 
+use super::inside::{self, Namespaces};
 use crate::job::{CHECKPOINT_FAILED, RunOptions};
-use crate::workbench::{Impossible, Line, Summary, Workbench};
+use crate::workbench::{Line, Summary, Workbench};
 
 pub const NAME: &str = "checkpoint-folder-full";
 const RATE: u64 = 1000;
@@ -24,50 +23,16 @@ const PAGE: u64 = 4096;
 const FAILURES: usize = 12;
 const NO_ROOM: &str = "No space left on device";
 
-/// Set in the process that may mount: where its summary goes.
-const INSIDE: &str = "MILLRACE_TORTURE_INSIDE";
+/// A small disk has to be mounted, which with a user namespace needs no root.
+const NAMESPACES: Namespaces<'_> = Namespaces {
+    ways: &[&["--mount"], &["--mount", "--map-root-user"]],
+    probe: "mount -t tmpfs tmpfs \"$1\"",
+    why: "only root or a user namespace can mount a small disk, and neither is to be had",
+    limit: WHOLE,
+};
 
-/// A small disk has to be mounted. Another process of this program does it in a mount namespace of
-/// its own, which leaves nothing behind and, with a user namespace, needs no root.
-pub fn run(kafka: fn() -> &'static Kafka) -> Result<Summary> {
-    if let Some(file) = std::env::var_os(INSIDE) {
-        let summary = full(kafka())?;
-        fs::write(file, serde_json::to_vec(&summary)?)?;
-        return Ok(summary);
-    }
-    let scratch = Scratch::new("full")?;
-    let Some(namespaces) = namespaces(&scratch)? else {
-        let why = "only root or a user namespace can mount a small disk, and neither is to be had";
-        return Err(Impossible(why).into());
-    };
-    let result = scratch.join("summary.json");
-    let mut command = Command::new("unshare");
-    command
-        .args(namespaces)
-        .arg(std::env::current_exe()?)
-        .arg(NAME)
-        .env(INSIDE, &result);
-    let mut process = Process::start(command, &scratch.join("inside.log"))?;
-    let status = process.wait(WHOLE)?;
-    ensure!(status.success(), "{}", process.log_tail());
-    Ok(serde_json::from_slice(&fs::read(&result)?)?)
-}
-
-/// What `unshare` has to be told for a mount to be allowed.
-fn namespaces(scratch: &Scratch) -> Result<Option<&'static [&'static str]>> {
-    let ways: [&[&str]; 2] = [&["--mount"], &["--mount", "--map-root-user"]];
-    for way in ways {
-        let mut command = Command::new("unshare");
-        command.args(way).args(["mount", "-t", "tmpfs", "tmpfs"]);
-        command.arg(scratch.path());
-        if Process::start(command, &scratch.join("mount.log"))?
-            .wait(LIMIT)?
-            .success()
-        {
-            return Ok(Some(way));
-        }
-    }
-    Ok(None)
+pub fn run(seed: u64, kafka: fn() -> &'static Kafka) -> Result<Summary> {
+    inside::run(NAME, seed, &NAMESPACES, || full(kafka()))
 }
 
 /// A file that takes all the room there is.

@@ -3,7 +3,9 @@
 pub mod damage;
 pub mod faults;
 pub mod full;
+mod inside;
 pub mod keyed;
 pub mod kills;
+pub mod leaders;
 mod refusal;
 pub mod task_managers;

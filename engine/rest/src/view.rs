@@ -1,5 +1,7 @@
 //! Bodies made of what is known of jobs: functions of values, and the time.
 
+#[cfg(test)]
+mod checkpoint_tests;
 pub mod checkpoints;
 pub mod exceptions;
 pub mod jobs;

@@ -1,6 +1,7 @@
 //! The right to write, for as long as the leadership lasts.
 
 use std::fmt;
+use std::sync::Arc;
 
 use millrace_core::ids::{CheckpointId, JobId};
 use millrace_core::{Error, Result};
@@ -13,7 +14,7 @@ use crate::{MAX_ENTRY, kubernetes, zookeeper};
 #[derive(Clone)]
 pub struct Leadership {
     session: Uuid,
-    store: Store,
+    store: Arc<Store>,
 }
 
 #[derive(Clone)]
@@ -24,7 +25,10 @@ pub(crate) enum Store {
 
 impl Leadership {
     pub(crate) fn new(session: Uuid, store: Store) -> Leadership {
-        Leadership { session, store }
+        Leadership {
+            session,
+            store: Arc::new(store),
+        }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -39,7 +43,7 @@ impl Leadership {
     /// Writes a job's entry, for the next leader to find with [`crate::HaServices::jobs`]: at most [`MAX_ENTRY`] bytes.
     pub async fn put_job(&self, job: JobId, entry: &[u8]) -> Result<()> {
         check_size(job, entry)?;
-        match &self.store {
+        match self.store() {
             Store::ZooKeeper(tenure) => tenure.put_job(job, entry).await,
             Store::Kubernetes(tenure) => tenure.put_job(job, entry).await,
         }
@@ -54,7 +58,7 @@ impl Leadership {
         keep: usize,
     ) -> Result<()> {
         check_size(job, pointer)?;
-        match &self.store {
+        match self.store() {
             Store::ZooKeeper(tenure) => tenure.put_checkpoint(job, id, pointer, keep.max(1)).await,
             Store::Kubernetes(tenure) => tenure.put_checkpoint(job, id, pointer, keep.max(1)).await,
         }
@@ -62,7 +66,7 @@ impl Leadership {
 
     /// Removes all that a job has: its pointers to checkpoints, and last its entry.
     pub async fn remove_job(&self, job: JobId) -> Result<()> {
-        match &self.store {
+        match self.store() {
             Store::ZooKeeper(tenure) => tenure.remove_job(job).await,
             Store::Kubernetes(tenure) => tenure.remove_job(job).await,
         }

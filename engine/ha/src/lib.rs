@@ -29,7 +29,7 @@
 //!   only of the version that was read with the leader's own lease in it. (A job's own ConfigMap is not the one with
 //!   the lease: there the lease is read between reading and writing.)
 //! - **A loss is told no later than another one can be granted the leadership**, as far as a process can tell: at the
-//!   loss of the connection to ZooKeeper, which is noticed within two fifths of the session's timeout; and when the
+//!   loss of the connection to ZooKeeper, which is noticed within three fifths of the session's timeout; and when the
 //!   lease in Kubernetes has not been renewed within its deadline, counted from before the request that renewed it.
 //!   A process that was frozen meanwhile finds out when it runs again: until then its writes are refused.
 //! - **Each grant has a session id of its own**, also when the same JobManager is granted the leadership again.
@@ -51,8 +51,8 @@
 //! Everything is async and belongs to the runtime that [`HaServices::open`] is given; threads outside of it use
 //! [`tokio::runtime::Handle::block_on`].
 //!
-//! Layout: `election` and `leadership` what callers hold, `settings` options, `zookeeper` and `kubernetes` the two
-//! stores, with the same files: `election`, `retrieval` (in Kubernetes `observer`), `jobs`.
+//! Layout: `services`, `election` and `leadership` what callers hold, `settings` options, `zookeeper` and `kubernetes`
+//! the two stores, each with its `election`, the `tenure` that a leader writes with, and `jobs`.
 
 mod election;
 mod kubernetes;

@@ -70,6 +70,8 @@ impl Kubernetes {
         for (flag, value) in [
             ("etcd-servers", format!("http://127.0.0.1:{}", self.etcd_port)),
             ("bind-address", "127.0.0.1".to_owned()),
+            // Else it looks for a default route, which a network namespace may not have. (Of a net for examples.)
+            ("advertise-address", "192.0.2.1".to_owned()),
             ("secure-port", self.port.to_string()),
             ("tls-cert-file", file("server.pem")),
             ("tls-private-key-file", file("server.key")),
@@ -78,7 +80,7 @@ impl Kubernetes {
                 "service-account-issuer",
                 "https://kubernetes.default.svc".to_owned(),
             ),
-            ("service-account-key-file", file("accounts.key")),
+            ("service-account-key-file", file("accounts.pub")),
             ("service-account-signing-key-file", file("accounts.key")),
             ("authorization-mode", "RBAC".to_owned()),
             ("service-cluster-ip-range", "10.0.0.0/24".to_owned()),

@@ -47,6 +47,8 @@ pub struct Cluster<'a> {
     world: &'a World,
     config: Configuration,
     pub dispatcher: Dispatcher,
+    /// It leads as long as it is there.
+    _job_manager: JobManager,
 }
 
 pub struct Worker {
@@ -76,6 +78,7 @@ impl<'a> Cluster<'a> {
             world,
             config,
             dispatcher,
+            _job_manager: job_manager,
         }
     }
 

@@ -47,6 +47,7 @@ impl Drop for World {
 pub struct World {
     outside: Arc<Mutex<Outside>>,
     pub runtime: Runtime,
+    job_managers: Mutex<Vec<JobManager>>,
     folder: tempfile::TempDir,
 }
 
@@ -121,6 +122,7 @@ impl World {
         World {
             outside: Arc::new(Mutex::new(outside)),
             runtime: Runtime::new().unwrap(),
+            job_managers: Mutex::default(),
             folder,
         }
     }
@@ -316,10 +318,10 @@ impl World {
     ) -> Result<JobHandle> {
         let config = self.config(settings, checkpoints);
         let registry = self.registry();
-        let spec = self.spec(start, config);
+        let spec = self.spec(start, config.clone());
         let runtime = self.runtime.handle().clone();
         match env!("CARGO_CRATE_NAME") {
-            "distributed" => submit_to(spec, runtime, self.cluster(&registry)),
+            "distributed" => submit_to(spec, runtime, self.cluster(&registry, config)),
             _ => submit(spec, runtime),
         }
     }
@@ -349,9 +351,9 @@ impl World {
     }
 
     /// A JobManager with two TaskManagers, one with a slot, the other with the rest.
-    fn cluster(&self, registry: &Registry) -> SlotSource {
+    /// Folders and memory are a TaskManager's own: they have the job's.
+    fn cluster(&self, registry: &Registry, mut config: Configuration) -> SlotSource {
         let runtime = self.runtime.handle();
-        let mut config = Configuration::default();
         for (key, value) in [
             ("jobmanager.rpc.port", "0"),
             ("jobmanager.rpc.address", "127.0.0.1"),
@@ -374,6 +376,11 @@ impl World {
             let process = TaskManagerProcess::new(&config, registry.clone(), runtime).unwrap();
             runtime.spawn(async move { process.run().await });
         }
+        // It leads as long as it is there.
+        self.job_managers
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .push(job_manager);
         SlotSource::Shared(dispatcher.resources().clone())
     }
 }

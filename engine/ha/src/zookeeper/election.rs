@@ -72,7 +72,10 @@ pub(super) async fn contend(
                     () = contender.latch.leave() => {}
                     () = session::over(&client) => {}
                 }
-                tokio::time::sleep(pause).await;
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    _ = ending.asked() => return,
+                }
             }
         }
     }
@@ -158,8 +161,9 @@ impl Contender<'_> {
             };
             match state {
                 SessionState::Disconnected if self.settings.tolerates_suspension => {
-                    // The connection was lost at most two fifths of the timeout ago, and the session was alive then.
-                    let limit = self.client.session_timeout() / 2;
+                    let limit = self
+                        .settings
+                        .left_without_connection(self.client.session_timeout());
                     match tokio::time::timeout(limit, states.changed()).await {
                         Ok(SessionState::SyncConnected) => {}
                         _ => return self.suspended(),
@@ -268,13 +272,11 @@ impl Contender<'_> {
 
     /// Leaves the election: first what tells others of this leader, then the node that the next one waits for.
     async fn go(&self, former: Leading, how: End) {
-        if let Leading::Leading(leadership) = &former {
-            if how == End::CleanUp {
-                self.clean_up(leadership).await;
-            }
-            for component in COMPONENTS {
-                self.unpublish(&self.settings.paths.info(component)).await;
-            }
+        if let (Leading::Leading(leadership), End::CleanUp) = (&former, how) {
+            self.clean_up(leadership).await;
+        }
+        for component in COMPONENTS {
+            self.unpublish(&self.settings.paths.info(component)).await;
         }
         self.latch.leave().await;
         if how == End::CleanUp {

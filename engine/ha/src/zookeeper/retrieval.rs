@@ -61,11 +61,12 @@ async fn read(client: &Client, path: &str) -> Result<(Option<(String, Uuid)>, On
     loop {
         match client.get_and_watch_data(path).await {
             Ok((bytes, _, watcher)) => return Ok((decode(&bytes), watcher)),
-            Err(ZkError::NoNode) => match client.check_and_watch_stat(path).await? {
-                (None, watcher) => return Ok((None, watcher)),
-                // It has just come.
-                (Some(_), _) => {}
-            },
+            Err(ZkError::NoNode) => {
+                // Else it has just come.
+                if let (None, watcher) = client.check_and_watch_stat(path).await? {
+                    return Ok((None, watcher));
+                }
+            }
             Err(e) => return Err(e),
         }
     }

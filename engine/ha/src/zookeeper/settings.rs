@@ -71,6 +71,16 @@ impl Settings {
         })
     }
 
+    /// For how long a session lives at least after its connection was found to be lost. That is found out within the
+    /// connection timeout, which for the client is two fifths of the session's if it is more than three.
+    pub(super) fn left_without_connection(&self, session_timeout: Duration) -> Duration {
+        let noticed = match self.connection_timeout > session_timeout * 3 / 5 {
+            true => session_timeout * 2 / 5,
+            false => self.connection_timeout,
+        };
+        session_timeout * 9 / 10 - noticed
+    }
+
     pub(super) fn node(&self, mode: CreateMode) -> CreateOptions<'static> {
         mode.with_acls(self.acls)
     }
@@ -134,6 +144,21 @@ mod tests {
                 Settings::from_config(&config(&[("high-availability.zookeeper.quorum", quorum)])).unwrap();
             assert_eq!(settings.quorum, quorum.replace(' ', ""));
             assert_eq!(settings.session_timeout, Duration::from_secs(60));
+        }
+    }
+
+    #[test]
+    fn a_session_outlives_its_connection_by_what_is_left_of_its_timeout() {
+        let mut config = config(&[("high-availability.zookeeper.quorum", "a")]);
+        for (connection, session, left) in [(15, 60, 39), (15, 4, 2), (2, 30, 25)] {
+            let key = "high-availability.zookeeper.client.connection-timeout";
+            config.set(key, format!("{connection} s"));
+            let settings = Settings::from_config(&config).unwrap();
+            let session = Duration::from_secs(session);
+            assert_eq!(
+                settings.left_without_connection(session),
+                Duration::from_secs(left)
+            );
         }
     }
 

@@ -137,9 +137,9 @@ pub fn a_new_leader_finds_the_entries(site: &dyn Site) {
     let (one, two) = (cluster("entries"), cluster("entries"));
     let record = Record::default();
     let mut first = Contender::start(&site.config(&one, &[]), "a", &record);
+    let leadership = first.wait_leading();
     let second = Contender::start(&site.config(&one, &[]), "b", &record);
     let stranger = Contender::start(&site.config(&two, &[]), "c", &Record::default());
-    let leadership = first.wait_leading();
     let (job, gone) = (JobId::from_name("j"), JobId::from_name("gone"));
     let large = vec![0xa5; MAX_ENTRY];
     first.process.run(async {

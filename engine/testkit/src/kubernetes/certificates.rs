@@ -12,7 +12,7 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::extension::{BasicConstraints, KeyUsage, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509Name, X509NameBuilder};
 
-/// Writes `ca.pem`, `server.pem` with `server.key`, and `accounts.key`.
+/// Writes `ca.pem`, `server.pem` with `server.key`, and `accounts.key` with `accounts.pub`.
 pub fn write(folder: &Path) -> Result<()> {
     let (ca_key, server_key, accounts_key) = (key()?, key()?, key()?);
     let ca_name = name("testkit-ca")?;
@@ -35,6 +35,7 @@ pub fn write(folder: &Path) -> Result<()> {
         folder.join("accounts.key"),
         accounts_key.private_key_to_pem_pkcs8()?,
     )?;
+    std::fs::write(folder.join("accounts.pub"), accounts_key.public_key_to_pem()?)?;
     Ok(())
 }
 

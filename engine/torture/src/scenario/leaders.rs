@@ -152,45 +152,43 @@ pub fn thawed(kafka: &Kafka) -> Result<Summary> {
     for (number, (kind, point)) in MOMENTS.into_iter().enumerate() {
         let point = format!("{point}:3:stop");
         let members = &mut cluster.members;
-        match kind {
+        let place = match kind {
             // The one that is to stand still leads, and the other one is there to follow.
             Kind::JobManager => {
                 members.retain(|member| member.kind != Kind::JobManager);
                 let first = cluster.start_with(kind, 0, Some(&point))?;
                 let log = first.process.log().to_owned();
-                let leads = std::fs::read_to_string(&log)?.matches(LEADS).count();
+                let leads = count(&log, LEADS)?;
                 cluster.members.push(first);
                 wait::until("the first JobManager to lead", LIMIT, || {
-                    let now = std::fs::read_to_string(&log)?.matches(LEADS).count();
-                    Ok((now > leads || is_stopped(&log)?).then_some(()))
+                    Ok((count(&log, LEADS)? > leads).then_some(()))
                 })?;
                 let second = cluster.start(kind, 1)?;
                 cluster.members.push(second);
+                cluster.members.len() - 2
             }
             Kind::TaskManager => {
-                let place = members
-                    .iter()
-                    .position(|member| member.kind == kind)
-                    .context("there are three")?;
-                members.remove(place);
+                // Without the one that is to stand still there are too few.
+                let mut others = 0;
+                members.retain(|member| {
+                    others += u32::from(member.kind == kind);
+                    member.kind != kind || others < TASK_MANAGERS
+                });
                 let armed = cluster.start_with(kind, 0, Some(&point))?;
                 cluster.members.push(armed);
-                // Enough without it.
-                let spare = cluster.start(kind, TASK_MANAGERS + number as u32)?;
-                cluster.members.push(spare);
+                cluster.members.len() - 1
             }
-        }
-        let place = cluster
-            .members
-            .iter()
-            .position(|member| (member.kind, member.number) == (kind, 0))
-            .context("it was started")?;
+        };
         let log = cluster.members[place].process.log().to_owned();
         wait::until(&format!("{kind:?} at {point}"), LIMIT, || {
-            let reached = std::fs::read_to_string(&log)?.matches("fail point").count();
-            Ok((reached > number_of(&MOMENTS[..number], kind)).then_some(()))
+            Ok((count(&log, "fail point")? > number_of(&MOMENTS[..number], kind)).then_some(()))
         })
         .with_context(|| cluster.log_tails())?;
+        if kind == Kind::TaskManager {
+            // So that the job goes on without it.
+            let spare = cluster.start(kind, TASK_MANAGERS + number as u32)?;
+            cluster.members.push(spare);
+        }
         cluster.wait_for_progress().with_context(|| point.clone())?;
         cluster.members[place].process.signal(CONTINUE)?;
         cluster.wait_for_progress().with_context(|| point.clone())?;
@@ -208,8 +206,12 @@ fn number_of(moments: &[(Kind, &str)], kind: Kind) -> usize {
     moments.iter().filter(|(of, _)| *of == kind).count()
 }
 
-fn is_stopped(log: &std::path::Path) -> Result<bool> {
-    Ok(std::fs::read_to_string(log)?.contains("fail point"))
+/// How often a log has a text.
+fn count(log: &std::path::Path, text: &str) -> Result<usize> {
+    Ok(std::fs::read_to_string(log)
+        .unwrap_or_default()
+        .matches(text)
+        .count())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

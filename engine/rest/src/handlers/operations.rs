@@ -4,7 +4,7 @@ use std::future::Future;
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
-use millrace_core::{CheckpointId, Error, JobId};
+use millrace_core::{CheckpointId, Error, JobId, options};
 use millrace_rest_types::operations::{
     CheckpointInfo, CheckpointTrigger, OperationInfo, OperationResult, SavepointDisposal, SavepointInfo,
     SavepointTrigger, StopWithSavepoint, Triggered,
@@ -35,14 +35,28 @@ pub async fn savepoint(state: State, asked: Asked, bytes: Bytes) -> Answer {
     let trigger = trigger_id(wanted.trigger_id)?;
     // With the job's end nothing must become visible after the savepoint: that is a stop.
     let end = wanted.cancel_job.then_some(false);
-    begin_savepoint(&state, id, &trigger, wanted.target_directory, end)
+    begin_savepoint(
+        &state,
+        id,
+        &trigger,
+        wanted.target_directory,
+        end,
+        "target-directory",
+    )
 }
 
 pub async fn stop(state: State, asked: Asked, bytes: Bytes) -> Answer {
     let id = asked.job()?;
     let wanted: StopWithSavepoint = body("StopWithSavepointRequestBody", &bytes)?;
     let trigger = trigger_id(wanted.trigger_id)?;
-    begin_savepoint(&state, id, &trigger, wanted.target_directory, Some(wanted.drain))
+    begin_savepoint(
+        &state,
+        id,
+        &trigger,
+        wanted.target_directory,
+        Some(wanted.drain),
+        "targetDirectory",
+    )
 }
 
 /// `end`: the job ends with it, drained or not.
@@ -52,7 +66,21 @@ fn begin_savepoint(
     trigger: &str,
     target: Option<String>,
     end: Option<bool>,
+    property: &str,
 ) -> Answer {
+    let configured = state.config().get_optional(&options::SAVEPOINT_DIRECTORY)?;
+    let of_the_job = state.dispatcher().job(id);
+    let of_the_job = of_the_job.and_then(|job| {
+        job.config
+            .raw(options::SAVEPOINT_DIRECTORY.key)
+            .map(str::to_owned)
+    });
+    if target.is_none() && configured.is_none() && of_the_job.is_none() {
+        return Err(Failure::bad_request(format!(
+            "Config key [{}] is not set. Property [{property}] must be provided.",
+            options::SAVEPOINT_DIRECTORY.key
+        )));
+    }
     let asked = || -> millrace_core::Result<_> {
         let control = state.control(id)?;
         let target = control.look(|job| state.dispatcher().savepoint_target(job, target.as_deref()))?;

@@ -56,13 +56,17 @@ impl Complaints {
                     self.found.push(format!("{}: {url}", text(&params["errorText"])));
                 }
                 "Runtime.exceptionThrown" => {
-                    self.found.push(format!("exception: {}", params["exceptionDetails"]));
+                    self.found
+                        .push(format!("exception: {}", params["exceptionDetails"]));
                 }
                 "Runtime.consoleAPICalled" if params["type"] == "error" || params["type"] == "assert" => {
                     self.found.push(format!("console: {}", params["args"]));
                 }
                 "Log.entryAdded" if params["entry"]["level"] == "error" => {
-                    self.found.push(format!("log: {} {}", params["entry"]["text"], params["entry"]["url"]));
+                    self.found.push(format!(
+                        "log: {} {}",
+                        params["entry"]["text"], params["entry"]["url"]
+                    ));
                 }
                 _ => {}
             }
@@ -105,7 +109,11 @@ impl Visitor {
     fn sees(&mut self, name: &str, shows: &[&str]) -> Result<()> {
         let seen = shows.iter().try_for_each(|text| self.browser.wait_text(text));
         self.pages += 1;
-        let file = format!("{:02}{}.png", self.pages, name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+        let file = format!(
+            "{:02}{}.png",
+            self.pages,
+            name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+        );
         self.browser.screenshot(&self.pictures.join(file))?;
         let events = self.browser.events()?;
         self.complaints.listen(&events);
@@ -144,8 +152,13 @@ fn number(browser: &mut Browser, row: &str, column: &str) -> Result<f64> {
         json!(column),
         json!(row)
     );
-    let text = browser.value(&script)?.as_str().unwrap_or_default().replace(',', "");
-    text.parse().with_context(|| format!("'{text}' in column {column} of {row} is no number"))
+    let text = browser
+        .value(&script)?
+        .as_str()
+        .unwrap_or_default()
+        .replace(',', "");
+    text.parse()
+        .with_context(|| format!("'{text}' in column {column} of {row} is no number"))
 }
 
 #[test]
@@ -173,12 +186,24 @@ fn every_page_shows_a_running_job() -> Result<()> {
     let mut visitor = Visitor::new(&cluster)?;
     let v = &mut visitor;
 
-    v.open("/overview", &["Available Task Slots", "Running Job List", "Completed Job List", "runs", "breaks"])?;
+    v.open(
+        "/overview",
+        &[
+            "Available Task Slots",
+            "Running Job List",
+            "Completed Job List",
+            "runs",
+            "breaks",
+        ],
+    )?;
     v.open("/job/running", &["runs", "RUNNING"])?;
     v.open("/job/completed", &["ends", "FINISHED", "breaks", "FAILED"])?;
 
     let overview = format!("/job/running/{job}/overview");
-    v.open(&overview, &["runs", "GroupAggregate", "Records Received", "RUNNING"])?;
+    v.open(
+        &overview,
+        &["runs", "GroupAggregate", "Records Received", "RUNNING"],
+    )?;
     let before = wait::until("records that were received", LIMIT, || {
         let received = number(&mut v.browser, "GroupAggregate", "Records Received")?;
         Ok((received > 0.0).then_some(received))
@@ -199,18 +224,31 @@ fn every_page_shows_a_running_job() -> Result<()> {
         v.open(&format!("{overview}/{vertex}/{tab}"), shows)?;
     }
 
-    v.open(&format!("/job/running/{job}/checkpoints"), &["Checkpoint Counts", "Latest Completed Checkpoint"])?;
+    v.open(
+        &format!("/job/running/{job}/checkpoints"),
+        &["Checkpoint Counts", "Latest Completed Checkpoint"],
+    )?;
     v.click("[role=tab]", "History", &["COMPLETED", "End to End Duration"])?;
     v.click("[role=tab]", "Summary", &["Minimum", "Maximum"])?;
-    v.click("[role=tab]", "Configuration", &["Checkpointing Mode", "Exactly Once"])?;
+    v.click(
+        "[role=tab]",
+        "Configuration",
+        &["Checkpointing Mode", "Exactly Once"],
+    )?;
     v.open(&format!("/job/running/{job}/exceptions"), &["Exception"])?;
     v.open(&format!("/job/running/{job}/timeline"), &["runs"])?;
-    v.open(&format!("/job/running/{job}/configuration"), &["Execution Configuration"])?;
+    v.open(
+        &format!("/job/running/{job}/configuration"),
+        &["Execution Configuration"],
+    )?;
     v.open(&format!("/job/completed/{broken}/exceptions"), &["Exception"])?;
     v.open(&format!("/job/completed/{ended}/overview"), &["ends", "FINISHED"])?;
 
     let managers = cluster.client.get("/taskmanagers")?;
-    let manager = managers["taskmanagers"][0]["id"].as_str().context("no TaskManager")?.to_owned();
+    let manager = managers["taskmanagers"][0]["id"]
+        .as_str()
+        .context("no TaskManager")?
+        .to_owned();
     v.open("/task-manager", &["Task Managers", manager.as_str()])?;
     for (tab, shows) in [
         ("metrics", &["Memory"][..]),
@@ -239,7 +277,10 @@ fn every_page_shows_a_running_job() -> Result<()> {
 fn a_job_is_cancelled_on_its_page() -> Result<()> {
     let files = millrace_testkit::scratch::Scratch::new("dashboard")?;
     let web = dashboard(files.path())?.display().to_string();
-    let options = [("millrace.dashboard.dir", web.as_str()), ("web.refresh-interval", "1 s")];
+    let options = [
+        ("millrace.dashboard.dir", web.as_str()),
+        ("web.refresh-interval", "1 s"),
+    ];
     let cluster = Cluster::start("browser-cancel", 1, 2, &options)?;
     let job = cluster.run(jobs::RUNS)?;
     cluster.reaches(&job, "RUNNING")?;

@@ -31,6 +31,7 @@ fn ask_flink() -> Result<(Map<String, Value>, BTreeMap<String, Value>)> {
             ("jobmanager.scheduler", scheduler),
             ("metrics.fetcher.update-interval", "500"),
             ("web.upload.dir", &folder),
+            ("execution.checkpointing.savepoint-dir", &folder),
             (
                 "execution.checkpointing.dir",
                 &format!("file://{folder}/checkpoints"),

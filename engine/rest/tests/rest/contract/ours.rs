@@ -49,7 +49,10 @@ const FAILURES: &str = "of a task";
 
 #[test]
 fn answers_have_flinks_shapes() -> Result<()> {
-    let options = [("jobmanager.scheduler", "adaptive")];
+    let options = [
+        ("jobmanager.scheduler", "adaptive"),
+        ("execution.checkpointing.savepoint-dir", "/proc/nowhere"),
+    ];
     let mut cluster = Cluster::start("contract", 1, 4, &options)?;
     let folder = cluster.folder.path().to_owned();
     let record = scenario::run(&cluster.client, &carrier()?, &folder)?;

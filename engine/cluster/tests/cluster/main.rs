@@ -27,8 +27,8 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// Waits until so many more rows are visible.
 pub fn rows_follow(world: &World, rows: usize) {
-    let seen = world.visible().len();
-    wait_for("rows", || world.visible().len() > seen + rows);
+    let seen = world.count();
+    wait_for("rows", || world.count() > seen + rows);
 }
 
 /// Every row once, in whatever order.

@@ -55,8 +55,8 @@ fn a_savepoint_of_a_running_job_can_be_restored_beside_it() {
     let cluster = Cluster::new(&world);
     cluster.add(1);
     let job = cluster.submit(Start::From(path.into()), &[]);
-    let seen = world.visible().len();
-    wait_for("rows", || world.visible().len() > seen + 3000);
+    let seen = world.count();
+    wait_for("rows", || world.count() > seen + 3000);
     super::stop(job);
     world.assert_rewound_once();
 }

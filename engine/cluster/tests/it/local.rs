@@ -48,10 +48,8 @@ impl Local {
     /// Rows come after a failure, and all of them once.
     fn goes_on(&self, job: JobHandle) {
         wait_for("the restart", || job.status().restarts == 1);
-        let seen = self.world.visible().len();
-        wait_for("rows after the failure", || {
-            self.world.visible().len() > seen + 2000
-        });
+        let seen = self.world.count();
+        wait_for("rows after the failure", || self.world.count() > seen + 2000);
         job.control().stop();
         assert_eq!(job.join().unwrap(), Outcome::Stopped);
         self.world.assert_no_gap_and_no_repetition();
@@ -166,11 +164,9 @@ fn a_job_that_was_killed_leaves_copies_that_its_next_run_reads() {
     for path in &state_files {
         fs::rename(path, path.with_extension("away")).unwrap();
     }
-    let seen = local.world.visible().len();
+    let seen = local.world.count();
     let job = local.start(&[FROM_LOCAL]);
-    wait_for("rows of the next run", || {
-        local.world.visible().len() > seen + 2000
-    });
+    wait_for("rows of the next run", || local.world.count() > seen + 2000);
     job.control().stop();
     job.join().unwrap();
     local.world.assert_no_gap_and_no_repetition();

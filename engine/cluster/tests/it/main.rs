@@ -47,7 +47,7 @@ fn a_finished_job_starts_anew() {
             world.submit(Start::Resume, &[]).join().unwrap(),
             Outcome::Finished
         );
-        assert_eq!(world.visible().len(), 100 * round);
+        assert_eq!(world.count(), 100 * round);
     }
 }
 
@@ -55,9 +55,9 @@ fn a_finished_job_starts_anew() {
 fn a_stopped_job_resumes_where_it_was_at_another_parallelism() {
     let world = World::new();
     for parallelism in ["2", "1", "4"] {
-        let seen = world.visible().len();
+        let seen = world.count();
         let job = world.submit(Start::Resume, &[("parallelism.default", parallelism)]);
-        wait_for("rows", || world.visible().len() > seen + 1000);
+        wait_for("rows", || world.count() > seen + 1000);
         job.control().stop();
         assert_eq!(job.join().unwrap(), Outcome::Stopped);
         assert_eq!(world.head().status, Status::Stopped);
@@ -65,7 +65,7 @@ fn a_stopped_job_resumes_where_it_was_at_another_parallelism() {
     }
     // A stop is no end: what was read has been shown, and nothing is left open.
     assert_eq!(world.open_transactions(), 0);
-    assert_eq!(world.read(), world.visible().len());
+    assert_eq!(world.read(), world.count());
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_failed_attempt_is_followed_by_one_that_repeats_and_loses_nothing() {
             ("restart-strategy.fixed-delay.delay", "0 ms"),
         ],
     );
-    wait_for("rows after the failure", || world.visible().len() > 8000);
+    wait_for("rows after the failure", || world.count() > 8000);
     assert_eq!(job.status().restarts, 1);
     job.control().stop();
     job.join().unwrap();
@@ -134,9 +134,9 @@ fn a_job_fails_when_too_many_checkpoints_do_and_its_next_run_goes_on() {
     let error = job.join().unwrap_err().to_string();
     assert!(error.contains("tolerable-failed-checkpoints is 2"), "{error}");
     world.accept_checkpoints();
-    let seen = world.visible().len();
+    let seen = world.count();
     let job = world.submit(Start::Resume, &settings);
-    wait_for("rows", || world.visible().len() > seen + 1000);
+    wait_for("rows", || world.count() > seen + 1000);
     job.control().stop();
     job.join().unwrap();
     world.assert_no_gap_and_no_repetition();
@@ -150,8 +150,8 @@ fn a_second_run_takes_over_and_the_first_stops() {
     let second = world.submit(Start::Resume, &[]);
     let error = first.join().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
-    let seen = world.visible().len();
-    wait_for("rows of the second run", || world.visible().len() > seen + 1000);
+    let seen = world.count();
+    wait_for("rows of the second run", || world.count() > seen + 1000);
     second.control().stop();
     second.join().unwrap();
     world.assert_no_gap_and_no_repetition();
@@ -165,10 +165,10 @@ fn an_older_checkpoint_is_restored_without_committing_again() {
     wait_for("checkpoints", || checkpoints_beyond(&job, 5));
     job.control().stop();
     job.join().unwrap();
-    let rows = world.visible().len();
+    let rows = world.count();
     let older = world.checkpoint_path(CheckpointId(3));
     let job = world.submit(Start::From(older.into()), &keep);
-    wait_for("rows", || world.visible().len() > rows + 1000);
+    wait_for("rows", || world.count() > rows + 1000);
     job.control().stop();
     job.join().unwrap();
     world.assert_rewound_once();
@@ -180,9 +180,9 @@ fn what_is_on_record_as_committed_is_not_committed_again() {
     let world = World::new();
     let once = [("restart-strategy.type", "none")];
     let stop_after_rows = |told: usize| {
-        let seen = world.visible().len();
+        let seen = world.count();
         let job = world.submit(Start::Resume, &once);
-        wait_for("rows", || world.visible().len() > seen + 1000);
+        wait_for("rows", || world.count() > seen + 1000);
         job.control().stop();
         job.join().unwrap();
         assert_eq!(world.told_committed(), told);
@@ -194,11 +194,11 @@ fn what_is_on_record_as_committed_is_not_committed_again() {
     world.die_before_commits();
     world.submit(Start::Resume, &once).join().unwrap_err();
     world.live_through_commits();
-    let (told, seen) = (world.told_committed(), world.visible().len());
+    let (told, seen) = (world.told_committed(), world.count());
     world.fail_after_rows(0, ErrorKind::User);
     world.submit(Start::Resume, &once).join().unwrap_err();
     assert_eq!(world.told_committed(), told, "this recovery had to commit");
-    assert!(world.visible().len() > seen, "and did");
+    assert!(world.count() > seen, "and did");
     stop_after_rows(told + 1);
     assert_eq!(world.repeated_commits(), 0);
     world.assert_no_gap_and_no_repetition();
@@ -216,8 +216,8 @@ fn attempts_are_on_record_before_their_sinks_are_opened() {
         ];
         let job = world.submit(Start::Resume, &settings);
         wait_for("a restart", || job.status().restarts == 1);
-        let seen = world.visible().len();
-        wait_for("rows after it", || world.visible().len() > seen + 1000);
+        let seen = world.count();
+        wait_for("rows after it", || world.count() > seen + 1000);
         job.control().stop();
         job.join().unwrap();
     }
@@ -243,16 +243,16 @@ fn checkpoints_go_on_after_the_end_of_some_sources_and_are_restored() {
     // Restored by an attempt of the same run, then by another run.
     world.fail_after_rows(world.read(), ErrorKind::External);
     wait_for("a restart", || job.status().restarts == 1);
-    let seen = world.visible().len();
-    wait_for("rows after it", || world.visible().len() > seen + 1000);
+    let seen = world.count();
+    wait_for("rows after it", || world.count() > seen + 1000);
     job.control().stop();
     assert_eq!(job.join().unwrap(), Outcome::Stopped);
-    let all = world.visible().len() as i64 - ROWS + 1000;
+    let all = world.count() as i64 - ROWS + 1000;
     world.end_after(all);
     let job = world.submit(Start::Resume, &settings);
     assert_eq!(job.join().unwrap(), Outcome::Finished);
     assert_eq!(world.visible_of_second(), ROWS);
-    assert_eq!(world.visible().len() as i64, all + ROWS);
+    assert_eq!(world.count() as i64, all + ROWS);
     assert_eq!(world.open_transactions(), 0);
     world.assert_no_gap_and_no_repetition();
 }
@@ -264,7 +264,7 @@ fn fresh_commits_what_is_complete_and_begins_anew() {
     let job = world.submit(Start::Resume, &[("restart-strategy.type", "none")]);
     job.join().unwrap_err();
     assert!(matches!(world.head().resume, Resume::Checkpoint(_)));
-    assert_eq!(world.visible().len(), 0);
+    assert_eq!(world.count(), 0);
     world.end_after(100);
     world.submit(Start::Fresh, &[]).join().unwrap();
     let visible = world.visible();
@@ -314,9 +314,9 @@ fn a_start_that_cannot_be_restored_leaves_the_job_as_it_was() {
         "{error}"
     );
     assert_eq!(world.head(), before);
-    let seen = world.visible().len();
+    let seen = world.count();
     let job = world.submit(Start::Resume, &[]);
-    wait_for("rows", || world.visible().len() > seen + 1000);
+    wait_for("rows", || world.count() > seen + 1000);
     job.control().stop();
     job.join().unwrap();
     world.assert_no_gap_and_no_repetition();
@@ -327,9 +327,9 @@ fn a_job_that_moves_to_another_folder_takes_all_of_its_state_along() {
     let mut world = World::new();
     world.keep_rows_by_key();
     let rows_after = |world: &World, start: Start| {
-        let seen = world.visible().len();
+        let seen = world.count();
         let job = world.submit(start, &[]);
-        wait_for("rows", || world.visible().len() > seen + 1000);
+        wait_for("rows", || world.count() > seen + 1000);
         job.control().stop();
         assert_eq!(job.join().unwrap(), Outcome::Stopped);
     };
@@ -348,15 +348,15 @@ fn a_checkpoint_that_the_head_does_not_know_any_more_can_be_restored() {
     let world = World::new();
     world.keep_rows_by_key();
     let job = world.submit(Start::Resume, &[]);
-    wait_for("rows", || world.visible().len() > 1000);
+    wait_for("rows", || world.count() > 1000);
     job.control().stop();
     job.join().unwrap();
     let newest = world.checkpoint_path(world.head().completed.last().unwrap().id);
-    let seen = world.visible().len();
+    let seen = world.count();
     // The newest head is damaged, and its file removed: the one before counts.
     world.remove_newest_head();
     let job = world.submit(Start::From(newest.into()), &[]);
-    wait_for("rows", || world.visible().len() > seen + 1000);
+    wait_for("rows", || world.count() > seen + 1000);
     job.control().stop();
     job.join().unwrap();
     world.assert_no_gap_and_no_repetition();

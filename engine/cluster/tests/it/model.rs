@@ -193,6 +193,11 @@ impl World {
         self.outside().told_committed
     }
 
+    /// How many rows are visible.
+    pub fn count(&self) -> usize {
+        self.outside().visible.len()
+    }
+
     pub fn visible(&self) -> Vec<(i64, i64)> {
         self.outside().visible.clone()
     }

@@ -123,7 +123,8 @@ fn first_rows_of_100_kilobytes_by_window_stay_within_their_memory() {
     // All of them come at the end.
     compared(
         "CREATE TABLE hole (k BIGINT, text STRING) WITH ('connector' = 'blackhole');
-        -- Few at a time: a batch of such rows is a lot by itself.
+        -- Few at a time: a batch of such rows is a lot by itself, also what comes at once when the machine was busy.
+        SET 'millrace.batch.max-rows' = '64';
         CREATE TABLE slow WITH ('rows-per-second' = '2000', 'fields.n.end' = '${keys}') LIKE numbers (OVERWRITING OPTIONS);
         CREATE TEMPORARY VIEW longer AS SELECT n AS k, REPEAT(short, 2000) AS text, ts FROM slow;
         INSERT INTO hole SELECT k, text FROM

@@ -1,17 +1,20 @@
 //! All jobs of a JobManager: each has a JobMaster of its own, and one that fails touches no other.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use millrace_connector_api::Registry;
 use millrace_core::{Configuration, Error, ErrorKind, JobId, Result, options};
+use millrace_dataflow::JobGraph;
 use tokio::runtime::Handle;
 
 use crate::gateway::SlotSource;
+use crate::history::Exception;
 use crate::job::{JobControl, JobHandle, JobSpec, Outcome, submit_with};
 use crate::pointer::Pointer;
 use crate::resources::ResourceManager;
-use crate::status::JobStatus;
+use crate::status::{JobStatus, State};
 
 /// Jobs that have ended and are still shown: Flink's `jobstore.max-capacity` has no bound; memory has.
 const ENDED: usize = 200;
@@ -33,11 +36,35 @@ struct Inner {
 #[derive(Default)]
 struct Jobs {
     running: BTreeMap<JobId, JobControl>,
+    /// Being begun: no other job of such an id is taken.
+    beginning: BTreeSet<JobId>,
     /// The newest last.
     ended: VecDeque<Arc<JobStatus>>,
     /// Nothing is taken any more.
     is_closed: bool,
 }
+
+impl Jobs {
+    fn show_ended(&mut self, status: JobStatus) {
+        self.ended.retain(|earlier| earlier.id != status.id);
+        self.ended.push_back(Arc::new(status));
+        if self.ended.len() > ENDED {
+            self.ended.pop_front();
+        }
+    }
+}
+
+/// A job that is being begun, as long as this is there.
+struct Beginning(Dispatcher, JobId);
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        self.0.state().beginning.remove(&self.1);
+    }
+}
+
+/// Between two tries to begin a job.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Where jobs are written down that another JobManager is to go on with when this one is gone.
 pub trait JobEntries: Send + Sync {
@@ -93,8 +120,37 @@ impl Dispatcher {
 
     /// Checks a job and starts it. Blocks while outside systems are asked.
     pub fn submit(&self, spec: JobSpec) -> Result<JobHandle> {
+        let _beginning = self.reserve(&spec)?;
+        self.begin_new(spec)
+    }
+
+    /// The same, again and again while what the job needs is not to be had. Comes back when it runs, or when this
+    /// JobManager no longer leads.
+    pub fn submit_in_time(&self, spec: JobSpec) -> Result<()> {
+        let _beginning = self.reserve(&spec)?;
+        self.in_time(&spec, |spec| self.begin_new(spec))
+    }
+
+    /// Goes on with a job that another JobManager has written down, on a thread of its own: as soon as what it needs
+    /// is to be had. One that is refused is shown as failed.
+    pub fn recover(&self, spec: JobSpec) {
+        let this = self.clone();
+        let beginning = match self.reserve(&spec) {
+            Ok(beginning) => beginning,
+            Err(error) => return tracing::error!(%error, "a job is not recovered"),
+        };
+        std::thread::spawn(move || {
+            tracing::info!("Recovered job {} ({}).", spec.name, spec.id);
+            if let Err(error) = this.in_time(&spec, |spec| this.start(spec)) {
+                tracing::error!(job = %spec.id, name = spec.name, %error, "the job could not be recovered");
+                this.refused(&spec, &error);
+            }
+            drop(beginning);
+        });
+    }
+
+    fn begin_new(&self, spec: JobSpec) -> Result<JobHandle> {
         let id = spec.id;
-        self.check_is_free(&spec)?;
         if let Some(entries) = &self.0.entries {
             entries.put(&spec)?;
         }
@@ -105,19 +161,47 @@ impl Dispatcher {
         started
     }
 
-    /// Goes on with a job that another JobManager has written down.
-    pub fn recover(&self, spec: JobSpec) -> Result<JobHandle> {
-        tracing::info!("Recovered job {} ({}).", spec.name, spec.id);
-        self.start(spec)
+    /// Tries until it works, or until it is clear that it will not.
+    fn in_time(&self, spec: &JobSpec, begin: impl Fn(JobSpec) -> Result<JobHandle>) -> Result<()> {
+        while let Err(error) = begin(spec.clone()) {
+            if self.is_closed() {
+                return Ok(());
+            }
+            if error.kind() != ErrorKind::External {
+                return Err(error);
+            }
+            tracing::error!(job = %spec.id, name = spec.name, %error, "the job cannot be begun; trying again");
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
     }
 
-    fn check_is_free(&self, spec: &JobSpec) -> Result<()> {
-        if self.state().running.contains_key(&spec.id) {
+    /// Keeps others from beginning a job of the same id.
+    fn reserve(&self, spec: &JobSpec) -> Result<Beginning> {
+        let mut jobs = self.state();
+        if jobs.running.contains_key(&spec.id) || !jobs.beginning.insert(spec.id) {
             return Err(Error::user("a job of this id is running already")
                 .with_detail(format!("{} ({})", spec.name, spec.id))
                 .with_hint("cancel it first, or submit the job under another id"));
         }
-        Ok(())
+        Ok(Beginning(self.clone(), spec.id))
+    }
+
+    /// Shown as a job that has failed.
+    fn refused(&self, spec: &JobSpec, error: &Error) {
+        let graph = JobGraph::build(&spec.graph, &spec.name, &spec.config);
+        let graph = graph.unwrap_or_else(|_| JobGraph::empty(&spec.name));
+        let config = Arc::new(spec.config.clone());
+        let mut status = JobStatus::new(spec.id, &spec.name, config, Arc::new(graph));
+        status.exceptions.add(Exception::new(error, None), Vec::new());
+        status.enter(State::Failed);
+        self.state().show_ended(status);
+    }
+
+    /// Whether a job of this id runs or is being begun.
+    pub fn has(&self, id: JobId) -> bool {
+        let jobs = self.state();
+        jobs.running.contains_key(&id) || jobs.beginning.contains(&id)
     }
 
     fn start(&self, spec: JobSpec) -> Result<JobHandle> {
@@ -158,11 +242,7 @@ impl Dispatcher {
         };
         let name = control.look(|status| status.name.clone());
         if !matches!(outcome, Ok(Outcome::Suspended)) {
-            jobs.ended.retain(|earlier| earlier.id != id);
-            jobs.ended.push_back(Arc::new(control.status()));
-            if jobs.ended.len() > ENDED {
-                jobs.ended.pop_front();
-            }
+            jobs.show_ended(control.status());
         }
         drop(jobs);
         self.0.changed.notify_all();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace_connector_api::Registry;
-use millrace_core::{Configuration, Error, ErrorKind, Result, options};
+use millrace_core::{Configuration, Error, Result, options};
 use millrace_ha::{Addresses, Election, HaServices, LeaderInfo, Leading};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -16,7 +16,6 @@ use tokio_stream::wrappers::TcpListenerStream;
 use crate::dispatcher::{Dispatcher, JobEntries};
 use crate::exchange::Exchange;
 use crate::ha::{Entries, Storage};
-use crate::job::JobSpec;
 use crate::resources::{Capacity, ResourceManager};
 use crate::rpc::{ControlService, Heartbeats, Worker, WorkerSettings};
 use crate::task_manager::TaskManager;
@@ -241,32 +240,9 @@ fn recover(dispatcher: &Dispatcher, storage: &Storage, registry: &Registry) {
         }
     };
     for spec in specs {
-        if let Some(spec) = recover_one(dispatcher, spec) {
-            let dispatcher = dispatcher.clone();
-            std::thread::spawn(move || recover_later(&dispatcher, spec));
-        }
+        dispatcher.recover(spec);
     }
 }
-
-/// Goes on with a job. One that could not be begun for now is given back.
-fn recover_one(dispatcher: &Dispatcher, spec: JobSpec) -> Option<JobSpec> {
-    let error = dispatcher.recover(spec.clone()).err()?;
-    tracing::error!(job = %spec.id, name = spec.name, %error, "a job could not be recovered");
-    (error.kind() == ErrorKind::External && !dispatcher.is_closed()).then_some(spec)
-}
-
-/// What it needs was not to be had when this JobManager began to lead.
-fn recover_later(dispatcher: &Dispatcher, spec: JobSpec) {
-    let mut left = Some(spec);
-    while let Some(spec) = left.take() {
-        std::thread::sleep(RECOVERY_PAUSE);
-        if dispatcher.control(spec.id).is_none() {
-            left = recover_one(dispatcher, spec);
-        }
-    }
-}
-
-const RECOVERY_PAUSE: Duration = Duration::from_secs(2);
 
 /// A TaskManager as configured; it serves the JobManager at `jobmanager.rpc.address`, or the one that leads where
 /// there is high availability.

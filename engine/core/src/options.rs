@@ -377,11 +377,6 @@ options! {
         None,
         "the id of an application's job, 32 hexadecimal digits; made of its name if not set",
     );
-    pub const PARALLELISM_OVERRIDES: ConfigOption<String> = ConfigOption::new(
-        "pipeline.jobvertex-parallelism-overrides",
-        None,
-        "parallelism of vertices by their ids: id:4,id:2",
-    );
     pub const SAVEPOINT_DIRECTORY: ConfigOption<String> = ConfigOption::new(
         "execution.checkpointing.savepoint-dir",
         None,

@@ -55,6 +55,15 @@ impl Vertex {
 }
 
 impl JobGraph {
+    /// Of a job that could not be planned.
+    pub fn empty(name: &str) -> JobGraph {
+        JobGraph {
+            name: name.to_owned(),
+            vertices: Vec::new(),
+            edges: Vec::new(),
+        }
+    }
+
     /// Sets parallelism and chains the operators of a plan.
     pub fn build(graph: &Graph, name: &str, config: &Configuration) -> Result<JobGraph> {
         let parallelism = parallelisms(graph, config)?;

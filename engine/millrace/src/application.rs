@@ -8,7 +8,9 @@ use millrace_cluster::ha::Storage;
 use millrace_cluster::process::{Application, JobManager, Role};
 use millrace_cluster::status::State;
 use millrace_cluster::{Dispatcher, JobSpec};
-use millrace_core::{Error, ErrorKind, JobId, Result};
+use millrace_core::{Error, JobId, Result};
+
+use crate::progress;
 
 pub struct FileApplication {
     specs: Vec<JobSpec>,
@@ -73,7 +75,8 @@ impl FileApplication {
             let Some(states) = self.ended(&dispatcher)? else {
                 continue;
             };
-            self.tell(&dispatcher);
+            let statuses = self.specs.iter().filter_map(|spec| dispatcher.job(spec.id));
+            statuses.for_each(|status| progress::ended(&status));
             if states.contains(&State::Failed) {
                 return Err(self.failure(&dispatcher));
             }
@@ -81,24 +84,6 @@ impl FileApplication {
                 true => End::Process,
                 false => End::Application,
             });
-        }
-    }
-
-    /// What the jobs have done.
-    fn tell(&self, dispatcher: &Dispatcher) {
-        for status in self.specs.iter().filter_map(|spec| dispatcher.job(spec.id)) {
-            let totals = status.totals();
-            tracing::info!(
-                job = %status.name,
-                records_in = totals.records_in,
-                records_out = totals.records_out,
-                skipped = totals.skipped,
-                dropped = totals.dropped,
-                late = totals.late,
-                checkpoint = status.checkpoint.map(|c| c.id.0),
-                "{}",
-                status.state.flink().to_ascii_lowercase()
-            );
         }
     }
 
@@ -132,33 +117,13 @@ impl FileApplication {
         }
         let states = self.specs.iter().map(|spec| match state.before.get(&spec.id) {
             Some(state) => Some(*state),
-            None if dispatcher.control(spec.id).is_some() => None,
+            None if dispatcher.has(spec.id) => None,
             None => dispatcher.job(spec.id).map(|status| status.state),
         });
         let states: Option<Vec<State>> = states.collect();
         Ok(states.filter(|states| states.iter().all(|state| state.is_terminal())))
     }
 }
-
-/// Begins a job. Where other JobManagers could lead as well, what is missing for now is waited for.
-fn submit(dispatcher: &Dispatcher, spec: &JobSpec, has_others: bool) -> Result<()> {
-    loop {
-        let Err(error) = dispatcher.submit(spec.clone()) else {
-            return Ok(());
-        };
-        // It is begun by now, or this JobManager no longer leads.
-        if dispatcher.control(spec.id).is_some() || dispatcher.is_closed() {
-            return Ok(());
-        }
-        if !has_others || error.kind() != ErrorKind::External {
-            return Err(error);
-        }
-        tracing::error!(job = %spec.id, name = spec.name, %error, "the job could not be begun; trying again");
-        std::thread::sleep(PAUSE);
-    }
-}
-
-const PAUSE: Duration = Duration::from_secs(2);
 
 impl Application for FileApplication {
     fn keeps_results(&self) -> bool {
@@ -178,9 +143,15 @@ impl Application for FileApplication {
                     };
                     self.state().before.insert(spec.id, state);
                 }
-                Ok(None) if dispatcher.control(spec.id).is_some() => {}
+                // It was recovered, or is about to be.
+                Ok(None) if dispatcher.has(spec.id) => {}
                 Ok(None) => {
-                    if let Err(error) = submit(dispatcher, spec, storage.is_some()) {
+                    let begun = match storage {
+                        // Another JobManager may lead before what is missing is there.
+                        Some(_) => dispatcher.submit_in_time(spec.clone()),
+                        None => dispatcher.submit(spec.clone()).map(drop),
+                    };
+                    if let Err(error) = begun {
                         self.state().refused = Some(error);
                     }
                 }

@@ -1,8 +1,8 @@
-//! `millrace taskmanager`, `millrace jobmanager` and `millrace standalone-job`.
+//! `millrace taskmanager` and `millrace standalone-job`.
 
 use std::sync::Arc;
 
-use millrace_cluster::process::{JobManager, Session, TaskManagerProcess};
+use millrace_cluster::process::{JobManager, TaskManagerProcess};
 use millrace_cluster::{ClaimMode, Discard, JobSpec, Restore, Start};
 use millrace_core::{Configuration, Error, JobId, Result, options};
 use tokio::runtime::Runtime;
@@ -51,20 +51,6 @@ pub fn task_manager(settings: &Settings) -> Result<()> {
     })?;
     tracing::info!("the TaskManager ends");
     // What is left of clients and connections goes with the process.
-    std::mem::forget(runtime);
-    Ok(())
-}
-
-/// A session cluster's JobManager: jobs come by REST. Until SIGTERM or SIGINT.
-pub fn job_manager(settings: &Settings) -> Result<()> {
-    logging::init();
-    let config = config::load(settings)?;
-    let runtime = runtime()?;
-    let mut manager = JobManager::listen(&config, millrace_connectors::registry(), runtime.handle())?;
-    manager.start("", Arc::new(Session))?;
-    runtime.block_on(told_to_end())?;
-    tracing::info!("the JobManager ends");
-    manager.close(false);
     std::mem::forget(runtime);
     Ok(())
 }

@@ -29,7 +29,6 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Run(run) => run::run(&run),
         Command::StandaloneJob(job) => cluster::standalone_job(&job),
-        Command::JobManager(settings) => cluster::job_manager(&settings),
         Command::TaskManager(settings) => cluster::task_manager(&settings),
         Command::Explain(explain) => run::explain(&explain),
         Command::State(State::Inspect(inspect)) => state::inspect(&inspect),

@@ -51,12 +51,8 @@ impl Progress {
     }
 }
 
-fn line(status: &JobStatus, totals: &Totals, before: &Totals, elapsed: Duration) -> String {
-    let rate = |now: u64, then: u64| {
-        let per_second = now.saturating_sub(then) as f64 / elapsed.as_secs_f64().max(1e-3);
-        grouped(per_second.round() as u64)
-    };
-    let state = match status.state {
+fn word(state: State) -> &'static str {
+    match state {
         State::Created => "created",
         State::Recovering => "recovering",
         State::WaitingForResources => "waiting for resources",
@@ -69,7 +65,31 @@ fn line(status: &JobStatus, totals: &Totals, before: &Totals, elapsed: Duration)
         State::Cancelled => "cancelled",
         State::Suspended => "suspended",
         State::Failed => "failed",
+    }
+}
+
+/// Says how a job ended, and what it has done.
+pub fn ended(status: &JobStatus) {
+    let totals = status.totals();
+    tracing::info!(
+        job = %status.name,
+        records_in = totals.records_in,
+        records_out = totals.records_out,
+        skipped = totals.skipped,
+        dropped = totals.dropped,
+        late = totals.late,
+        checkpoint = status.checkpoint.map(|c| c.id.0),
+        "{}",
+        word(status.state)
+    );
+}
+
+fn line(status: &JobStatus, totals: &Totals, before: &Totals, elapsed: Duration) -> String {
+    let rate = |now: u64, then: u64| {
+        let per_second = now.saturating_sub(then) as f64 / elapsed.as_secs_f64().max(1e-3);
+        grouped(per_second.round() as u64)
     };
+    let state = word(status.state);
     let mut line = format!(
         "{state}  in {}/s  out {}/s  total {} in {} out",
         rate(totals.records_in, before.records_in),
@@ -129,11 +149,7 @@ mod tests {
 
     #[test]
     fn the_line_says_rates_lag_and_checkpoint() {
-        let graph = millrace_dataflow::JobGraph {
-            name: "j".to_owned(),
-            vertices: Vec::new(),
-            edges: Vec::new(),
-        };
+        let graph = millrace_dataflow::JobGraph::empty("j");
         let id = millrace_core::JobId::from_name("j");
         let mut status = JobStatus::new(id, "j", Default::default(), graph.into());
         status.state = State::Running;

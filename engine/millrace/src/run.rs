@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millrace_cluster::{Discard, JobHandle, JobSpec, Outcome, Start, compatibility, submit};
+use millrace_cluster::{Discard, JobHandle, JobSpec, Start, compatibility, submit};
 use millrace_core::{Error, JobId, Result};
 use millrace_dataflow::Operator;
 use millrace_sql::{Outcome as SqlOutcome, Session};
@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Explain, Run};
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::{config, logging, plan, terminal};
 
 pub fn explain(arguments: &Explain) -> Result<()> {
@@ -138,26 +138,8 @@ fn until_ended(
     let mut first_error = None;
     for job in jobs {
         let status = job.status();
-        let totals = status.totals();
         match job.join() {
-            Ok(outcome) => {
-                let ended = match outcome {
-                    Outcome::Finished => "finished",
-                    Outcome::Stopped => "stopped",
-                    Outcome::Cancelled => "cancelled",
-                    Outcome::Suspended => "suspended",
-                };
-                tracing::info!(
-                    job = %status.name,
-                    records_in = totals.records_in,
-                    records_out = totals.records_out,
-                    skipped = totals.skipped,
-                    dropped = totals.dropped,
-                    late = totals.late,
-                    checkpoint = status.checkpoint.map(|c| c.id.0),
-                    "{ended}"
-                );
-            }
+            Ok(_) => progress::ended(&status),
             Err(error) if first_error.is_none() => first_error = Some(error),
             Err(error) => tracing::error!(job = %status.name, %error, "the job failed"),
         }

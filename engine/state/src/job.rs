@@ -250,6 +250,7 @@ impl Leadership {
     /// epoch grows. May be tried again after an error that is not `Fenced`.
     pub fn next_attempt(&mut self, next: CheckpointId) -> Result<()> {
         let before = self.head.completed.clone();
+        self.next = self.next.max(next);
         self.swap(|head| {
             head.epoch += 1;
             head.status = Status::Running;
@@ -318,6 +319,8 @@ impl Leadership {
     /// incomplete for this leader, whose next swap finds out what really happened.
     pub fn complete(&mut self, metadata: &Metadata, retained: usize) -> Result<CompletedCheckpoint> {
         let id = CheckpointId(metadata.checkpoint);
+        // Whoever counts the numbers: those up to here are given, which the swap writes down.
+        self.next = self.next.max(id.next());
         let mut folder = self.job.checkpoint_folder(id);
         self.check_files(metadata)?;
         let file = metadata.encode_file();
@@ -892,6 +895,27 @@ pub(crate) mod tests {
             leader.complete(&complete, 1).unwrap();
             assert_eq!(chk_files(&job, slow.0), 0);
         }
+    }
+
+    #[test]
+    fn numbers_that_somebody_else_has_counted_are_given_too() {
+        let (_directory, job) = job();
+        let mut leader = job.take_over(|_| Ok(())).unwrap();
+        let large = || vec![1; INLINE_BYTES + 1];
+        let of = |leader: &Leadership, id: u64| {
+            let blob = StateWriter::new(job.clone()).put(CheckpointId(id), large());
+            metadata_of(leader, CheckpointId(id), vec![blob.unwrap()], None)
+        };
+        // The fifth is given up, and goes with the sixth.
+        of(&leader, 5);
+        let sixth = of(&leader, 6);
+        leader.complete(&sixth, 1).unwrap();
+        assert_eq!([chk_files(&job, 5), chk_files(&job, 6)], [0, 2]);
+        of(&leader, 7);
+        leader.next_attempt(CheckpointId(8)).unwrap();
+        assert_eq!(chk_files(&job, 7), 0);
+        leader.delete_all().unwrap();
+        assert_eq!(chk_files(&job, 6), 0);
     }
 
     #[test]

@@ -6,23 +6,20 @@ mod model;
 mod savepoints;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millrace_cluster::history::CheckpointOutcome;
 use millrace_cluster::process::{JobManager, Role, Session, TaskManagerProcess};
 use millrace_cluster::status::{Bounds, State};
 use millrace_cluster::{Discard, Dispatcher, JobHandle, Outcome, Start};
 use millrace_core::{Configuration, ErrorKind};
+use millrace_testkit::wait;
 use model::World;
 use tokio::task::JoinHandle;
 
 /// Waits for a condition; a hang is a failure that says what was waited for.
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while !condition() {
-        assert!(Instant::now() < until, "never came: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait::until(what, Duration::from_secs(60), || Ok(condition().then_some(()))).unwrap();
 }
 
 /// Waits until so many more rows are visible.
@@ -58,16 +55,7 @@ pub struct Worker {
 
 impl<'a> Cluster<'a> {
     pub fn new(world: &'a World) -> Self {
-        let mut config = Configuration::default();
-        for (key, value) in [
-            ("jobmanager.rpc.port", "0"),
-            ("jobmanager.rpc.address", "127.0.0.1"),
-            ("taskmanager.host", "127.0.0.1"),
-            ("heartbeat.interval", "200 ms"),
-            ("heartbeat.timeout", "10 s"),
-        ] {
-            config.set(key, value);
-        }
+        let mut config = model::on_this_machine(Configuration::default());
         let mut job_manager = JobManager::listen(&config, world.registry(), world.runtime.handle()).unwrap();
         job_manager.start("", Arc::new(Session)).unwrap();
         let Role::Leader(dispatcher) = job_manager.role().borrow().clone() else {

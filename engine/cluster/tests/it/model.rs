@@ -359,15 +359,7 @@ impl World {
     /// Folders and memory are a TaskManager's own: they have the job's.
     fn cluster(&self, registry: &Registry, mut config: Configuration) -> SlotSource {
         let runtime = self.runtime.handle();
-        for (key, value) in [
-            ("jobmanager.rpc.port", "0"),
-            ("jobmanager.rpc.address", "127.0.0.1"),
-            ("taskmanager.host", "127.0.0.1"),
-            ("heartbeat.interval", "200 ms"),
-            ("heartbeat.timeout", "10 s"),
-        ] {
-            config.set(key, value);
-        }
+        config = on_this_machine(config);
         let mut job_manager = JobManager::listen(&config, registry.clone(), runtime).unwrap();
         job_manager.start("", Arc::new(Session)).unwrap();
         let Role::Leader(dispatcher) = job_manager.role().borrow().clone() else {
@@ -388,6 +380,20 @@ impl World {
             .push(job_manager);
         SlotSource::Shared(dispatcher.resources().clone())
     }
+}
+
+/// With a JobManager and TaskManagers on the loopback interface.
+pub fn on_this_machine(mut config: Configuration) -> Configuration {
+    for (key, value) in [
+        ("jobmanager.rpc.port", "0"),
+        ("jobmanager.rpc.address", "127.0.0.1"),
+        ("taskmanager.host", "127.0.0.1"),
+        ("heartbeat.interval", "200 ms"),
+        ("heartbeat.timeout", "10 s"),
+    ] {
+        config.set(key, value);
+    }
+    config
 }
 
 /// Folders of checkpoints below a job's folder.

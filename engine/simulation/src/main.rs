@@ -1,3 +1,0 @@
-//! Runs the simulation by seeds.
-
-fn main() {}

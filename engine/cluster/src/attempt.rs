@@ -116,7 +116,7 @@ struct Run {
     ended: HashSet<usize>,
     pending: Option<Pending>,
     storing: Option<Storing>,
-    /// The newest checkpoint of each task that is visible, for savepoints.
+    /// Savepoints on their way, each with the tasks that have not made its checkpoint visible.
     savings: Vec<(Saving, HashSet<usize>)>,
     last_trigger: Instant,
     last_end: Instant,

@@ -97,9 +97,12 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// Whether nothing is waited for.
-    pub fn is_at_once(&self) -> bool {
-        matches!(self, Ending::Cancel | Ending::Suspend)
+    pub fn strength(&self) -> u8 {
+        match self {
+            Ending::Stop | Ending::Savepoint { .. } => 0,
+            Ending::Cancel => 1,
+            Ending::Suspend => 2,
+        }
     }
 }
 

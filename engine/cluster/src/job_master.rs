@@ -163,12 +163,9 @@ impl JobMaster {
             });
             let (outcome, returned) = self.attempt(leadership, attempt, &mut next_checkpoint);
             leadership = returned;
-            let pause = match outcome {
+            match outcome {
                 Ok(AttemptEnd::Job(outcome)) => return self.conclude(outcome, leadership, next_checkpoint),
-                Ok(AttemptEnd::Redeploy) => {
-                    self.with_status(|s| s.rescales += 1);
-                    Duration::ZERO
-                }
+                Ok(AttemptEnd::Redeploy) => self.with_status(|s| s.rescales += 1),
                 Err(error) => {
                     // Without the right to complete checkpoints nothing may run.
                     if self.store.is_some() && leadership.is_none() {
@@ -188,10 +185,8 @@ impl JobMaster {
                             None => Err(error),
                         };
                     }
-                    pause
                 }
-            };
-            tracing::debug!(?pause, "another attempt begins");
+            }
             self.with_status(|s| s.tasks.clear());
             attempt += 1;
             if let Some(leads) = &mut leadership {

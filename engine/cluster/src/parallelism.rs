@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use millrace_core::config::ConfigOption;
 use millrace_core::{Configuration, Error, Result, options};
 use millrace_dataflow::JobGraph;
 
@@ -46,9 +47,10 @@ impl Scheduling {
             Some("reactive") => Kind::Reactive,
             Some(other) => return Err(wrong(options::SCHEDULER_MODE.key, other, "reactive")),
         };
-        let stabilization = match kind {
-            Kind::Reactive if config.raw(options::RESOURCE_STABILIZATION.key).is_none() => Duration::ZERO,
-            _ => config.get(&options::RESOURCE_STABILIZATION)?,
+        // Who takes all that there is does not wait for more, unless that is asked for.
+        let stabilization = |option: &ConfigOption<Duration>| match kind {
+            Kind::Reactive if !config.is_given(option) => Ok(Duration::ZERO),
+            _ => config.get(option),
         };
         Ok(Scheduling {
             kind,
@@ -57,11 +59,8 @@ impl Scheduling {
                 Kind::Adaptive => Some(config.get(&options::RESOURCE_WAIT)?),
                 Kind::Reactive => None,
             },
-            stabilization,
-            rescale_stabilization: match kind {
-                Kind::Reactive if config.raw(options::RESCALE_STABILIZATION.key).is_none() => Duration::ZERO,
-                _ => config.get(&options::RESCALE_STABILIZATION)?,
-            },
+            stabilization: stabilization(&options::RESOURCE_STABILIZATION)?,
+            rescale_stabilization: stabilization(&options::RESCALE_STABILIZATION)?,
             cooldown: config.get(&options::RESCALE_COOLDOWN)?,
         })
     }

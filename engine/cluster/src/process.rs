@@ -364,7 +364,9 @@ impl TaskManagerProcess {
 fn with_managed_memory(config: &Configuration) -> Result<Configuration> {
     let mut config = config.clone();
     let process = config.get_optional(&options::PROCESS_MEMORY)?;
-    if let (Some(process), None) = (process, config.raw(options::MANAGED_MEMORY.key)) {
+    if let Some(process) = process
+        && !config.is_given(&options::MANAGED_MEMORY)
+    {
         let fraction = config.get(&options::MANAGED_MEMORY_FRACTION)?;
         if !(0.0..=1.0).contains(&fraction) {
             return Err(Error::user("taskmanager.memory.managed.fraction is out of range")

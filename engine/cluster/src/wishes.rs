@@ -41,21 +41,18 @@ impl Wishes {
         !self.savepoints.is_empty() || !self.checkpoints.is_empty()
     }
 
-    /// An end that waits for nothing takes the place of one that does, and never the other way round.
+    /// The stronger end counts: giving up, then cancelling, then stopping; of two of a kind the later one.
     pub fn end(&mut self, ending: Ending) {
-        let is_weaker = self.ending.as_ref().is_some_and(|before| {
-            before.is_at_once() && !matches!((before, &ending), (Ending::Cancel, Ending::Suspend))
-        });
-        match (is_weaker, ending) {
-            (true, Ending::Savepoint { reply, .. }) => {
-                reply.give(Err(Error::user("the job is being cancelled")));
+        let strength = ending.strength();
+        let given_up = match self.ending.take_if(|before| before.strength() > strength) {
+            Some(stronger) => {
+                self.ending = Some(stronger);
+                Some(ending)
             }
-            (true, _) => {}
-            (false, ending) => {
-                if let Some(Ending::Savepoint { reply, .. }) = self.ending.replace(ending) {
-                    reply.give(Err(Error::user("the job was asked to end in another way")));
-                }
-            }
+            None => self.ending.replace(ending),
+        };
+        if let Some(Ending::Savepoint { reply, .. }) = given_up {
+            reply.give(Err(Error::user("the job was asked to end in another way")));
         }
     }
 

@@ -139,6 +139,12 @@ impl Configuration {
         }
     }
 
+    /// Whether a value is given, under the option's key or an older one.
+    pub fn is_given<T>(&self, option: &ConfigOption<T>) -> bool {
+        let mut keys = std::iter::once(option.key).chain(option.fallback_keys.iter().copied());
+        keys.any(|key| self.values.contains_key(key))
+    }
+
     /// The value of an option that has a default or must be given.
     pub fn get<T: OptionValue>(&self, option: &ConfigOption<T>) -> Result<T> {
         self.get_optional(option)?.ok_or_else(|| {
@@ -167,7 +173,9 @@ mod tests {
     fn default_key_and_older_key() {
         let mut c = Configuration::default();
         assert_eq!(c.get(&INTERVAL).unwrap(), Duration::from_secs(3));
+        assert!(!c.is_given(&INTERVAL));
         c.set("old.interval", "1 s");
+        assert!(c.is_given(&INTERVAL));
         assert_eq!(c.get(&INTERVAL).unwrap(), Duration::from_secs(1));
         c.set("a.interval", "2 s");
         assert_eq!(c.get(&INTERVAL).unwrap(), Duration::from_secs(2));

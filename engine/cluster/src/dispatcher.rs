@@ -191,8 +191,11 @@ impl Dispatcher {
     fn refused(&self, spec: &JobSpec, error: &Error) {
         let graph = JobGraph::build(&spec.graph, &spec.name, &spec.config);
         let graph = graph.unwrap_or_else(|_| JobGraph::empty(&spec.name));
-        let config = Arc::new(spec.config.clone());
-        let mut status = JobStatus::new(spec.id, &spec.name, config, Arc::new(graph));
+        let status = |config| JobStatus::new(spec.id, &spec.name, config, Arc::new(graph.clone()));
+        // What is wrong may be an option of its histories.
+        let Ok(mut status) = status(Arc::new(spec.config.clone())).or_else(|_| status(Arc::default())) else {
+            return;
+        };
         status.exceptions.add(Exception::new(error, None), Vec::new());
         status.enter(State::Failed);
         self.state().show_ended(status);

@@ -10,6 +10,7 @@ use millrace_runtime::{Command, TaskMetrics};
 
 use crate::control::TaskEvent;
 use crate::exchange::AttemptId;
+use crate::inspection::{Question, Told};
 use crate::resources::ResourceManager;
 
 pub trait TaskManagerGateway: Send + Sync {
@@ -28,6 +29,12 @@ pub trait TaskManagerGateway: Send + Sync {
 
     /// Ends what runs of an attempt, and waits until it has ended, or the TaskManager is known to be lost.
     fn release(&self, attempt: AttemptId, end: End);
+
+    /// What its process tells of itself. Blocks until it has answered, or for a while.
+    fn inspect(&self, question: Question) -> Result<Told>;
+
+    /// When it was last heard of, in milliseconds since 1970.
+    fn last_heard(&self) -> i64;
 }
 
 /// What follows an attempt.

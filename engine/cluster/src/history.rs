@@ -4,15 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_core::{CheckpointId, Error};
+use millrace_core::{CheckpointId, Configuration, Error, Result, options};
 use millrace_runtime::operators::now_millis;
 
 use crate::checkpoint::StoredSnapshot;
 
-/// Flink's `web.checkpoints.history`.
-const CHECKPOINTS: usize = 10;
-/// Flink's `web.exception-history-size`.
-const EXCEPTIONS: usize = 16;
+/// Complete checkpoints that statistics are over at most, as in Flink.
+const FIGURES: usize = 10_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckpointKind {
@@ -75,16 +73,27 @@ pub struct CheckpointRecord {
 /// What a run was restored from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// None: another job's, or a savepoint.
-    pub id: Option<CheckpointId>,
+    pub id: CheckpointId,
     pub path: String,
     pub is_savepoint: bool,
     /// Milliseconds since 1970.
     pub at: i64,
 }
 
-#[derive(Debug, Clone, Default)]
+/// What statistics are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    /// From the trigger to the head swap.
+    pub duration: Duration,
+    /// Bytes of all files that it needs, and of those that were written for it.
+    pub bytes: u64,
+    pub written: u64,
+}
+
+#[derive(Debug, Clone)]
 pub struct CheckpointHistory {
+    /// How many are remembered in `recent`.
+    most: usize,
     pub triggered: u64,
     pub completed: u64,
     pub failed: u64,
@@ -97,9 +106,28 @@ pub struct CheckpointHistory {
     pub latest_savepoint: Option<Arc<CheckpointRecord>>,
     pub latest_failed: Option<Arc<CheckpointRecord>>,
     pub latest_restored: Option<Restored>,
+    /// Of complete ones, the newest last.
+    pub figures: Arc<VecDeque<Figures>>,
 }
 
 impl CheckpointHistory {
+    /// Remembers as many as `web.checkpoints.history` says, but at least the one that is under way.
+    pub fn from_config(config: &Configuration) -> Result<Self> {
+        Ok(CheckpointHistory {
+            most: config.get(&options::WEB_CHECKPOINT_HISTORY)?.max(1),
+            triggered: 0,
+            completed: 0,
+            failed: 0,
+            restored: 0,
+            recent: VecDeque::new(),
+            latest_completed: None,
+            latest_savepoint: None,
+            latest_failed: None,
+            latest_restored: None,
+            figures: Arc::default(),
+        })
+    }
+
     pub fn began(&mut self, id: CheckpointId, kind: CheckpointKind, widths: Arc<[usize]>) {
         self.triggered += 1;
         let now = now_millis();
@@ -117,7 +145,7 @@ impl CheckpointHistory {
             written: 0,
             is_discarded: false,
         }));
-        if self.recent.len() > CHECKPOINTS {
+        if self.recent.len() > self.most {
             self.recent.pop_front();
         }
     }
@@ -157,6 +185,17 @@ impl CheckpointHistory {
             record.bytes = bytes;
             record.written = written;
         });
+        if let Some(done) = &done {
+            let figures = Arc::make_mut(&mut self.figures);
+            figures.push_back(Figures {
+                duration: done.duration,
+                bytes,
+                written,
+            });
+            if figures.len() > FIGURES {
+                figures.pop_front();
+            }
+        }
         self.latest_completed = done.or(self.latest_completed.take());
     }
 
@@ -248,18 +287,29 @@ impl Exception {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ExceptionHistory {
+    /// How many are remembered.
+    most: usize,
     /// The newest first.
     pub entries: VecDeque<Arc<ExceptionRecord>>,
     pub is_truncated: bool,
 }
 
 impl ExceptionHistory {
+    /// Remembers as many as `web.exception-history-size` says, but at least the one that a job ended with.
+    pub fn from_config(config: &Configuration) -> Result<Self> {
+        Ok(ExceptionHistory {
+            most: config.get(&options::WEB_EXCEPTION_HISTORY)?.max(1),
+            entries: VecDeque::new(),
+            is_truncated: false,
+        })
+    }
+
     pub fn add(&mut self, root: Exception, concurrent: Vec<Exception>) {
         self.entries
             .push_front(Arc::new(ExceptionRecord { root, concurrent }));
-        if self.entries.len() > EXCEPTIONS {
+        if self.entries.len() > self.most {
             self.entries.pop_back();
             self.is_truncated = true;
         }

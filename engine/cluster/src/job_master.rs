@@ -97,7 +97,7 @@ impl JobMaster {
         let restart =
             RestartStrategy::from_config(&spec.config, store.is_some() && settings.interval.is_some())?;
         let config = Arc::new(spec.config.clone());
-        let mut status = JobStatus::new(spec.id, &spec.name, config, Arc::new(graph.clone()));
+        let mut status = JobStatus::new(spec.id, &spec.name, config, Arc::new(graph.clone()))?;
         status.bounds = bounds.clone();
         Ok(JobMaster {
             id: spec.id,
@@ -696,18 +696,18 @@ fn execution(task: &crate::gateway::Task, attempt: u64) -> Execution {
 fn note_restored(status: &mut JobStatus, leadership: &Leadership, restored: Option<&RestoredState>) {
     let Some(restored) = restored else { return };
     let head = leadership.head();
-    let (id, path) = match &head.resume {
+    let path = match &head.resume {
         Resume::Fresh => return,
         Resume::Checkpoint(id) => {
             let known = head.completed.iter().find(|c| c.id == *id);
             let path = known.map(|c| leadership.job().describe_checkpoint(c));
-            (Some(*id), path.unwrap_or_default())
+            path.unwrap_or_default()
         }
-        Resume::Elsewhere { path, .. } => (None, path.clone()),
+        Resume::Elsewhere { path, .. } => path.clone(),
     };
     status.checkpoints.restored += 1;
     status.checkpoints.latest_restored = Some(history::Restored {
-        id,
+        id: CheckpointId(restored.metadata.checkpoint),
         path,
         is_savepoint: restored.metadata.is_self_contained,
         at: now_millis(),

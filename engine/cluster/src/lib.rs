@@ -15,7 +15,7 @@
 //! `attempt` one attempt's event loop, `checkpoint` a checkpoint in progress, `recovery` from the
 //! head to restored state and recovered sinks, `store_worker` the thread that completes
 //! checkpoints, `task_manager` subtasks and the channels between them, `restart` strategies,
-//! `status` what a person is shown, `wire` what JobMaster and subtasks say as bytes, `compatibility` what becomes of a checkpoint's state in a job,
+//! `status` what a person is shown, `inspection` a process's log and threads, `wire` what JobMaster and subtasks say as bytes, `compatibility` what becomes of a checkpoint's state in a job,
 //! `twins` operators that keep what one of the checkpoint has kept.
 
 mod attempt;
@@ -27,6 +27,7 @@ pub mod exchange;
 mod gateway;
 pub mod ha;
 pub mod history;
+pub mod inspection;
 pub mod job;
 mod job_master;
 mod parallelism;
@@ -50,6 +51,7 @@ pub use job::{
     ClaimMode, Discard, JobControl, JobHandle, JobSpec, Outcome, Restore, Start, submit, submit_to,
     submit_with,
 };
+pub use millrace_ha::LeaderInfo;
 pub use status::JobStatus;
 pub use task_manager::{TaskManager, state_folder};
 

@@ -302,6 +302,7 @@ impl TaskManagerProcess {
                 .get_optional(&options::PROCESS_MEMORY)?
                 .map_or(0, |size| size.0),
             cpu_cores: std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64),
+            physical_memory: physical_memory(),
         };
         let address = format!("{host}:{advertised}");
         let manager = Arc::new(TaskManager::new(
@@ -409,6 +410,14 @@ fn bind_address(host: Option<&str>) -> Result<IpAddr> {
     resolved
         .map(|address| address.ip())
         .ok_or_else(|| Error::user("the address to listen on is not one of this machine").with_detail(host))
+}
+
+/// Bytes of the machine; 0 where it does not say.
+fn physical_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = kib.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
 }
 
 /// As the machine calls itself.

@@ -16,6 +16,8 @@ pub struct Capacity {
     /// Bytes of the whole process.
     pub process_memory: u64,
     pub cpu_cores: f64,
+    /// Bytes of the machine.
+    pub physical_memory: u64,
 }
 
 /// A TaskManager as it is shown.
@@ -29,6 +31,8 @@ pub struct TaskManagerInfo {
     pub is_draining: bool,
     /// When it registered, in milliseconds since 1970.
     pub since: i64,
+    /// The same of when it was last heard of.
+    pub last_heartbeat: i64,
 }
 
 /// Cheap to clone.
@@ -93,6 +97,7 @@ impl ResourceManager {
             free_slots: capacity.slots,
             capacity,
             is_draining: false,
+            last_heartbeat: now_millis,
             since: now_millis,
         };
         self.change(|state| {
@@ -177,7 +182,10 @@ impl ResourceManager {
         self.state()
             .task_managers
             .values()
-            .map(|registered| registered.info.clone())
+            .map(|registered| TaskManagerInfo {
+                last_heartbeat: registered.gateway.last_heard(),
+                ..registered.info.clone()
+            })
             .collect()
     }
 

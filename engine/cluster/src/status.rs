@@ -194,8 +194,9 @@ pub struct Totals {
 }
 
 impl JobStatus {
-    pub fn new(id: JobId, name: &str, config: Arc<Configuration>, graph: Arc<JobGraph>) -> Self {
-        JobStatus {
+    /// An error: an option of its histories is wrong.
+    pub fn new(id: JobId, name: &str, config: Arc<Configuration>, graph: Arc<JobGraph>) -> Result<Self> {
+        Ok(JobStatus {
             id,
             name: name.to_owned(),
             state: State::Created,
@@ -205,14 +206,14 @@ impl JobStatus {
             rescales: 0,
             checkpoint: None,
             failed_checkpoints: 0,
-            checkpoints: CheckpointHistory::default(),
-            exceptions: ExceptionHistory::default(),
+            checkpoints: CheckpointHistory::from_config(&config)?,
+            exceptions: ExceptionHistory::from_config(&config)?,
             config,
             graph,
             bounds: Vec::new(),
             tasks: Vec::new(),
             executions: Vec::new(),
-        }
+        })
     }
 
     /// Comes into a state; says so in Flink's words where those change.

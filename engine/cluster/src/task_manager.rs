@@ -27,6 +27,7 @@ use crate::checkpoint::StoredSnapshot;
 use crate::control::TaskEvent;
 use crate::exchange::{AttemptId, ChannelId, Exchange, Outgoing};
 use crate::gateway::{Deployment, End, Reports, TaskManagerGateway, TaskPlace};
+use crate::inspection::{self, Question, Role, Told};
 use crate::{STACK, wire};
 
 /// The TaskManager of this process.
@@ -182,6 +183,14 @@ impl TaskManagerGateway for TaskManager {
         if let (End::Job, Some(copies)) = (end, &running.copies) {
             copies.copies.remove();
         }
+    }
+
+    fn inspect(&self, question: Question) -> Result<Told> {
+        inspection::answer(Role::TaskManager, question)
+    }
+
+    fn last_heard(&self) -> i64 {
+        millrace_runtime::operators::now_millis()
     }
 }
 

@@ -6,7 +6,7 @@
 //! Layout: `error` the one error type that a person reads, `config` Flink's options with their
 //! types, `duration`/`memory` Flink's notations for both, `ids` identifiers, `row_kind` the
 //! changelog's row kinds, `row` rows as bytes, `key_group` who has which key, `failpoint` named
-//! points at which a test kills the process.
+//! points at which a test kills the process, `log_tail` the end of a process's log.
 
 pub mod config;
 pub mod duration;
@@ -14,6 +14,7 @@ pub mod error;
 pub mod failpoint;
 pub mod ids;
 pub mod key_group;
+pub mod log_tail;
 pub mod memory;
 pub mod options;
 pub mod row;

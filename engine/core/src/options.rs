@@ -150,6 +150,84 @@ options! {
         "memory of the whole TaskManager process",
     );
 
+    pub const REST_ADDRESS: ConfigOption<String> = ConfigOption::new(
+        "rest.address",
+        None,
+        "host name at which clients reach the REST server; jobmanager.rpc.address if not set",
+    );
+    pub const REST_PORT: ConfigOption<u16> =
+        ConfigOption::new("rest.port", Some("8081"), "port of the REST server for clients");
+    pub const REST_BIND_ADDRESS: ConfigOption<String> = ConfigOption::new(
+        "rest.bind-address",
+        None,
+        "address that the REST server listens on; localhost if not set, 0.0.0.0 for all",
+    );
+    pub const REST_BIND_PORT: ConfigOption<String> = ConfigOption::new(
+        "rest.bind-port",
+        None,
+        "ports of which the REST server takes the first that is free, such as 8081,8090-8099; 0 takes any; \
+         rest.port if not set",
+    );
+    pub const REST_MAX_CONTENT_LENGTH: ConfigOption<u64> = ConfigOption::new(
+        "rest.server.max-content-length",
+        Some("104857600"),
+        "bytes of a request to the REST server at most, uploads too",
+    );
+    pub const REST_ASYNC_STORE_DURATION: ConfigOption<Duration> = ConfigOption::new(
+        "rest.async.store-duration",
+        Some("5 min"),
+        "how long the result of a savepoint or another operation can be asked for after its end",
+    );
+    pub const WEB_SUBMIT: ConfigOption<bool> = ConfigOption::new(
+        "web.submit.enable",
+        Some("true"),
+        "whether jobs can be uploaded and run by REST, as the dashboard does",
+    );
+    pub const WEB_CANCEL: ConfigOption<bool> = ConfigOption::new(
+        "web.cancel.enable",
+        Some("true"),
+        "whether the dashboard can cancel jobs",
+    );
+    pub const WEB_RESCALE: ConfigOption<bool> = ConfigOption::new(
+        "web.rescale.enable",
+        Some("true"),
+        "whether the dashboard can change a job's parallelism",
+    );
+    pub const WEB_REFRESH_INTERVAL: ConfigOption<Duration> = ConfigOption::new(
+        "web.refresh-interval",
+        Some("3 s"),
+        "time between two looks of the dashboard",
+    );
+    pub const WEB_ALLOWED_ORIGIN: ConfigOption<String> = ConfigOption::new(
+        "web.access-control-allow-origin",
+        Some("*"),
+        "pages of which other servers may ask the REST server",
+    );
+    pub const WEB_UPLOAD_DIRECTORY: ConfigOption<String> = ConfigOption::new(
+        "web.upload.dir",
+        None,
+        "where uploaded jobs are kept; without it a folder in io.tmp.dirs, which goes away at the end",
+    );
+    pub const WEB_CHECKPOINT_HISTORY: ConfigOption<usize> = ConfigOption::new(
+        "web.checkpoints.history",
+        Some("10"),
+        "how many checkpoints of a job are remembered with their figures",
+    );
+    pub const WEB_EXCEPTION_HISTORY: ConfigOption<usize> = ConfigOption::new(
+        "web.exception-history-size",
+        Some("16"),
+        "how many failures of a job are remembered",
+    );
+    pub const FLAME_GRAPHS: ConfigOption<bool> = ConfigOption::new(
+        "rest.flamegraph.enabled",
+        Some("false"),
+        "whether the dashboard shows flame graphs, which this engine does not draw",
+    );
+    pub const DASHBOARD_DIRECTORY: ConfigOption<String> = ConfigOption::new(
+        "millrace.dashboard.dir",
+        None,
+        "folder of the dashboard's files; without it $FLINK_HOME/web, if there is one",
+    );
     pub const HA_TYPE: ConfigOption<String> = ConfigOption::new(
         "high-availability.type",
         Some("NONE"),

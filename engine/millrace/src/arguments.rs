@@ -43,6 +43,16 @@ Example:
   millrace standalone-job job.sql -D jobmanager.bind-host=0.0.0.0 -D parallelism.default=4"
     )]
     StandaloneJob(StandaloneJob),
+    /// Take jobs and TaskManagers: the JobManager of a session cluster
+    #[command(
+        name = "jobmanager",
+        after_help = "\
+TaskManagers register at jobmanager.rpc.port (6123) of jobmanager.bind-host.
+
+Example:
+  millrace jobmanager -D jobmanager.bind-host=0.0.0.0"
+    )]
+    JobManager(Settings),
     /// Run subtasks for a JobManager
     #[command(
         name = "taskmanager",

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use millrace_cluster::process::{JobManager, TaskManagerProcess};
+use millrace_cluster::process::{JobManager, Session, TaskManagerProcess};
 use millrace_cluster::{ClaimMode, Discard, JobSpec, Restore, Start};
 use millrace_core::{Configuration, Error, JobId, Result, options};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 use crate::application::{End, FileApplication};
 use crate::arguments::{Settings, StandaloneJob};
 use crate::plan::{self, Planned};
-use crate::{config, logging, run, terminal};
+use crate::{config, logging, rest, run, terminal};
 
 fn runtime() -> Result<Runtime> {
     Runtime::new().map_err(|e| Error::external("the I/O threads could not be started").with_source(e))
@@ -55,6 +56,27 @@ pub fn task_manager(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
+/// A session cluster's JobManager: jobs come by REST. Until SIGTERM or SIGINT.
+pub fn job_manager(settings: &Settings) -> Result<()> {
+    logging::init();
+    let config = config::load(settings)?;
+    let runtime = runtime()?;
+    let mut manager = JobManager::listen(&config, millrace_connectors::registry(), runtime.handle())?;
+    let shutdown = Arc::new(Notify::new());
+    let rest = rest::start(&manager, &config, runtime.handle(), shutdown.clone())?;
+    manager.start(&rest.advertised, Arc::new(Session))?;
+    runtime.block_on(async {
+        tokio::select! {
+            ended = told_to_end() => ended,
+            () = shutdown.notified() => Ok(()),
+        }
+    })?;
+    tracing::info!("the JobManager ends");
+    manager.close(false);
+    std::mem::forget(runtime);
+    Ok(())
+}
+
 /// An application cluster's JobManager: it runs the jobs of a file on the TaskManagers that register.
 pub fn standalone_job(arguments: &StandaloneJob) -> Result<()> {
     logging::init();
@@ -94,11 +116,15 @@ pub fn standalone_job(arguments: &StandaloneJob) -> Result<()> {
     if specs.is_empty() {
         return Ok(());
     }
+    // The jobs of an application are those of its file.
+    config.set(options::WEB_SUBMIT.key, "false");
     let runtime = runtime()?;
-    let signals = run::signals(&runtime)?;
+    let shutdown = Arc::new(Notify::new());
+    let signals = run::signals(&runtime, shutdown.clone())?;
     let mut manager = JobManager::listen(&config, millrace_connectors::registry(), runtime.handle())?;
     let application = Arc::new(FileApplication::new(specs));
-    manager.start("", application.clone())?;
+    let rest = rest::start(&manager, &config, runtime.handle(), shutdown)?;
+    manager.start(&rest.advertised, application.clone())?;
     let outcome = application.until_ended(&manager, &signals);
     manager.close(matches!(outcome, Ok(End::Application)) || outcome.is_err());
     std::mem::forget(runtime);

@@ -42,6 +42,9 @@ enum Command {
     /// Run the jobs of a SQL file on the TaskManagers that register, until they end or SIGTERM stops them with a checkpoint
     #[command(name = "standalone-job")]
     StandaloneJob(StandaloneJob),
+    /// Take jobs and TaskManagers, until SIGTERM
+    #[command(name = "jobmanager")]
+    JobManager(Process),
     /// Run subtasks for a JobManager, until SIGTERM
     #[command(name = "taskmanager")]
     TaskManager(Process),
@@ -136,14 +139,15 @@ pub fn run(arguments: Vec<OsString>) -> Result<()> {
             let help = Entrypoint::command().render_long_help();
             crate::terminal::print(&help.to_string())
         }
-        Some(role @ ("jobmanager" | "history-server")) => Err(Error::user(format!(
+        Some(role @ "history-server") => Err(Error::user(format!(
             "a process of its own as {role} is not supported"
         ))
-        .with_hint("run each job as an application: standalone-job FILE.sql, and taskmanager")),
+        .with_hint("the JobManager shows jobs that have ended too")),
         _ => {
             let environment = Environment::of_the_process();
             match Entrypoint::parse_from(arguments).command {
                 Command::StandaloneJob(job) => cluster::standalone_job(&job.arguments(environment)?),
+                Command::JobManager(process) => cluster::job_manager(&process.settings(environment)),
                 Command::TaskManager(process) => cluster::task_manager(&process.settings(environment)),
                 Command::Other(words) => Err(replace(&words)),
             }

@@ -9,6 +9,7 @@ mod logging;
 mod memory;
 mod plan;
 mod progress;
+mod rest;
 mod run;
 mod state;
 mod terminal;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Run(run) => run::run(&run),
         Command::StandaloneJob(job) => cluster::standalone_job(&job),
+        Command::JobManager(settings) => cluster::job_manager(&settings),
         Command::TaskManager(settings) => cluster::task_manager(&settings),
         Command::Explain(explain) => run::explain(&explain),
         Command::State(State::Inspect(inspect)) => state::inspect(&inspect),

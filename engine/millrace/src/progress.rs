@@ -151,7 +151,7 @@ mod tests {
     fn the_line_says_rates_lag_and_checkpoint() {
         let graph = millrace_dataflow::JobGraph::empty("j");
         let id = millrace_core::JobId::from_name("j");
-        let mut status = JobStatus::new(id, "j", Default::default(), graph.into());
+        let mut status = JobStatus::new(id, "j", Default::default(), graph.into()).unwrap();
         status.state = State::Running;
         status.checkpoint = Some(millrace_cluster::status::CheckpointStatus {
             id: millrace_core::CheckpointId(4),

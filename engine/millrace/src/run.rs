@@ -1,5 +1,6 @@
 //! `millrace run` and `millrace explain`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_cluster::{Discard, JobHandle, JobSpec, Start, compatibility, submit};
@@ -8,6 +9,7 @@ use millrace_dataflow::Operator;
 use millrace_sql::{Outcome as SqlOutcome, Session};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 use crate::arguments::{Explain, Run};
 use crate::progress::{self, Progress};
@@ -82,7 +84,7 @@ pub fn run(arguments: &Run) -> Result<()> {
         specs,
         |spec| submit(spec, runtime.handle().clone()),
         show,
-        &signals(&runtime)?,
+        &signals(&runtime, Arc::default())?,
     );
     // The process ends now. Clients that are still closing, or hang in the network, must neither
     // hold the exit nor meet a runtime that is going away.
@@ -147,8 +149,8 @@ fn until_ended(
     first_error.map_or(Ok(()), Err)
 }
 
-/// The first signal is handed on; the second ends the process at once.
-pub fn signals(runtime: &Runtime) -> Result<std::sync::mpsc::Receiver<()>> {
+/// The first signal is handed on, and so is what somebody else says; the second signal ends the process at once.
+pub fn signals(runtime: &Runtime, told: Arc<Notify>) -> Result<std::sync::mpsc::Receiver<()>> {
     let (sender, receiver) = std::sync::mpsc::channel();
     let _guard = runtime.enter();
     let listen =
@@ -159,6 +161,7 @@ pub fn signals(runtime: &Runtime) -> Result<std::sync::mpsc::Receiver<()>> {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                () = told.notified() => {}
             }
             if turn > 0 {
                 // 128 + SIGINT, as shells count.

@@ -10,7 +10,7 @@
 //!
 //! Layout: `cache` where set-up put the servers, `process` children that die with us, `scratch`
 //! folders that go away, `files` what paths stand for, exchanged at once, `signals` Ctrl-C as a flag, `ports` free ports, `link` connections that can be cut, `wait` waiting for a condition, `kafka` brokers,
-//! `s3` the S3 server, `registry` a schema registry, `zookeeper` a quorum, `kubernetes` an API server, `engine` the millrace binary, `records` writing and reading records independently of the engine.
+//! `s3` the S3 server, `registry` a schema registry, `zookeeper` a quorum, `kubernetes` an API server, `engine` the millrace binary, `flink` a cluster of Apache Flink and its command line, `records` writing and reading records independently of the engine.
 //!
 //! In a test:
 //!
@@ -31,6 +31,7 @@
 pub mod cache;
 pub mod engine;
 pub mod files;
+pub mod flink;
 pub mod kafka;
 pub mod kubernetes;
 pub mod link;

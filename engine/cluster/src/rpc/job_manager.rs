@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use millrace_core::{Configuration, Error, Result, options};
+use millrace_runtime::operators::now_millis;
 use millrace_runtime::{Command, TaskMetrics};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -14,6 +16,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::inspection::Questions;
 use super::proto::control_server::Control;
 use super::proto::from_task_manager::Is as From;
 use super::proto::to_task_manager::Is as To;
@@ -22,6 +25,7 @@ use super::{LONGEST_MESSAGE, proto};
 use crate::control::TaskEvent;
 use crate::exchange::AttemptId;
 use crate::gateway::{Deployment, End, Reports, TaskManagerGateway};
+use crate::inspection::{Question, Told};
 use crate::process::Role;
 use crate::resources::{Capacity, ResourceManager};
 use crate::wire;
@@ -156,6 +160,7 @@ fn capacity_of(register: Register) -> Capacity {
         managed_memory: register.managed_memory,
         process_memory: register.process_memory,
         cpu_cores: register.cpu_cores,
+        physical_memory: register.physical_memory,
     }
 }
 
@@ -172,6 +177,7 @@ impl Attached {
                     Some(Err(status)) => return format!("its connection broke: {}", status.message()),
                     Some(Ok(message)) => {
                         heard = Instant::now();
+                        remote.heard();
                         if let Err(error) = self.take(remote, message) {
                             return format!("it sends what cannot be read: {error}");
                         }
@@ -199,6 +205,7 @@ impl Attached {
                 tracing::info!(task_manager = %remote.id, "TaskManager is to end");
                 self.resources.drain(&remote.id);
             }
+            Some(From::Told(told)) => remote.questions.told(told),
             Some(From::Metrics(metrics)) => {
                 for task in metrics.tasks {
                     remote.counted(
@@ -220,6 +227,9 @@ pub struct RemoteTaskManager {
     answers: UnboundedSender<ToTaskManager>,
     state: Mutex<State>,
     released: Condvar,
+    questions: Questions,
+    /// Milliseconds since 1970.
+    heard: AtomicI64,
 }
 
 #[derive(Default)]
@@ -242,7 +252,13 @@ impl RemoteTaskManager {
             answers,
             state: Mutex::default(),
             released: Condvar::new(),
+            questions: Questions::default(),
+            heard: AtomicI64::new(now_millis()),
         }
+    }
+
+    fn heard(&self) {
+        self.heard.store(now_millis(), Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -288,6 +304,7 @@ impl RemoteTaskManager {
         let attempts = std::mem::take(&mut state.attempts);
         drop(state);
         self.released.notify_all();
+        self.questions.give_up();
         for (attempt, deployed) in attempts {
             let error = Error::external(format!("TaskManager {} is lost", self.id)).with_detail(why);
             if let Some(task) = deployed.metrics.keys().min() {
@@ -357,5 +374,14 @@ impl TaskManagerGateway for RemoteTaskManager {
         while state.attempts.contains_key(&attempt) {
             state = self.released.wait(state).unwrap_or_else(|e| e.into_inner());
         }
+    }
+
+    fn inspect(&self, question: Question) -> Result<Told> {
+        self.questions
+            .ask(question, |message| self.say(To::Question(message)))
+    }
+
+    fn last_heard(&self) -> i64 {
+        self.heard.load(Ordering::Relaxed)
     }
 }

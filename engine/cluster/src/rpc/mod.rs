@@ -1,5 +1,6 @@
 //! Control between JobManager and TaskManagers: `proto/control.proto` over tonic.
 
+mod inspection;
 mod job_manager;
 mod task_manager;
 

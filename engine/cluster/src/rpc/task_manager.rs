@@ -16,6 +16,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Endpoint;
 
+use super::inspection;
 use super::proto::control_client::ControlClient;
 use super::proto::from_task_manager::Is as From;
 use super::proto::metrics::Task as Counted;
@@ -140,6 +141,7 @@ impl Worker {
                 managed_memory: capacity.managed_memory,
                 process_memory: capacity.process_memory,
                 cpu_cores: capacity.cpu_cores,
+                physical_memory: capacity.physical_memory,
             }),
         );
         let incoming = ControlClient::new(channel)
@@ -246,6 +248,7 @@ impl Attempts {
             Some(To::Refused(why)) => {
                 return Err(Error::external("the JobManager refuses this TaskManager").with_detail(why));
             }
+            Some(To::Question(message)) => self.answer(message),
             Some(To::Deploy(bytes)) => {
                 let deployment = wire::decode_deployment(&bytes)?;
                 self.give(deployment.attempt, Work::Deploy(Box::new(deployment)))?;
@@ -267,6 +270,19 @@ impl Attempts {
             }
         }
         Ok(())
+    }
+
+    /// Beside all else: files are read for it.
+    fn answer(&self, message: proto::Question) {
+        let (manager, say) = (self.manager.clone(), self.say.clone());
+        let number = message.number;
+        tokio::task::spawn_blocking(move || {
+            let told = match inspection::question(message) {
+                Some(question) => manager.inspect(question),
+                None => Err(Error::external("a question is not known to this release")),
+            };
+            send(&say, From::Told(inspection::answer(number, told)));
+        });
     }
 
     fn give(&mut self, attempt: AttemptId, work: Work) -> Result<()> {

@@ -22,6 +22,7 @@ use crate::saving::{Saving, Source};
 use crate::status::{CheckpointStatus, ExecutionState, JobStatus, State};
 use crate::store_worker::{StoreWorker, unanswered};
 use crate::wishes::Wishes;
+use crate::words;
 
 /// How checkpoints are taken.
 #[derive(Debug, Clone)]
@@ -396,6 +397,7 @@ impl<'a> Attempt<'a> {
         };
         let widths = self.with.widths.clone();
         self.with_status(|s| s.checkpoints.began(checkpoint, kind, widths));
+        words::checkpoint_triggered(self.with.job, checkpoint, kind, barrier.timestamp);
         self.run.last_trigger = now;
         self.run.due = false;
         self.run.pending = Some(Pending {
@@ -453,6 +455,7 @@ impl<'a> Attempt<'a> {
             s.checkpoints.failed(checkpoint, &error);
         });
         tracing::warn!(%checkpoint, %error, failures_in_a_row = self.run.failures, "checkpoint failed");
+        words::checkpoint_failed(self.with.job, checkpoint, self.run.failures);
         // A final verdict of the store: no later checkpoint can succeed.
         if error.kind() == ErrorKind::Fenced {
             return Err(error.into());
@@ -570,7 +573,7 @@ impl<'a> Attempt<'a> {
                 self.run.started += 1;
                 let is_last = self.run.started == self.with.tasks.len();
                 self.with_status(|s| {
-                    s.executions[task].enter(ExecutionState::Running);
+                    s.enter_execution(task, ExecutionState::Running);
                     if is_last {
                         s.enter(State::Running);
                     }
@@ -584,7 +587,7 @@ impl<'a> Attempt<'a> {
             }
             TaskEvent::Ended => {
                 self.run.ended.insert(task);
-                self.with_status(|s| s.executions[task].enter(ExecutionState::Finished));
+                self.with_status(|s| s.enter_execution(task, ExecutionState::Finished));
             }
             TaskEvent::Acknowledged {
                 checkpoint,
@@ -688,11 +691,8 @@ impl<'a> Attempt<'a> {
                 s.checkpoints
                     .completed(checkpoint, Some(path.clone()), size.bytes, size.written);
                 s.checkpoints.discarded_before(*oldest);
-                tracing::debug!(
-                    "Completed checkpoint {checkpoint} for job {job} ({} bytes, checkpointDuration={} ms).",
-                    size.bytes,
-                    duration.as_millis()
-                );
+                let finalization = storing.began.elapsed();
+                words::checkpoint_completed(job, checkpoint, size.bytes, duration, finalization);
             }
             None => s.checkpoints.completed(checkpoint, None, 0, 0),
         });
@@ -731,14 +731,10 @@ impl<'a> Attempt<'a> {
 pub fn failure(tasks: &[Task], status: &Mutex<JobStatus>, task: usize, error: Error) -> Failure {
     let failed = &tasks[task];
     tracing::warn!(task = %failed.name, %error, "subtask failed");
-    if let Some(execution) = status
+    status
         .lock()
         .unwrap_or_else(|e| e.into_inner())
-        .executions
-        .get_mut(task)
-    {
-        execution.enter(ExecutionState::Failed);
-    }
+        .enter_execution(task, ExecutionState::Failed);
     Failure {
         error,
         task: Some(FailedTask {

@@ -15,6 +15,7 @@ use crate::job::{JobControl, JobHandle, JobSpec, Outcome, submit_with};
 use crate::pointer::Pointer;
 use crate::resources::ResourceManager;
 use crate::status::{JobStatus, State};
+use crate::words;
 
 /// Jobs that have ended and are still shown: Flink's `jobstore.max-capacity` has no bound; memory has.
 const ENDED: usize = 200;
@@ -151,6 +152,7 @@ impl Dispatcher {
 
     fn begin_new(&self, spec: JobSpec) -> Result<JobHandle> {
         let id = spec.id;
+        words::submission_received(&spec.name, id);
         if let Some(entries) = &self.0.entries {
             entries.put(&spec)?;
         }
@@ -245,7 +247,9 @@ impl Dispatcher {
         };
         let name = control.look(|status| status.name.clone());
         if !matches!(outcome, Ok(Outcome::Suspended)) {
-            jobs.show_ended(control.status());
+            let status = control.status();
+            words::job_ended(id, status.state.flink());
+            jobs.show_ended(status);
         }
         drop(jobs);
         self.0.changed.notify_all();
@@ -292,6 +296,7 @@ impl Dispatcher {
 
     /// Deletes a savepoint by its path.
     pub fn dispose_savepoint(&self, path: &str) -> Result<()> {
+        words::savepoint_disposed(path);
         millrace_state::savepoint::dispose(path, &self.0.config, &self.0.runtime)
     }
 

@@ -11,6 +11,7 @@ use millrace_runtime::{Command, TaskMetrics};
 use crate::control::TaskEvent;
 use crate::exchange::AttemptId;
 use crate::inspection::{Question, Told};
+use crate::metrics::Metric;
 use crate::resources::ResourceManager;
 
 pub trait TaskManagerGateway: Send + Sync {
@@ -23,6 +24,11 @@ pub trait TaskManagerGateway: Send + Sync {
     /// Starts its subtasks of an attempt. What becomes of them comes as reports, also that they could not be started
     /// there. Gives the metrics of each, in the order of `Deployment::tasks_of`.
     fn deploy(&self, deployment: Deployment, reports: Arc<dyn Reports>) -> Result<Vec<Arc<TaskMetrics>>>;
+
+    /// What its process shows of itself, in the scope of a TaskManager; nothing where it is this process.
+    fn process_metrics(&self) -> Arc<[Metric]> {
+        Arc::default()
+    }
 
     /// One that is gone takes no commands: who listens for its loss hears of it.
     fn command(&self, attempt: AttemptId, task: usize, command: Command) -> Result<()>;

@@ -5,12 +5,14 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use millrace_core::{Error, Result, log_tail};
+use millrace_core::{Error, Result};
+
+use crate::logs::{self, Log, LogFile};
 
 /// Bytes of a file at most: of a longer one the end is shown.
 const SHOWN: u64 = 16 << 20;
 
-/// What a process is, and so how its log is called.
+/// What a process is, and so how its standard output is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     JobManager,
@@ -18,19 +20,11 @@ pub enum Role {
 }
 
 impl Role {
-    fn name(self) -> &'static str {
+    fn output_name(self) -> &'static str {
         match self {
-            Role::JobManager => "jobmanager",
-            Role::TaskManager => "taskmanager",
+            Role::JobManager => "jobmanager.out",
+            Role::TaskManager => "taskmanager.out",
         }
-    }
-
-    pub fn log_name(self) -> String {
-        format!("{}.log", self.name())
-    }
-
-    fn output_name(self) -> String {
-        format!("{}.out", self.name())
     }
 }
 
@@ -50,7 +44,7 @@ pub enum Question {
 /// The answer to each of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
-    Files(Vec<File>),
+    Files(Vec<LogFile>),
     /// None: there is no such file.
     Content(Option<Vec<u8>>),
     Threads(Vec<Thread>),
@@ -61,19 +55,10 @@ pub fn answer(role: Role, question: Question) -> Result<Told> {
     Ok(match question {
         Question::Files => Told::Files(files(role)),
         Question::Content(name) => Told::Content(content(role, &name)),
-        Question::Log => Told::Content(content(role, &role.log_name())),
+        Question::Log => Told::Content(log()),
         Question::StandardOutput => Told::Content(Some(standard_output())),
         Question::Threads => Told::Threads(threads()?),
     })
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
-    pub name: String,
-    /// Bytes.
-    pub size: u64,
-    /// When it was last written, in milliseconds since 1970.
-    pub modified: i64,
 }
 
 /// A thread of the process as the kernel knows it.
@@ -111,40 +96,27 @@ impl Thread {
     }
 }
 
-/// The log, and the standard output where that is a file.
-pub fn files(role: Role) -> Vec<File> {
-    let log = match redirected(2) {
-        Some((size, modified)) => File {
-            name: role.log_name(),
-            size,
-            modified,
-        },
-        None => {
-            let (size, modified) = log_tail::of_the_process().size();
-            File {
-                name: role.log_name(),
-                size: size as u64,
-                modified,
-            }
-        }
-    };
-    let output = redirected(1).map(|(size, modified)| File {
-        name: role.output_name(),
-        size,
+/// Those of the log, and the standard output where that is a file.
+pub fn files(role: Role) -> Vec<LogFile> {
+    let log = logs::current().map(Log::files).unwrap_or_default();
+    let output = redirected(1).map(|(bytes, modified)| LogFile {
+        name: role.output_name().to_owned(),
+        bytes,
         modified,
     });
-    std::iter::once(log).chain(output).collect()
+    log.into_iter().chain(output).collect()
+}
+
+/// The newest lines of the log. None: this process keeps none.
+pub fn log() -> Option<Vec<u8>> {
+    logs::current().map(Log::recent)
 }
 
 /// What one of these files holds. None: there is none of that name.
 pub fn content(role: Role, name: &str) -> Option<Vec<u8>> {
-    match name {
-        name if name == role.log_name() => Some(match redirected(2) {
-            Some(_) => read(2),
-            None => log_tail::of_the_process().text(),
-        }),
-        name if name == role.output_name() => redirected(1).map(|_| read(1)),
-        _ => None,
+    match name == role.output_name() {
+        true => redirected(1).map(|_| read(1)),
+        false => logs::current()?.read(name),
     }
 }
 
@@ -257,12 +229,9 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_there_under_its_name_alone() {
-        let all = files(Role::TaskManager);
-        assert_eq!(all[0].name, "taskmanager.log");
-        assert!(content(Role::TaskManager, "taskmanager.log").is_some());
-        assert!(content(Role::TaskManager, "../taskmanager.log").is_none());
-        assert!(content(Role::TaskManager, "jobmanager.log").is_none());
+    fn a_file_is_there_under_its_name_alone() {
+        assert!(content(Role::TaskManager, "../taskmanager.out").is_none());
+        assert!(content(Role::TaskManager, "jobmanager.out").is_none());
         assert!(!standard_output().is_empty() || redirected(1).is_some());
     }
 }

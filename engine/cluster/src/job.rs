@@ -16,6 +16,7 @@ use crate::job_master::JobMaster;
 use crate::pointer::Pointer;
 use crate::status::{Bounds, JobStatus};
 use crate::task_manager::TaskManager;
+use crate::words;
 
 /// A job as it is submitted.
 #[derive(Clone)]
@@ -135,16 +136,19 @@ impl JobControl {
 
     /// Stops with a savepoint below `target`; answers with its path. With `drain`, all windows and timers fire before.
     pub fn stop_with_savepoint(&self, target: String, drain: bool) -> oneshot::Receiver<Result<String>> {
+        words::stop_asked(self.look(|status| status.id));
         self.ask(|reply| Message::StopWithSavepoint { target, drain, reply })
     }
 
     /// Takes a savepoint below `target`; answers with its path.
     pub fn savepoint(&self, target: String) -> oneshot::Receiver<Result<String>> {
+        words::savepoint_asked(self.look(|status| status.id));
         self.ask(|reply| Message::Savepoint { target, reply })
     }
 
     /// Takes a checkpoint now; answers with its number.
     pub fn checkpoint(&self) -> oneshot::Receiver<Result<CheckpointId>> {
+        words::checkpoint_asked(self.look(|status| status.id));
         self.ask(|reply| Message::Checkpoint { reply })
     }
 
@@ -188,10 +192,15 @@ pub fn submit_with(
     let (messages, receiver) = crossbeam_channel::unbounded();
     let master = JobMaster::new(spec, runtime, slots, pointer, messages.clone(), receiver)?;
     let status = master.status();
+    let (id, name) = {
+        let status = status.lock().unwrap_or_else(|e| e.into_inner());
+        (status.id, status.name.clone())
+    };
     let thread = std::thread::Builder::new()
         .name("job-master".to_owned())
         .stack_size(crate::STACK)
         .spawn(move || {
+            let _whose = tracing::info_span!("job", job_id = %id, job_name = name).entered();
             let outcome = master.run();
             ended(&outcome);
             outcome

@@ -619,8 +619,9 @@ impl JobMaster {
             self.with_status(|s| s.enter(State::Cancelling));
         }
         self.with_status(|s| {
-            let running = s.executions.iter_mut();
-            running.for_each(|execution| execution.enter(ExecutionState::Canceling));
+            for task in 0..s.executions.len() {
+                s.enter_execution(task, ExecutionState::Canceling);
+            }
         });
         // Who ended the job may start it anywhere.
         let tasks = deployed.end(match outcome {
@@ -632,11 +633,12 @@ impl JobMaster {
             Ok(AttemptEnd::Job(Outcome::Finished | Outcome::Stopped) | AttemptEnd::Redeploy)
         );
         self.with_status(|s| {
-            for execution in &mut s.executions {
-                execution.enter(match is_well {
-                    true => ExecutionState::Finished,
-                    false => ExecutionState::Canceled,
-                });
+            let state = match is_well {
+                true => ExecutionState::Finished,
+                false => ExecutionState::Canceled,
+            };
+            for task in 0..s.executions.len() {
+                s.enter_execution(task, state);
             }
         });
         outcome.map_err(|first| self.failed(number, &tasks, first))

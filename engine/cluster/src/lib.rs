@@ -15,7 +15,9 @@
 //! `attempt` one attempt's event loop, `checkpoint` a checkpoint in progress, `recovery` from the
 //! head to restored state and recovered sinks, `store_worker` the thread that completes
 //! checkpoints, `task_manager` subtasks and the channels between them, `restart` strategies,
-//! `status` what a person is shown, `inspection` a process's log and threads, `wire` what JobMaster and subtasks say as bytes, `compatibility` what becomes of a checkpoint's state in a job,
+//! `status` what a person is shown, `inspection` a process's log and threads, `wire` what JobMaster and subtasks say as
+//! bytes, `compatibility` what becomes of a checkpoint's state in a job, `metrics` what all of them show of themselves,
+//! `logs` this process's log, `words` its lines that are Flink's,
 //! `twins` operators that keep what one of the checkpoint has kept.
 
 mod attempt;
@@ -30,6 +32,8 @@ pub mod history;
 pub mod inspection;
 pub mod job;
 mod job_master;
+pub mod logs;
+pub mod metrics;
 mod parallelism;
 pub mod pointer;
 pub mod process;
@@ -44,6 +48,7 @@ mod task_manager;
 mod twins;
 mod wire;
 mod wishes;
+pub mod words;
 
 pub use dispatcher::Dispatcher;
 pub use gateway::{SlotSource, Slots, TaskManagerGateway};

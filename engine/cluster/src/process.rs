@@ -16,6 +16,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use crate::dispatcher::{Dispatcher, JobEntries};
 use crate::exchange::Exchange;
 use crate::ha::{Entries, Storage};
+use crate::metrics::{JobManagerMetrics, Process, TaskManagerMetrics, memory_limit};
 use crate::resources::{Capacity, ResourceManager};
 use crate::rpc::{ControlService, Heartbeats, Worker, WorkerSettings};
 use crate::task_manager::TaskManager;
@@ -30,6 +31,7 @@ pub enum Role {
 
 /// Takes TaskManagers and jobs while it leads: always, where there is no high availability.
 pub struct JobManager {
+    pub metrics: Arc<JobManagerMetrics>,
     /// Where it listens for TaskManagers.
     pub address: SocketAddr,
     config: Configuration,
@@ -105,7 +107,9 @@ impl JobManager {
             }
         });
         tracing::info!(%address, "listening for TaskManagers");
+        let metrics = Arc::new(JobManagerMetrics::new(config, &host)?);
         Ok(JobManager {
+            metrics,
             address,
             config: config.clone(),
             registry,
@@ -248,6 +252,7 @@ fn recover(dispatcher: &Dispatcher, storage: &Storage, registry: &Registry) {
 /// there is high availability.
 pub struct TaskManagerProcess {
     pub manager: Arc<TaskManager>,
+    pub metrics: Arc<TaskManagerMetrics>,
     worker: Worker,
     leaders: watch::Receiver<Option<String>>,
     /// Keeps `leaders` going.
@@ -314,7 +319,15 @@ impl TaskManagerProcess {
             exchange,
             address,
         ));
+        let limit = Some(capacity.process_memory).filter(|bytes| *bytes > 0);
+        let metrics = Arc::new(TaskManagerMetrics {
+            process: Process::new(memory_limit(limit)),
+            host,
+            manager: manager.clone(),
+            managed_memory: capacity.managed_memory,
+        });
         let worker = Worker::new(manager.clone(), WorkerSettings { capacity, heartbeats });
+        let worker = worker.with_metrics(metrics.clone());
         let (leader, leaders) = watch::channel(fixed);
         if let Some(services) = &services {
             let mut known = services.leader();
@@ -338,6 +351,7 @@ impl TaskManagerProcess {
         }
         Ok(TaskManagerProcess {
             manager,
+            metrics,
             worker,
             leaders,
             _leader: leader,
@@ -401,7 +415,8 @@ fn address_towards(peer: &str) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
-fn bind_address(host: Option<&str>) -> Result<IpAddr> {
+/// The address of a bind-host; localhost without one.
+pub fn bind_address(host: Option<&str>) -> Result<IpAddr> {
     let host = host.unwrap_or("localhost");
     let resolved = (host, 0)
         .to_socket_addrs()
@@ -421,7 +436,7 @@ fn physical_memory() -> u64 {
 }
 
 /// As the machine calls itself.
-fn host_name() -> String {
+pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {
         "" => "localhost".to_owned(),

@@ -14,7 +14,7 @@ use millrace_state::{JobStore, Leadership, Metadata, Store};
 use tokio::runtime::Handle;
 
 use crate::job::{Restore, Start};
-use crate::{compatibility, twins};
+use crate::{compatibility, twins, words};
 
 /// The state of a checkpoint.
 #[derive(Clone, Default)]
@@ -292,11 +292,37 @@ impl Recovery<'_> {
             }
         }
         match (&restored, &head.resume) {
-            (Some((Some(CheckpointId(id)), _)), _) => tracing::info!(checkpoint = id, "restored"),
-            (_, Resume::Elsewhere { path, .. }) => tracing::info!(path, "restored"),
-            _ => {}
+            (Some((id, state)), resume) => self.tell(*id, state, resume),
+            (None, _) => words::nothing_restored(self.leadership.job().job_id()),
         }
         Ok(restored.map(|(_, state)| Arc::new(state)))
+    }
+
+    /// What is restored, in Flink's words.
+    fn tell(&self, id: Option<CheckpointId>, state: &RestoredState, resume: &Resume) {
+        let job = self.leadership.job().job_id();
+        let Metadata {
+            checkpoint,
+            timestamp,
+            is_self_contained,
+            ..
+        } = state.metadata;
+        let path = match resume {
+            Resume::Elsewhere { path, .. } => {
+                words::starts_from(job, path);
+                path.clone()
+            }
+            _ => {
+                let mut completed = self.leadership.head().completed.iter();
+                let own = completed.find(|completed| Some(completed.id) == id);
+                own.map_or_else(String::new, |own| self.leadership.job().describe_checkpoint(own))
+            }
+        };
+        words::restored(job, CheckpointId(checkpoint), is_self_contained, timestamp, &path);
+        match id {
+            Some(CheckpointId(id)) => tracing::info!(checkpoint = id, "restored"),
+            None => tracing::info!(path, "restored"),
+        }
     }
 
     /// Sinks of the earlier run that this job does not have: what they have pending would be lost.

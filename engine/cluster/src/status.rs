@@ -9,6 +9,7 @@ use millrace_runtime::operators::now_millis;
 
 use crate::history::{CheckpointHistory, ExceptionHistory};
 use crate::job::Outcome;
+use crate::words;
 
 /// A job as it is now. Cheap to clone but for the histories, which are short.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct JobStatus {
     pub state: State,
     /// When the job was in a state last, in milliseconds since 1970, by Flink's names for the states.
     pub since: Vec<(&'static str, i64)>,
+    /// How long it was in each of them before the present one, in milliseconds, by the same names.
+    pub times: Vec<(&'static str, i64)>,
     /// The number of this run, over all restarts of the job.
     pub attempt: u64,
     /// Restarts after failures within this process.
@@ -201,6 +204,7 @@ impl JobStatus {
             name: name.to_owned(),
             state: State::Created,
             since: vec![(State::Created.flink(), now_millis())],
+            times: Vec::new(),
             attempt: 0,
             restarts: 0,
             rescales: 0,
@@ -224,12 +228,35 @@ impl JobStatus {
         if before == now {
             return;
         }
+        let at = now_millis();
+        let passed = at - self.since(before).unwrap_or(at);
+        match self.times.iter_mut().find(|(name, _)| *name == before) {
+            Some((_, time)) => *time += passed,
+            None => self.times.push((before, passed)),
+        }
         self.since.retain(|(name, _)| *name != now);
-        self.since.push((now, now_millis()));
-        tracing::info!(
-            "Job {} ({}) switched from state {before} to {now}.",
-            self.name,
-            self.id
+        self.since.push((now, at));
+        words::job_switched(&self.name, self.id, before, now);
+    }
+
+    /// A subtask comes into a state; says so in Flink's words where it is another one.
+    pub fn enter_execution(&mut self, task: usize, state: ExecutionState) {
+        let Some(execution) = self.executions.get_mut(task) else {
+            return;
+        };
+        let before = execution.state;
+        execution.enter(state);
+        if execution.state == before {
+            return;
+        }
+        let vertex = &self.graph.vertices[execution.vertex];
+        let Execution { subtask, attempt, .. } = *execution;
+        words::execution_switched(
+            self.id,
+            &format!("{} ({}/{})", vertex.name, subtask + 1, vertex.parallelism),
+            &format!("{}_{}_{subtask}_{attempt}", self.id, vertex.id()),
+            before.flink(),
+            state.flink(),
         );
     }
 

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use millrace_connector_api::{Registry, Waker};
 use millrace_core::{CheckpointId, Configuration, Error, Result, options};
@@ -12,6 +13,7 @@ use millrace_dataflow::{JobEdge, JobGraph, Partitioning};
 use millrace_runtime::build::Output;
 use millrace_runtime::channel::{Receiver, Sender};
 use millrace_runtime::control::{Command, Event};
+use millrace_runtime::operators::now_millis;
 use millrace_runtime::wire::Wire;
 use millrace_runtime::{
     Mailbox, OperatorSnapshot, SubtaskBuilder, SubtaskPlan, TaskMetrics, channel, driver,
@@ -22,6 +24,7 @@ use millrace_state::keyed::{Clock, KeyedResources, Limits, RunFolder};
 use millrace_state::metadata::FileRef;
 use millrace_state::{JobStore, Store, location};
 use tokio::runtime::Handle;
+use tokio::time::MissedTickBehavior;
 
 use crate::checkpoint::StoredSnapshot;
 use crate::control::TaskEvent;
@@ -40,7 +43,7 @@ pub struct TaskManager {
     exchange: Option<(Exchange, String)>,
     /// Of this process: what a job says of memory and folders does not count here.
     own: Configuration,
-    running: Mutex<HashMap<AttemptId, Running>>,
+    running: Arc<Mutex<HashMap<AttemptId, Running>>>,
 }
 
 /// Options that are a TaskManager's own.
@@ -54,10 +57,15 @@ const OF_THE_MACHINE: [&str; 6] = [
     options::PROCESS_MEMORY.key,
 ];
 
+/// Between two looks at what subtasks have counted.
+const LOOKING: Duration = Duration::from_secs(1);
+
 /// What runs of an attempt.
 struct Running {
     tasks: BTreeMap<usize, Task>,
     copies: Option<LocalCopies>,
+    /// What its keyed state has.
+    memory: Limits,
     /// Its folder stands as long as it runs.
     _run: Option<RunFolder>,
 }
@@ -73,14 +81,15 @@ struct Task {
 impl TaskManager {
     /// The only TaskManager of a process that runs a job by itself.
     pub fn embedded(registry: Registry, runtime: Handle) -> Self {
+        let running = watched(&runtime);
         TaskManager {
             id: "embedded".to_owned(),
             slots: None,
             registry,
             runtime,
             exchange: None,
+            running,
             own: Configuration::default(),
-            running: Mutex::default(),
         }
     }
 
@@ -94,14 +103,15 @@ impl TaskManager {
         exchange: Exchange,
         address: String,
     ) -> Self {
+        let running = watched(&runtime);
         TaskManager {
             id,
             slots: Some(slots),
             registry,
             runtime,
             exchange: Some((exchange, address)),
+            running,
             own,
-            running: Mutex::default(),
         }
     }
 
@@ -130,6 +140,11 @@ impl TaskManager {
             tasks.map(|(number, task)| (*attempt, *number, task.metrics.clone()))
         });
         of_attempts.collect()
+    }
+
+    /// Bytes that keyed state has in memory.
+    pub fn managed_memory_used(&self) -> usize {
+        self.running().values().map(|running| running.memory.used()).sum()
     }
 
     /// What runs here.
@@ -192,6 +207,29 @@ impl TaskManagerGateway for TaskManager {
     fn last_heard(&self) -> i64 {
         millrace_runtime::operators::now_millis()
     }
+}
+
+/// What runs, whose counters are looked at as long as it is there.
+fn watched(runtime: &Handle) -> Arc<Mutex<HashMap<AttemptId, Running>>> {
+    let running: Arc<Mutex<HashMap<AttemptId, Running>>> = Arc::default();
+    let seen = Arc::downgrade(&running);
+    runtime.spawn(async move {
+        let mut ticks = tokio::time::interval(LOOKING);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let Some(running) = seen.upgrade() else {
+                return;
+            };
+            let running = running.lock().unwrap_or_else(|e| e.into_inner());
+            let now = now_millis();
+            for task in running.values().flat_map(|running| running.tasks.values()) {
+                task.metrics.refresh();
+                task.metrics.sample(now);
+            }
+        }
+    });
+    running
 }
 
 impl Task {
@@ -371,6 +409,7 @@ impl<'a> Starting<'a> {
         let running = Running {
             tasks,
             copies: self.copies.take(),
+            memory: keyed.limits,
             _run: self.run.take(),
         };
         Ok((running, metrics))
@@ -500,7 +539,14 @@ impl<'a> Starting<'a> {
             subtask,
         } = slot.place;
         let vertex = deployment.graph.vertices[vertex].clone();
-        let metrics = TaskMetrics::new(vertex.operators.iter().map(|o| o.node.name.clone()));
+        let metrics = TaskMetrics::of(
+            deployment.attempt.job,
+            &deployment.graph,
+            slot.place.vertex,
+            subtask,
+            deployment.attempt.attempt,
+        );
+        metrics.sample(now_millis());
         let (mailbox, commands) = Mailbox::new(slot.waker.clone());
         let through_wire = deployment.config.get(&options::TEST_WIRE)?;
         let report = {
@@ -539,12 +585,22 @@ impl<'a> Starting<'a> {
             outputs: slot.outputs,
         };
         let waker = slot.waker;
+        let opened = metrics.clone();
+        let job = deployment.attempt.job;
+        let job_name = deployment.job_name.clone();
+        let own = &deployment.graph.vertices[slot.place.vertex];
+        let task_name = format!("{} ({}/{})", own.name, subtask + 1, own.parallelism);
         let thread = std::thread::Builder::new()
             .name(format!("task-{task}"))
             .stack_size(STACK)
             .spawn(move || {
+                let _whose = tracing::info_span!("task", job_id = %job, job_name, task = task_name).entered();
                 // A connector that panics while it opens must fail the attempt, not hang it.
+                let began = Instant::now();
                 let built = catch_unwind(AssertUnwindSafe(|| builder.build()));
+                opened
+                    .initialization_millis
+                    .set(began.elapsed().as_millis() as i64);
                 match built.unwrap_or_else(|panic| Err(driver::panicked(panic.as_ref()))) {
                     Ok(subtask) => driver::run(subtask, &waker),
                     Err(error) => report_failure(Event::Stopped { error: Some(error) }),

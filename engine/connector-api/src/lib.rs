@@ -7,10 +7,12 @@
 //! state is bytes that the connector itself versions; everything that a restore needs is in it.
 //!
 //! Layout: `batch` rows with their kinds, `option` declared options, `source` and `sink` the two
-//! sides of a connector, `format` records to rows and back, `registry` who is there, `waker`.
+//! sides of a connector, `format` records to rows and back, `metrics` what they know of themselves, `registry`
+//! who is there, `waker`.
 
 pub mod batch;
 pub mod format;
+pub mod metrics;
 pub mod option;
 pub mod registry;
 pub mod sink;
@@ -18,6 +20,7 @@ pub mod source;
 pub mod waker;
 
 pub use batch::ChangeBatch;
+pub use metrics::Metric;
 pub use option::{OptionSpec, Options};
 pub use registry::{Connector, Registry};
 pub use waker::Waker;

@@ -14,7 +14,7 @@ use millrace_dataflow::{SinkSpec, TableSpec};
 use millrace_expr::Field;
 
 use crate::source::tokio_handle::Handle;
-use crate::{ChangeBatch, Waker};
+use crate::{ChangeBatch, Metric, Waker};
 
 /// What the planner and the JobManager ask of a writable connector.
 pub trait SinkFactory: Send + Sync {
@@ -148,4 +148,14 @@ pub trait SinkWriter: Send {
 
     /// Drives outstanding commits; `Ready` when there are none.
     fn poll_commits(&mut self) -> Result<Poll<()>>;
+
+    /// Bytes of records that were handed to the outside, since the writer was opened, if the connector counts them.
+    fn bytes_written(&self) -> Option<u64> {
+        None
+    }
+
+    /// What else the connector knows, below the sink's operator. Asked for about once a second.
+    fn metrics(&mut self) -> Vec<Metric> {
+        Vec::new()
+    }
 }

@@ -6,7 +6,7 @@ use millrace_core::{CheckpointId, Configuration, Result};
 use millrace_dataflow::{SourceSpec, TableSpec};
 use millrace_expr::Field;
 
-use crate::{ChangeBatch, Waker};
+use crate::{ChangeBatch, Metric, Waker};
 
 /// What the planner and the JobManager ask of a readable connector.
 pub trait SourceFactory: Send + Sync {
@@ -94,6 +94,16 @@ pub trait SourceReader: Send {
     /// Records that were skipped because they did not parse, since the reader was opened.
     fn skipped_records(&self) -> u64 {
         0
+    }
+
+    /// Bytes that were read, since the reader was opened, if the connector counts them.
+    fn bytes_read(&self) -> Option<u64> {
+        None
+    }
+
+    /// What else the connector knows, below the source's operator. Asked for about once a second.
+    fn metrics(&mut self) -> Vec<Metric> {
+        Vec::new()
     }
 }
 

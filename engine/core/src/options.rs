@@ -228,6 +228,12 @@ options! {
         None,
         "folder of the dashboard's files; without it $FLINK_HOME/web, if there is one",
     );
+    pub const JOB_MANAGER_MEMORY: ConfigOption<MemorySize> = ConfigOption::new(
+        "jobmanager.memory.process.size",
+        None,
+        "memory of the whole JobManager process, as its metrics show it",
+    );
+
     pub const HA_TYPE: ConfigOption<String> = ConfigOption::new(
         "high-availability.type",
         Some("NONE"),
@@ -601,6 +607,32 @@ options! {
          mini-batches only, and not for functions that keep all of their values (DISTINCT, LISTAGG)",
     );
 
+    pub const JOB_STATUS_METRICS: ConfigOption<String> = ConfigOption::new(
+        "metrics.job.status.enable",
+        Some("CURRENT_TIME"),
+        "which forms the metrics of a job's states have: STATE, CURRENT_TIME and TOTAL_TIME, divided by commas",
+    );
+    pub const METRIC_REPORTERS: ConfigOption<String> = ConfigOption::new(
+        "metrics.reporters",
+        None,
+        "names of the reporters that are used, divided by commas; without it all that are configured",
+    );
+    pub const LOG_DIRECTORY: ConfigOption<String> = ConfigOption::new(
+        "env.log.dir",
+        None,
+        "a folder that the log is written to as well; without it the newest lines are kept in memory",
+    );
+    pub const LOG_FILES: ConfigOption<usize> = ConfigOption::new(
+        "env.log.max",
+        Some("10"),
+        "how many older files of the log are kept in env.log.dir",
+    );
+    pub const LOG_FORMAT: ConfigOption<String> = ConfigOption::new(
+        "millrace.log.format",
+        Some("text"),
+        "how the log is written: text, or json, an object a line; the environment variable MILLRACE_LOG_FORMAT too",
+    );
+
     /// Rows of a batch at most. A batch is sent when it is full or when its input is idle.
     pub const BATCH_ROWS: ConfigOption<usize> =
         ConfigOption::new("millrace.batch.max-rows", Some("8192"), "rows of a batch at most");
@@ -647,7 +679,8 @@ pub fn is_read(key: &str) -> bool {
     keys().any(|known| known == key) || READ_FAMILIES.iter().any(|family| key.starts_with(family))
 }
 
-const READ_FAMILIES: &[&str] = &["s3."];
+/// Reporters have names of the user's own: who reads them tells what is without effect.
+const READ_FAMILIES: &[&str] = &["s3.", "metrics.reporter."];
 
 /// Refuses unknown `millrace.*` keys, and gives the keys that are without effect here.
 pub fn check(config: &crate::Configuration) -> crate::Result<Vec<String>> {

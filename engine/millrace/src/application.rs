@@ -7,7 +7,7 @@ use std::time::Duration;
 use millrace_cluster::ha::Storage;
 use millrace_cluster::process::{Application, JobManager, Role};
 use millrace_cluster::status::State;
-use millrace_cluster::{Dispatcher, JobSpec};
+use millrace_cluster::{Dispatcher, JobSpec, words};
 use millrace_core::{Error, JobId, Result};
 
 use crate::progress;
@@ -151,8 +151,9 @@ impl Application for FileApplication {
                         Some(_) => dispatcher.submit_in_time(spec.clone()),
                         None => dispatcher.submit(spec.clone()).map(drop),
                     };
-                    if let Err(error) = begun {
-                        self.state().refused = Some(error);
+                    match begun {
+                        Ok(()) => words::submitted(spec.id),
+                        Err(error) => self.state().refused = Some(error),
                     }
                 }
                 Err(error) => self.state().refused = Some(error),

@@ -2,20 +2,45 @@
 
 use std::sync::Arc;
 
-use millrace_cluster::process::{JobManager, Session, TaskManagerProcess};
-use millrace_cluster::{ClaimMode, Discard, JobSpec, Restore, Start};
-use millrace_core::{Configuration, Error, JobId, Result, options};
+use millrace_cluster::process::{JobManager, Session, TaskManagerProcess, bind_address};
+use millrace_cluster::{ClaimMode, Discard, JobSpec, Restore, Start, words};
+use millrace_core::{ConfigOption, Configuration, Error, JobId, Result, options};
+use millrace_rest::metrics::{self, Reporter};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::application::{End, FileApplication};
 use crate::arguments::{Settings, StandaloneJob};
+use crate::logging::Role;
 use crate::plan::{self, Planned};
-use crate::{config, logging, rest, run, terminal};
+use crate::{config, rest, run, terminal};
 
 fn runtime() -> Result<Runtime> {
     Runtime::new().map_err(|e| Error::external("the I/O threads could not be started").with_source(e))
+}
+
+/// Serves metrics, where they are wanted. Without a port that is free the process runs without them.
+fn show_metrics(
+    config: &Configuration,
+    bind_host: &ConfigOption<String>,
+    runtime: &Runtime,
+    source: metrics::Source,
+) -> Result<()> {
+    let Some(reporter) = Reporter::from_config(config)? else {
+        return Ok(());
+    };
+    let host = bind_address(config.get_optional(bind_host)?.as_deref())?;
+    if let Err(error) = metrics::serve(&reporter, host, source, runtime.handle()) {
+        tracing::warn!(%error, "there are no metrics for Prometheus");
+    }
+    Ok(())
+}
+
+fn show_job_manager(config: &Configuration, manager: &JobManager, runtime: &Runtime) -> Result<()> {
+    let (metrics, role) = (manager.metrics.clone(), manager.role());
+    let source = Arc::new(move || metrics.groups(&role.borrow().clone()));
+    show_metrics(config, &options::JOB_MANAGER_BIND_HOST, runtime, source)
 }
 
 /// Comes back at SIGTERM or SIGINT.
@@ -32,10 +57,16 @@ async fn told_to_end() -> Result<()> {
 
 /// Until SIGTERM or SIGINT, and then until its subtasks run elsewhere; the second signal ends it at once.
 pub fn task_manager(settings: &Settings) -> Result<()> {
-    logging::init();
-    let config = config::load(settings)?;
+    let config = config::load(settings, Role::TaskManager)?;
     let runtime = runtime()?;
     let process = TaskManagerProcess::new(&config, millrace_connectors::registry(), runtime.handle())?;
+    let metrics = process.metrics.clone();
+    show_metrics(
+        &config,
+        &options::TASK_MANAGER_BIND_HOST,
+        &runtime,
+        Arc::new(move || metrics.groups()),
+    )?;
     let patience = config.get(&options::DRAIN_TIMEOUT)?;
     runtime.block_on(async {
         tokio::select! {
@@ -58,10 +89,10 @@ pub fn task_manager(settings: &Settings) -> Result<()> {
 
 /// A session cluster's JobManager: jobs come by REST. Until SIGTERM or SIGINT.
 pub fn job_manager(settings: &Settings) -> Result<()> {
-    logging::init();
-    let config = config::load(settings)?;
+    let config = config::load(settings, Role::JobManager)?;
     let runtime = runtime()?;
     let mut manager = JobManager::listen(&config, millrace_connectors::registry(), runtime.handle())?;
+    show_job_manager(&config, &manager, &runtime)?;
     let shutdown = Arc::new(Notify::new());
     let rest = rest::start(&manager, &config, runtime.handle(), shutdown.clone())?;
     manager.start(&rest.advertised, Arc::new(Session))?;
@@ -72,6 +103,7 @@ pub fn job_manager(settings: &Settings) -> Result<()> {
         }
     })?;
     tracing::info!("the JobManager ends");
+    rest.close();
     manager.close(false);
     std::mem::forget(runtime);
     Ok(())
@@ -79,8 +111,7 @@ pub fn job_manager(settings: &Settings) -> Result<()> {
 
 /// An application cluster's JobManager: it runs the jobs of a file on the TaskManagers that register.
 pub fn standalone_job(arguments: &StandaloneJob) -> Result<()> {
-    logging::init();
-    let mut config = config::load(&arguments.common.settings)?;
+    let mut config = config::load(&arguments.common.settings, Role::JobManager)?;
     if let Some(path) = &arguments.from {
         config.set(options::RESTORE_PATH.key, path);
     }
@@ -122,10 +153,15 @@ pub fn standalone_job(arguments: &StandaloneJob) -> Result<()> {
     let shutdown = Arc::new(Notify::new());
     let signals = run::signals(&runtime, shutdown.clone())?;
     let mut manager = JobManager::listen(&config, millrace_connectors::registry(), runtime.handle())?;
+    show_job_manager(&config, &manager, &runtime)?;
     let application = Arc::new(FileApplication::new(specs));
     let rest = rest::start(&manager, &config, runtime.handle(), shutdown)?;
     manager.start(&rest.advertised, application.clone())?;
     let outcome = application.until_ended(&manager, &signals);
+    if outcome.is_ok() {
+        words::application_completed();
+    }
+    rest.close();
     manager.close(matches!(outcome, Ok(End::Application)) || outcome.is_err());
     std::mem::forget(runtime);
     outcome.map(|_| ())

@@ -3,12 +3,30 @@
 use figment::Figment;
 use figment::providers::{Format, Yaml};
 use figment::value::{Dict, Value};
-use millrace_core::{Configuration, Error, Result, options};
+use millrace_cluster::words;
+use millrace_core::{Configuration, Error, Result, options, sensitive};
 
 use crate::arguments::Settings;
+use crate::logging::{self, Role};
 
-/// Reads both places and tells of options that are without effect.
-pub fn load(settings: &Settings) -> Result<Configuration> {
+/// Reads both places, begins the log, and tells of options that are without effect.
+pub fn load(settings: &Settings, role: Role) -> Result<Configuration> {
+    let config = read(settings)?;
+    let without_effect = options::check(&config)?;
+    logging::begin(role, &config)?;
+    if role != Role::Command {
+        for (key, value) in config.iter() {
+            words::option(key, sensitive::shown(key, value));
+        }
+    }
+    for key in without_effect {
+        tracing::warn!(key, "this option has no effect here");
+    }
+    Ok(config)
+}
+
+/// Reads both places, without a word.
+pub fn read(settings: &Settings) -> Result<Configuration> {
     let mut config = Configuration::default();
     for (key, value) in settings.defaults {
         config.set(*key, *value);
@@ -38,9 +56,7 @@ pub fn load(settings: &Settings) -> Result<Configuration> {
     for (key, value) in &settings.options {
         config.set(key, value);
     }
-    for key in options::check(&config)? {
-        tracing::warn!(key, "this option has no effect here");
-    }
+    options::check(&config)?;
     Ok(config)
 }
 
@@ -100,7 +116,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let yaml = "parallelism:\n  default: 3\nexecution.checkpointing.interval: 1 s\npipeline:\n  operator-chaining.enabled: true\n";
         std::fs::write(folder.path().join("config.yaml"), yaml).unwrap();
-        let config = load(&settings(folder.path(), &[("parallelism.default", "5")])).unwrap();
+        let config = read(&settings(folder.path(), &[("parallelism.default", "5")])).unwrap();
         assert_eq!(config.raw("parallelism.default"), Some("5"));
         assert_eq!(config.raw("execution.checkpointing.interval"), Some("1 s"));
         assert_eq!(config.raw("pipeline.operator-chaining.enabled"), Some("true"));
@@ -110,7 +126,7 @@ mod tests {
     fn an_unknown_option_of_our_own_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.yaml"), "").unwrap();
-        let e = load(&settings(folder.path(), &[("millrace.nothing", "1")])).unwrap_err();
+        let e = read(&settings(folder.path(), &[("millrace.nothing", "1")])).unwrap_err();
         assert!(e.to_string().contains("millrace.nothing"), "{e}");
     }
 
@@ -118,7 +134,7 @@ mod tests {
     fn a_folder_without_the_file_is_an_error_that_names_it() {
         let folder = tempfile::tempdir().unwrap();
         for folder in [folder.path(), "/no/such/folder".as_ref()] {
-            let e = load(&settings(folder, &[])).unwrap_err().to_string();
+            let e = read(&settings(folder, &[])).unwrap_err().to_string();
             let file = folder.join("config.yaml");
             assert!(
                 e.contains(&file.display().to_string()) && e.contains("--config-dir"),

@@ -284,7 +284,7 @@ mod tests {
         };
         let job = job(&["a.sql", "-Dtaskmanager.numberOfTaskSlots=2"]);
         let settings = job.arguments(environment).unwrap().common.settings;
-        let config = crate::config::load(&settings).unwrap();
+        let config = crate::config::read(&settings).unwrap();
         assert_eq!(config.raw("taskmanager.numberOfTaskSlots"), Some("2"));
         assert_eq!(config.raw("parallelism.default"), Some("3"));
     }

@@ -22,6 +22,7 @@ use millrace_core::Result;
 use crate::arguments::{Arguments, Command, State};
 
 fn main() -> ExitCode {
+    millrace_cluster::metrics::set_allocator(memory::allocated);
     let words: Vec<_> = std::env::args_os().collect();
     if entrypoint::is_meant(words.first().map(|word| word.as_os_str())) {
         return report(entrypoint::run(words));

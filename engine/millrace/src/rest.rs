@@ -5,6 +5,7 @@ use std::sync::Arc;
 use millrace_cluster::JobSpec;
 use millrace_cluster::process::JobManager;
 use millrace_core::{Configuration, JobId, Result};
+use millrace_rest::figures::ClusterFigures;
 use millrace_rest::{Parts, Planner, RestServer};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -36,7 +37,10 @@ pub fn start(
         role: manager.role(),
         leader: manager.leader(),
         planner: Arc::new(Sql),
-        metrics: Arc::new(millrace_rest::metrics::NoMetrics),
+        metrics: Arc::new(ClusterFigures {
+            own: manager.metrics.clone(),
+            role: manager.role(),
+        }),
         shutdown,
     };
     RestServer::start(parts, runtime)

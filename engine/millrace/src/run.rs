@@ -12,12 +12,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::arguments::{Explain, Run};
+use crate::logging::Role;
 use crate::progress::{self, Progress};
-use crate::{config, logging, plan, terminal};
+use crate::{config, plan, terminal};
 
 pub fn explain(arguments: &Explain) -> Result<()> {
-    logging::init();
-    let config = config::load(&arguments.common.settings)?;
+    let config = config::load(&arguments.common.settings, Role::Command)?;
     let mut session = Session::new(config, millrace_connectors::registry());
     let mut jobs = Vec::new();
     for outcome in session.execute(&plan::read(&arguments.common.file)?)? {
@@ -49,8 +49,7 @@ pub fn explain(arguments: &Explain) -> Result<()> {
 
 /// In this process.
 pub fn run(arguments: &Run) -> Result<()> {
-    logging::init();
-    let config = config::load(&arguments.common.settings)?;
+    let config = config::load(&arguments.common.settings, Role::Command)?;
     let start = match (&arguments.from, arguments.fresh) {
         (Some(path), _) => Start::From(path.as_str().into()),
         (None, true) => Start::Fresh,

@@ -8,11 +8,11 @@ use millrace_state::keyed::RunFolder;
 use tokio::runtime::Runtime;
 
 use crate::arguments::Inspect;
-use crate::{config, logging, terminal};
+use crate::logging::Role;
+use crate::{config, terminal};
 
 pub fn inspect(arguments: &Inspect) -> Result<()> {
-    logging::init();
-    let config = config::load(&arguments.settings)?;
+    let config = config::load(&arguments.settings, Role::Command)?;
     let runtime =
         Runtime::new().map_err(|e| Error::external("the I/O threads could not be started").with_source(e))?;
     let (store, metadata) = find_checkpoint(&arguments.path, &config, runtime.handle())?;

@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use millrace_core::{Error, Result, log_tail};
+use millrace_core::{Error, Result};
 
 /// Where the terminal says nothing of its width.
 const WIDTH: usize = 80;
@@ -56,7 +56,6 @@ impl Write for Stderr {
     /// Never fails: the log would complain of it on standard error.
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         clear_line();
-        log_tail::of_the_process().write(bytes);
         let _ = std::io::stderr().write_all(bytes);
         Ok(bytes.len())
     }

@@ -8,7 +8,7 @@ use millrace_core::{Configuration, JobId, Result, options};
 use millrace_dataflow::{Graph, JobEdge, JobGraph, Node, Partitioning, explain};
 use millrace_rest_types::{ExecutionState, JobStatus};
 
-use crate::metrics::{self, MetricSource, NoMetrics, Sample, Scope};
+use crate::figures::{self, MetricSource, NoMetrics, Sample, Scope};
 use crate::model::{Edge, Io, Job, Place, Subtask, Vertex};
 
 /// As it is now; what its subtasks have counted comes from `metrics`.
@@ -140,10 +140,10 @@ fn subtask(execution: &Execution, samples: &[Sample], reads: bool, writes: bool)
 /// A vertex that reads no channel has read nothing, and so for writing.
 fn io(samples: &[Sample], reads: bool, writes: bool) -> Io {
     let count = |name: &str, is_any: bool| match is_any {
-        true => metrics::number(samples, name).map(|count| count as u64),
+        true => figures::number(samples, name).map(|count| count as u64),
         false => (!samples.is_empty()).then_some(0),
     };
-    let time = |name: &str| metrics::number(samples, name).unwrap_or(0.0);
+    let time = |name: &str| figures::number(samples, name).unwrap_or(0.0);
     Io {
         read_bytes: count("numBytesIn", reads),
         write_bytes: count("numBytesOut", writes),

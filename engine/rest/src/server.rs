@@ -2,13 +2,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::response::Response;
 use axum::{Router, ServiceExt};
+use millrace_cluster::words;
 use millrace_core::{Configuration, Error, Result, options};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 use tower::util::MapRequestLayer;
 
@@ -18,13 +22,19 @@ use crate::state::{Parts, Settings, State};
 use crate::uploads::Uploads;
 use crate::{listen, routes};
 
-/// Answers for as long as its runtime lives.
+/// How long requests are waited for when the server ends.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Answers until it is closed, or its runtime ends.
 #[derive(Debug)]
 pub struct RestServer {
     /// Where it listens.
     pub address: SocketAddr,
     /// Where clients reach it, with the scheme.
     pub advertised: String,
+    end: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+    runtime: Handle,
 }
 
 impl RestServer {
@@ -36,14 +46,28 @@ impl RestServer {
             .local_addr()
             .map_err(|e| Error::external("the port of the REST server is not known").with_source(e))?;
         let state = state(parts, &config, address, runtime)?;
-        tracing::info!(
-            "Rest endpoint listening at {}",
-            state.address.trim_start_matches("http://")
-        );
+        words::rest_listens(address);
         tracing::info!("Web frontend listening at {}.", state.address);
         let advertised = state.address.clone();
-        runtime.spawn(serve(listener, routes::all(Arc::new(state))));
-        Ok(RestServer { address, advertised })
+        let (end, ended) = oneshot::channel();
+        let task = runtime.spawn(serve(listener, routes::all(Arc::new(state)), ended));
+        Ok(RestServer {
+            address,
+            advertised,
+            end,
+            task,
+            runtime: runtime.clone(),
+        })
+    }
+
+    /// Takes no more requests, and answers those that it has. One that asks for the end of the cluster is among them.
+    pub fn close(self) {
+        let _ = self.end.send(());
+        self.runtime.block_on(async {
+            if tokio::time::timeout(PATIENCE, self.task).await.is_err() {
+                tracing::warn!("a request is not answered: the REST server ends");
+            }
+        });
     }
 }
 
@@ -66,7 +90,7 @@ fn state(parts: Parts, config: &Configuration, address: SocketAddr, runtime: &Ha
     })
 }
 
-async fn serve(listener: TcpListener, routes: Router) {
+async fn serve(listener: TcpListener, routes: Router, end: oneshot::Receiver<()>) {
     // Before routes are looked for.
     let plain = MapRequestLayer::new(|mut request: Request| {
         if let Some(uri) = routes::plain(request.uri()) {
@@ -77,7 +101,13 @@ async fn serve(listener: TcpListener, routes: Router) {
     let service = tower::Layer::layer(&plain, routes);
     let service =
         ServiceExt::<Request>::into_make_service(service.map_response(|response: Response| response));
-    if let Err(error) = axum::serve(listener, service).await {
+    let served = axum::serve(listener, service).with_graceful_shutdown(async {
+        // Whoever could end it is gone: it is to go on.
+        if end.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    });
+    if let Err(error) = served.await {
         tracing::error!(%error, "the REST server has ended");
     }
 }

@@ -10,7 +10,7 @@ use millrace_rest_types::cluster::Features;
 use tokio::sync::{Notify, watch};
 
 use crate::dashboard::Dashboard;
-use crate::metrics::MetricSource;
+use crate::figures::MetricSource;
 use crate::operations::Operations;
 use crate::uploads::Uploads;
 

@@ -368,6 +368,14 @@ impl SubtaskBuilder {
             links[output.operator].remote.push(remote);
         }
         let gate = (!inputs.is_empty()).then(|| InputGate::new(inputs));
+        metrics.connect(
+            gate.iter().flat_map(InputGate::probes).collect(),
+            links
+                .iter()
+                .flat_map(|link| &link.remote)
+                .flat_map(RemoteOutput::probes)
+                .collect(),
+        );
         Ok(Subtask::new(links, gate, commands, reporter, metrics))
     }
 }

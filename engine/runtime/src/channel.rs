@@ -9,6 +9,7 @@ use millrace_connector_api::Waker;
 use millrace_core::{Error, Result};
 
 use crate::element::Element;
+use crate::metrics::Counter;
 use crate::wire::Wire;
 
 struct Shared {
@@ -17,6 +18,22 @@ struct Shared {
     reader: Waker,
     /// Of a writer in this process.
     writer: Waker,
+    sent: Carried,
+    received: Carried,
+}
+
+/// What has gone through one end of a channel.
+#[derive(Debug, Default)]
+struct Carried {
+    bytes: Counter,
+    elements: Counter,
+}
+
+impl Carried {
+    fn count(&self, size: Size) {
+        self.bytes.add(size.bytes as u64);
+        self.elements.add(1);
+    }
 }
 
 /// Rows that wait at most: of narrow rows the bytes allowed are so many that a barrier behind them would
@@ -99,6 +116,8 @@ pub fn channel(capacity: usize, writer: Waker, reader: Waker) -> (Sender, Receiv
         capacity,
         reader,
         writer,
+        sent: Carried::default(),
+        received: Carried::default(),
     });
     (
         Sender(Way::Local(shared.clone())),
@@ -114,6 +133,8 @@ pub fn inlet(capacity: usize, wire: Wire, reader: Waker, freed: Freed) -> (Inlet
         capacity,
         reader,
         writer: Waker::default(),
+        sent: Carried::default(),
+        received: Carried::default(),
     });
     let remote = Remote {
         wire,
@@ -136,11 +157,16 @@ pub struct Sender(Way);
 
 enum Way {
     Local(Arc<Shared>),
-    Remote(Box<dyn Outlet>),
+    Remote(Arc<Outward>),
+}
+
+struct Outward {
+    outlet: Box<dyn Outlet>,
+    sent: Carried,
 }
 
 /// The way to a reader in another process.
-pub trait Outlet: Send {
+pub trait Outlet: Send + Sync {
     /// Whether there is credit for a batch; if not, the subtask is woken when there is. A broken way has room: to send
     /// is what says so.
     fn has_room(&self) -> bool;
@@ -150,11 +176,17 @@ pub trait Outlet: Send {
 
     /// What is on its way and not taken out.
     fn queued(&self) -> Size;
+
+    /// Bytes that have room in the channel; 0 as long as it is not known.
+    fn capacity(&self) -> usize;
 }
 
 impl From<Box<dyn Outlet>> for Sender {
     fn from(outlet: Box<dyn Outlet>) -> Self {
-        Sender(Way::Remote(outlet))
+        Sender(Way::Remote(Arc::new(Outward {
+            outlet,
+            sent: Carried::default(),
+        })))
     }
 }
 
@@ -166,7 +198,7 @@ impl Sender {
                 queue.refused = !queue.waiting.has_room(shared.capacity) && !queue.closed;
                 !queue.refused
             }
-            Way::Remote(outlet) => outlet.has_room(),
+            Way::Remote(outward) => outward.outlet.has_room(),
         }
     }
 
@@ -183,19 +215,28 @@ impl Sender {
                 queue.waiting += size;
                 queue.items.push_back((size, Item::Element(element)));
                 drop(queue);
+                shared.sent.count(size);
                 shared.reader.wake();
                 Ok(())
             }
-            Way::Remote(outlet) => outlet.send(&element),
+            Way::Remote(outward) => {
+                outward.outlet.send(&element)?;
+                outward.sent.count(Size::of(&element));
+                Ok(())
+            }
         }
     }
 
-    /// Bytes that wait, for the metrics of buffers.
+    /// Bytes that wait.
     pub fn queued_bytes(&self) -> usize {
-        match &self.0 {
-            Way::Local(shared) => shared.queue().waiting.bytes,
-            Way::Remote(outlet) => outlet.queued().bytes,
-        }
+        self.probe().waiting().bytes
+    }
+
+    pub fn probe(&self) -> Probe {
+        Probe(match &self.0 {
+            Way::Local(shared) => Seen::Sent(shared.clone()),
+            Way::Remote(outward) => Seen::Outward(outward.clone()),
+        })
     }
 }
 
@@ -259,6 +300,7 @@ impl Receiver {
         };
         queue.waiting -= size;
         let waiting = queue.waiting;
+        self.shared.received.count(size);
         let wakes = queue.refused && waiting.is_half_empty(self.shared.capacity);
         queue.refused &= !wakes;
         drop(queue);
@@ -276,6 +318,95 @@ impl Receiver {
             (Item::Frame(frame), Some(remote)) => remote.wire.decode(&frame).map(Some),
             (Item::Frame(_), None) => Err(Error::internal("a channel within a process got bytes")),
         }
+    }
+}
+
+impl Receiver {
+    pub fn probe(&self) -> Probe {
+        Probe(Seen::Received(
+            self.shared.clone(),
+            match self.remote {
+                None => Origin::Here,
+                Some(_) => Origin::Elsewhere,
+            },
+        ))
+    }
+}
+
+/// One end of a channel as metrics see it. It stays when the channel is gone.
+pub struct Probe(Seen);
+
+enum Seen {
+    Received(Arc<Shared>, Origin),
+    Sent(Arc<Shared>),
+    Outward(Arc<Outward>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Here,
+    Elsewhere,
+}
+
+/// What waits in a channel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waiting {
+    pub elements: usize,
+    pub bytes: usize,
+    /// Bytes that have room.
+    pub capacity: usize,
+}
+
+impl Probe {
+    /// Whether the other end is in another process.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.0, Seen::Received(_, Origin::Elsewhere) | Seen::Outward(_))
+    }
+
+    fn carried(&self) -> &Carried {
+        match &self.0 {
+            Seen::Received(shared, _) => &shared.received,
+            Seen::Sent(shared) => &shared.sent,
+            Seen::Outward(outward) => &outward.sent,
+        }
+    }
+
+    /// Those that have gone through this end.
+    pub fn bytes(&self) -> u64 {
+        self.carried().bytes.get()
+    }
+
+    pub fn elements(&self) -> u64 {
+        self.carried().elements.get()
+    }
+
+    pub fn waiting(&self) -> Waiting {
+        match &self.0 {
+            Seen::Received(shared, _) | Seen::Sent(shared) => {
+                let queue = shared.queue();
+                Waiting {
+                    elements: queue.items.len(),
+                    bytes: queue.waiting.bytes,
+                    capacity: shared.capacity,
+                }
+            }
+            Seen::Outward(outward) => {
+                let bytes = outward.outlet.queued().bytes;
+                // The reader says how many bytes it has taken, not in how many elements they were.
+                let each = self.bytes() as f64 / self.elements().max(1) as f64;
+                Waiting {
+                    elements: (bytes as f64 / each.max(1.0)).ceil() as usize,
+                    bytes,
+                    capacity: outward.outlet.capacity(),
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Probe").field(&self.waiting()).finish()
     }
 }
 
@@ -318,6 +449,22 @@ mod tests {
             Some(Element::EndOfInput)
         ));
         assert!(receiver.try_receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn probes_count_what_goes_through_and_what_waits() {
+        let (sender, mut receiver) = channel(1000, Waker::default(), Waker::default());
+        let (sent, received) = (sender.probe(), receiver.probe());
+        sender.send(batch(50)).unwrap();
+        sender.send(Element::EndOfInput).unwrap();
+        assert_eq!((sent.elements(), received.elements()), (2, 0));
+        assert_eq!((sent.waiting().elements, received.waiting().capacity), (2, 1000));
+        assert!(sent.bytes() > 0 && sent.waiting().bytes == sent.bytes() as usize);
+        receiver.try_receive().unwrap();
+        assert_eq!((received.bytes(), received.waiting().bytes), (sent.bytes(), 0));
+        drop(receiver);
+        assert_eq!((received.elements(), received.waiting().elements), (1, 0));
+        assert!(!received.is_remote());
     }
 
     #[test]

@@ -7,7 +7,8 @@ use millrace_connector_api::Waker;
 use millrace_core::{Error, Result};
 
 use crate::control::Event;
-use crate::subtask::{Progress, Subtask};
+use crate::metrics::{LongestStep, TaskMetrics};
+use crate::subtask::{Progress, Subtask, Waits};
 
 /// Elements of a step; between steps come commands, so this bounds their delay.
 const BUDGET: usize = 16;
@@ -50,25 +51,78 @@ pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
 }
 
 fn drive(subtask: &mut Subtask, waker: &Waker) -> Result<()> {
+    let mut longest = LongestStep::default();
+    let mut pressed = Pressed::default();
+    let mut began = Instant::now();
     loop {
-        let begin = Instant::now();
         let progress = subtask.step(BUDGET)?;
         let worked = Instant::now();
         let metrics = subtask.metrics();
-        metrics.busy_nanos.add((worked - begin).as_nanos() as u64);
-        match progress {
-            Progress::Worked => {}
+        metrics.busy_nanos.add((worked - began).as_nanos() as u64);
+        let waited = match progress {
+            Progress::Worked => {
+                pressed.ends(metrics);
+                worked
+            }
             Progress::Finished => return Ok(()),
             Progress::Idle => {
+                pressed.ends(metrics);
                 waker.wait(LONGEST_WAIT);
-                metrics.idle_nanos.add(worked.elapsed().as_nanos() as u64);
+                let now = Instant::now();
+                metrics.idle_nanos.add((now - worked).as_nanos() as u64);
+                now
             }
             Progress::BackPressured => {
+                let waits = subtask.waits();
+                pressed.begins(waits, metrics);
                 waker.wait(LONGEST_WAIT);
-                metrics
-                    .back_pressured_nanos
-                    .add(worked.elapsed().as_nanos() as u64);
+                let now = Instant::now();
+                pressed.waited(waits, (now - worked).as_nanos() as u64, metrics);
+                now
             }
+        };
+        let step = (worked - began).as_nanos() as u64;
+        longest.took(step, (waited - began).as_nanos() as u64, &metrics.latency);
+        began = waited;
+    }
+}
+
+/// Waits for room in readers, one after the other as long as there is none.
+#[derive(Default)]
+struct Pressed {
+    /// How long it has lasted.
+    nanos: u64,
+    is_now: bool,
+}
+
+impl Pressed {
+    fn begins(&mut self, waits: Waits, metrics: &TaskMetrics) {
+        match waits {
+            Waits::Output | Waits::OutputWithin => {
+                self.is_now = true;
+                metrics.back_pressure.is_now.set(1);
+            }
+            Waits::Nothing | Waits::Sink => self.ends(metrics),
+        }
+    }
+
+    fn waited(&mut self, waits: Waits, nanos: u64, metrics: &TaskMetrics) {
+        match waits {
+            Waits::Output | Waits::OutputWithin => {
+                self.nanos += nanos;
+                let is_hard = waits == Waits::OutputWithin;
+                metrics.back_pressure.waited(is_hard, nanos, self.nanos);
+            }
+            // As in Flink, where a sink holds its task until the outside has taken a record: what is slow is the
+            // task with the sink, not who reads from it.
+            Waits::Nothing | Waits::Sink => metrics.busy_nanos.add(nanos),
+        }
+    }
+
+    fn ends(&mut self, metrics: &TaskMetrics) {
+        if std::mem::take(&mut self.is_now) {
+            self.nanos = 0;
+            metrics.back_pressure.is_now.set(0);
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Several channels as one input: barriers aligned, watermarks at their minimum.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use millrace_core::{CheckpointId, Result};
 
-use crate::channel::{Receiver, Size};
+use crate::channel::{Probe, Receiver, Size};
 use crate::element::{Barrier, Batch, Element};
+use crate::operators::now_millis;
 
 pub struct InputGate {
     inputs: Vec<Input>,
@@ -18,6 +20,16 @@ pub struct InputGate {
     idle: bool,
     /// Elements with the input that they came by; what is merged of all has none.
     ready: VecDeque<(usize, Element)>,
+    aligned: Aligned,
+}
+
+/// How long the barriers of the newest aligned checkpoint took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Aligned {
+    /// From its trigger until the first was here.
+    pub start_delay_millis: i64,
+    /// From the first to the last.
+    pub nanos: u64,
 }
 
 struct Input {
@@ -34,6 +46,8 @@ struct Input {
 struct Alignment {
     barrier: Barrier,
     missing: usize,
+    began: Instant,
+    start_delay_millis: i64,
 }
 
 impl InputGate {
@@ -55,7 +69,16 @@ impl InputGate {
             watermark: i64::MIN,
             idle: false,
             ready: VecDeque::new(),
+            aligned: Aligned::default(),
         }
+    }
+
+    pub fn probes(&self) -> Vec<Probe> {
+        self.inputs.iter().map(|input| input.receiver.probe()).collect()
+    }
+
+    pub fn aligned(&self) -> Aligned {
+        self.aligned
     }
 
     /// The next element of the merged stream, if there is one now. A batch comes with the number of
@@ -201,6 +224,8 @@ impl InputGate {
                 self.alignment = Some(Alignment {
                     barrier,
                     missing: self.inputs.len(),
+                    began: Instant::now(),
+                    start_delay_millis: (now_millis() - barrier.timestamp).max(0),
                 });
             }
         }
@@ -209,6 +234,10 @@ impl InputGate {
             alignment.missing -= 1;
             if alignment.missing == 0 {
                 self.passed = Some(barrier.checkpoint);
+                self.aligned = Aligned {
+                    start_delay_millis: alignment.start_delay_millis,
+                    nanos: alignment.began.elapsed().as_nanos() as u64,
+                };
                 self.ready.push_back((0, Element::Barrier(alignment.barrier)));
                 self.alignment = None;
                 self.inputs.iter_mut().for_each(|i| i.barrier = None);

@@ -5,7 +5,7 @@ use arrow::datatypes::SchemaRef;
 use millrace_core::{Result, key_group};
 use millrace_dataflow::Partitioning;
 
-use crate::channel::Sender;
+use crate::channel::{Probe, Sender};
 use crate::element::{Batch, Element};
 use crate::keys::Keys;
 use crate::operators::kernel;
@@ -56,6 +56,10 @@ impl RemoteOutput {
             wire: Some(Wire::new(schema)),
             ..self
         }
+    }
+
+    pub fn probes(&self) -> Vec<Probe> {
+        self.channels.iter().map(Sender::probe).collect()
     }
 
     pub fn has_room(&self) -> bool {

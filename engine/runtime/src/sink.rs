@@ -7,7 +7,7 @@ use millrace_connector_api::sink::SinkWriter;
 use millrace_core::{CheckpointId, Result};
 
 use crate::element::{Barrier, Element};
-use crate::metrics::TaskMetrics;
+use crate::metrics::{OperatorMetrics, TaskMetrics};
 
 pub struct SinkEnd {
     writer: Box<dyn SinkWriter>,
@@ -45,6 +45,14 @@ impl SinkEnd {
             _ => {}
         }
         Ok(())
+    }
+
+    pub fn update_metrics(&mut self, own: &OperatorMetrics) {
+        if let Some(bytes) = self.writer.bytes_written() {
+            own.bytes_out.set(bytes);
+            own.counts_bytes.set(1);
+        }
+        own.set_known(self.writer.metrics());
     }
 
     /// Tells the writer, once, that its input is idle.

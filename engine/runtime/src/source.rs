@@ -7,6 +7,7 @@ use millrace_core::{CheckpointId, Result};
 
 use crate::element::{Batch, Element};
 use crate::metrics::TaskMetrics;
+use crate::operators::now_millis;
 
 pub struct SourceHead {
     reader: Box<dyn SourceReader>,
@@ -16,6 +17,7 @@ pub struct SourceHead {
     hold_after: Option<u64>,
     /// As they were told last.
     splits: Option<Arc<[u32]>>,
+    is_idle: bool,
 }
 
 #[derive(PartialEq)]
@@ -50,6 +52,7 @@ impl SourceHead {
             state: State::Reading,
             hold_after,
             splits: None,
+            is_idle: false,
         }
     }
 
@@ -70,7 +73,9 @@ impl SourceHead {
             self.splits = Some(splits.clone());
             return Ok(SourceStep::Splits(splits));
         }
-        match self.reader.poll()? {
+        let polled = self.reader.poll()?;
+        self.note_idleness(!matches!(polled, SourcePoll::Batch(_)));
+        match polled {
             SourcePoll::Batch(batch) => {
                 let rows = batch.batch.len() as u64;
                 self.metrics.source_records.add(rows);
@@ -113,10 +118,27 @@ impl SourceHead {
         self.reader.checkpoint_complete(checkpoint)
     }
 
-    pub fn update_metrics(&self) {
+    /// Looks at the clock only where it begins or ends.
+    fn note_idleness(&mut self, is_idle: bool) {
+        if is_idle != self.is_idle {
+            self.is_idle = is_idle;
+            if let Some(own) = self.metrics.operators.first() {
+                own.idle_since.set(if is_idle { now_millis() } else { 0 });
+            }
+        }
+    }
+
+    pub fn update_metrics(&mut self) {
         self.metrics.skipped_records.set(self.reader.skipped_records());
         self.metrics
             .pending_records
             .set(self.reader.pending_records().map_or(-1, |n| n as i64));
+        if let Some(own) = self.metrics.operators.first() {
+            if let Some(bytes) = self.reader.bytes_read() {
+                own.bytes_in.set(bytes);
+                own.counts_bytes.set(1);
+            }
+            own.set_known(self.reader.metrics());
+        }
     }
 }

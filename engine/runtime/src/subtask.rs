@@ -75,6 +75,25 @@ pub struct Subtask {
     prefetched: usize,
     /// Since when there is no room for what comes, in milliseconds.
     held_up: Option<i64>,
+    /// What the last step waits for.
+    waits: Waits,
+    /// When figures were last gathered that are not counted on the way.
+    last_report: i64,
+    /// Timers of all operators, then.
+    fired: u64,
+}
+
+/// What a subtask that is at work with nothing at present waits for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Waits {
+    #[default]
+    Nothing,
+    /// A sink: for the outside, or for what it gathers for a checkpoint.
+    Sink,
+    /// Readers of its output, before it takes something in.
+    Output,
+    /// The same, in the middle of what it has taken in.
+    OutputWithin,
 }
 
 /// What is left to be done of an element that has been taken.
@@ -94,6 +113,8 @@ const LOOK_AHEAD_BYTES: usize = 8 << 20;
 
 /// Operators are ticked so often at most, in milliseconds.
 const TICK: i64 = 50;
+/// Figures are gathered so often, in milliseconds.
+const REPORT: i64 = 1_000;
 
 impl Subtask {
     pub(crate) fn new(
@@ -117,6 +138,9 @@ impl Subtask {
             last_tick: 0,
             prefetched: 0,
             held_up: None,
+            waits: Waits::default(),
+            last_report: 0,
+            fired: 0,
         }
     }
 
@@ -124,8 +148,14 @@ impl Subtask {
         &self.metrics
     }
 
+    /// What it waits for since the last step, where that said `BackPressured`.
+    pub fn waits(&self) -> Waits {
+        self.waits
+    }
+
     /// Takes commands, drives sinks, and pushes up to `budget` elements through the chain.
     pub fn step(&mut self, budget: usize) -> Result<Progress> {
+        self.report_figures();
         loop {
             let command = match self.commands.try_recv() {
                 Ok(command) => command,
@@ -133,6 +163,7 @@ impl Subtask {
                 // Nobody is there any more who could cancel it.
                 Err(TryRecvError::Disconnected) => return Ok(Progress::Finished),
             };
+            self.metrics.mails.add(1);
             match command {
                 Command::Trigger(barrier) => self.trigger(barrier),
                 Command::Complete(checkpoint) => self.complete(checkpoint)?,
@@ -147,10 +178,16 @@ impl Subtask {
             };
             // What has been taken goes through before anything else: a barrier too waits for it.
             if !self.go_on()? {
+                if self.waits == Waits::Output {
+                    self.waits = Waits::OutputWithin;
+                }
                 self.held_up.get_or_insert_with(now_millis);
                 return Ok(waits);
             }
             if let Some(barrier) = self.barriers.pop_front() {
+                self.metrics
+                    .start_delay_nanos
+                    .set((now_millis() - barrier.timestamp).max(0) * 1_000_000);
                 if let Stage::Source(source) = &self.links[0].stage
                     && barrier.drain
                     && !source.has_ended()
@@ -196,18 +233,22 @@ impl Subtask {
     fn has_room(&mut self) -> Result<bool> {
         // Nothing from behind the barrier may reach a sink that still gathers what is before it.
         if self.snapshotting.is_some() {
+            self.waits = Waits::Sink;
             return Ok(false);
         }
         for link in &mut self.links {
             if !link.remote.iter().all(RemoteOutput::has_room) {
+                self.waits = Waits::Output;
                 return Ok(false);
             }
             if let Stage::Sink(sink) = &mut link.stage
                 && !sink.is_ready()?
             {
+                self.waits = Waits::Sink;
                 return Ok(false);
             }
         }
+        self.waits = Waits::Nothing;
         Ok(true)
     }
 
@@ -219,7 +260,13 @@ impl Subtask {
                 return Ok(false);
             };
             match element {
-                Element::Barrier(barrier) => self.passing = Some((barrier, 0)),
+                Element::Barrier(barrier) => {
+                    let aligned = gate.aligned();
+                    let delay = aligned.start_delay_millis * 1_000_000;
+                    self.metrics.start_delay_nanos.set(delay);
+                    self.metrics.alignment_nanos.set(aligned.nanos as i64);
+                    self.passing = Some((barrier, 0));
+                }
                 Element::EndOfInput => {
                     self.work.push(Work::Ended);
                     self.work.push(Work::Push(0, input, Element::EndOfInput));
@@ -239,9 +286,9 @@ impl Subtask {
         match source.poll()? {
             SourceStep::Pending => return Ok(false),
             SourceStep::Batch(batch) => {
-                self.metrics.operators[0]
-                    .records_out
-                    .add(batch.change.len() as u64);
+                let rows = batch.change.len() as u64;
+                self.metrics.operators[0].records_in.add(rows);
+                self.metrics.operators[0].records_out.add(rows);
                 self.work.push(Work::Emit(0, Element::Batch(batch)));
             }
             SourceStep::Splits(splits) => self.work.push(Work::Emit(0, Element::Splits(splits))),
@@ -317,7 +364,9 @@ impl Subtask {
             _ => {}
         }
         if let Stage::Sink(sink) = &mut self.links[index].stage {
-            return sink.push(&element);
+            sink.push(&element)?;
+            metrics.records_out.add(element.rows() as u64);
+            return Ok(());
         }
         self.operate(index, |operator, out| match element {
             Element::Batch(batch) => operator.batch(input, batch, out),
@@ -469,6 +518,26 @@ impl Subtask {
         Ok(())
     }
 
+    /// Gathers what is not counted on the way, also where nothing can be taken in.
+    fn report_figures(&mut self) {
+        self.metrics.mail_queue.set(self.commands.len() as i64);
+        let now = now_millis();
+        if now - self.last_report < REPORT {
+            return;
+        }
+        self.last_report = now;
+        let mut fired = 0;
+        for (link, own) in self.links.iter_mut().zip(&self.metrics.operators) {
+            match &mut link.stage {
+                Stage::Source(source) => source.update_metrics(),
+                Stage::Sink(sink) => sink.update_metrics(own),
+                Stage::Operator(operator) => fired += operator.fired_timers(),
+            }
+        }
+        self.metrics.fired_timers.add(fired - self.fired);
+        self.fired = fired;
+    }
+
     /// Lets operators look at the clock from time to time; whether they had something to give.
     fn tick(&mut self) -> Result<bool> {
         let now = now_millis();
@@ -476,13 +545,9 @@ impl Subtask {
             return Ok(false);
         }
         self.last_tick = now;
-        self.metrics.sample(now);
         // What comes out of one is worked on before the next looks.
         let mut worked = false;
         for index in 0..self.links.len() {
-            if let Stage::Source(source) = &self.links[index].stage {
-                source.update_metrics();
-            }
             self.operate(index, |operator, out| operator.tick(now, out))?;
             worked |= !self.work.is_empty();
             if !self.go_on()? {

@@ -63,6 +63,8 @@ pub struct Timers {
     limit: usize,
     /// Of a key, the most so far.
     largest: usize,
+    /// Those that were taken by `pop`.
+    fired: u64,
 }
 
 /// What a timer takes in memory beside its key, with its place among the changed, where the key is once more.
@@ -84,7 +86,13 @@ impl Timers {
             changed: BTreeMap::new(),
             limit: backend.timer_bytes(),
             largest: 0,
+            fired: 0,
         })
+    }
+
+    /// How many have come to their time, since it was opened.
+    pub fn fired(&self) -> u64 {
+        self.fired
     }
 
     /// So many are in memory at most, and may have changed.
@@ -153,6 +161,7 @@ impl Timers {
         let Some(timer) = self.due.pop_first() else {
             return Ok(None);
         };
+        self.fired += 1;
         self.gone(timer.clone());
         self.bound()?;
         Ok(Some(timer))

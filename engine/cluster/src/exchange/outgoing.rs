@@ -176,6 +176,10 @@ impl Outlet for Remote {
     fn queued(&self) -> Size {
         lock(&self.credit.state).on_its_way
     }
+
+    fn capacity(&self) -> usize {
+        lock(&self.credit.state).capacity.unwrap_or(0)
+    }
 }
 
 /// Ends well only with the last outlet.

@@ -13,7 +13,8 @@ use super::proto::question::Is as Asks;
 use super::proto::told::files::File as FileMessage;
 use super::proto::told::threads::Thread as ThreadMessage;
 use super::proto::told::{Files, Is, Threads};
-use crate::inspection::{File, Question, Thread, Told};
+use crate::inspection::{Question, Thread, Told};
+use crate::logs::LogFile;
 
 /// One that has not answered for so long will not.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -94,10 +95,10 @@ pub fn answer(number: u64, told: Result<Told>) -> proto::Told {
     proto::Told { number, is: Some(is) }
 }
 
-fn file_message(file: File) -> FileMessage {
+fn file_message(file: LogFile) -> FileMessage {
     FileMessage {
         name: file.name,
-        size: file.size,
+        size: file.bytes,
         modified: file.modified,
     }
 }
@@ -114,9 +115,9 @@ fn thread_message(thread: Thread) -> ThreadMessage {
 }
 
 fn understood(message: proto::Told) -> Result<Told> {
-    let file = |file: FileMessage| File {
+    let file = |file: FileMessage| LogFile {
         name: file.name,
-        size: file.size,
+        bytes: file.size,
         modified: file.modified,
     };
     let thread = |thread: ThreadMessage| Thread {
@@ -155,9 +156,9 @@ mod tests {
 
     #[test]
     fn questions_and_answers_are_the_same_on_the_other_side() {
-        let files = vec![File {
+        let files = vec![LogFile {
             name: "a.log".to_owned(),
-            size: 7,
+            bytes: 7,
             modified: 9,
         }];
         let threads = vec![Thread {

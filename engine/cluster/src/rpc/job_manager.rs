@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::inspection::Questions;
 use super::proto::control_server::Control;
 use super::proto::from_task_manager::Is as From;
+use super::proto::metrics::Task as Counted;
 use super::proto::to_task_manager::Is as To;
 use super::proto::{FromTaskManager, Register, Registered, Release, ToTaskManager};
 use super::{LONGEST_MESSAGE, proto};
@@ -26,9 +27,10 @@ use crate::control::TaskEvent;
 use crate::exchange::AttemptId;
 use crate::gateway::{Deployment, End, Reports, TaskManagerGateway};
 use crate::inspection::{Question, Told};
+use crate::metrics::{self, Metric};
 use crate::process::Role;
 use crate::resources::{Capacity, ResourceManager};
-use crate::wire;
+use crate::{wire, words};
 
 /// How long who is not heard of is taken to be there.
 #[derive(Debug, Clone, Copy)]
@@ -127,6 +129,7 @@ impl Control for ControlService {
         remote.say(To::Registered(Registered {
             leader: self.leader.clone(),
         }));
+        words::task_manager_registers(&remote.id, &remote.data_address);
         let capacity = capacity_of(first);
         tracing::info!(task_manager = %remote.id, host = %capacity.host, slots = capacity.slots, "TaskManager registered");
         let now = SystemTime::now()
@@ -144,6 +147,7 @@ impl Control for ControlService {
                 true => tracing::info!(task_manager = %remote.id, "TaskManager has ended"),
                 false => tracing::warn!(task_manager = %remote.id, why, "TaskManager lost"),
             }
+            words::task_manager_closed(&remote.id, &why);
             this.resources.remove(&remote.id);
             remote.lost(&why);
         });
@@ -206,13 +210,12 @@ impl Attached {
                 self.resources.drain(&remote.id);
             }
             Some(From::Told(told)) => remote.questions.told(told),
-            Some(From::Metrics(metrics)) => {
-                for task in metrics.tasks {
-                    remote.counted(
-                        task.attempt.unwrap_or_default().id()?,
-                        task.task as usize,
-                        &task.values,
-                    );
+            Some(From::Metrics(counted)) => {
+                for task in counted.tasks {
+                    remote.counted(task)?;
+                }
+                if !counted.own.is_empty() {
+                    remote.set_metrics(metrics::decode(counted.own));
                 }
             }
         }
@@ -236,6 +239,8 @@ pub struct RemoteTaskManager {
 struct State {
     attempts: HashMap<AttemptId, Deployed>,
     lost: bool,
+    /// What its process shows of itself.
+    own: Arc<[Metric]>,
 }
 
 struct Deployed {
@@ -286,15 +291,27 @@ impl RemoteTaskManager {
         self.released.notify_all();
     }
 
-    fn counted(&self, attempt: AttemptId, task: usize, values: &[i64]) {
+    fn counted(&self, counted: Counted) -> Result<()> {
+        let attempt = counted.attempt.unwrap_or_default().id()?;
         let state = self.state();
-        if let Some(metrics) = state
-            .attempts
-            .get(&attempt)
-            .and_then(|deployed| deployed.metrics.get(&task))
-        {
-            metrics.set_values(values);
+        let deployed = state.attempts.get(&attempt);
+        let metrics = deployed.and_then(|deployed| deployed.metrics.get(&(counted.task as usize)));
+        let Some(metrics) = metrics.cloned() else {
+            return Ok(());
+        };
+        drop(state);
+        metrics.set_values(&counted.values);
+        metrics.sample(now_millis());
+        for known in counted.known {
+            if let Some(operator) = metrics.operators.get(known.operator as usize) {
+                operator.set_known(metrics::decode(known.metrics));
+            }
         }
+        Ok(())
+    }
+
+    fn set_metrics(&self, own: Vec<Metric>) {
+        self.state().own = own.into();
     }
 
     /// All that ran there has failed.
@@ -329,11 +346,15 @@ impl TaskManagerGateway for RemoteTaskManager {
         let tasks = deployment.tasks_of(deployment.me);
         let metrics: Vec<(usize, Arc<TaskMetrics>)> = tasks
             .map(|place| {
-                let operators = &deployment.graph.vertices[place.vertex].operators;
-                (
-                    place.task,
-                    TaskMetrics::new(operators.iter().map(|o| o.node.name.clone())),
-                )
+                let metrics = TaskMetrics::of(
+                    deployment.attempt.job,
+                    &deployment.graph,
+                    place.vertex,
+                    place.subtask,
+                    deployment.attempt.attempt,
+                );
+                metrics.sample(now_millis());
+                (place.task, metrics)
             })
             .collect();
         let bytes = wire::encode_deployment(&deployment)?;
@@ -351,6 +372,10 @@ impl TaskManagerGateway for RemoteTaskManager {
         drop(state);
         self.say(To::Deploy(bytes));
         Ok(metrics.into_iter().map(|(_, metrics)| metrics).collect())
+    }
+
+    fn process_metrics(&self) -> Arc<[Metric]> {
+        self.state().own.clone()
     }
 
     fn command(&self, attempt: AttemptId, task: usize, command: Command) -> Result<()> {

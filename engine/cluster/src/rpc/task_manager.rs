@@ -21,14 +21,15 @@ use super::proto::control_client::ControlClient;
 use super::proto::from_task_manager::Is as From;
 use super::proto::metrics::Task as Counted;
 use super::proto::to_task_manager::Is as To;
-use super::proto::{self, FromTaskManager, Metrics, Register, Released, Report, ToTaskManager};
+use super::proto::{self, FromTaskManager, Known, Metrics, Register, Released, Report, ToTaskManager};
 use super::{Heartbeats, LONGEST_MESSAGE};
 use crate::control::TaskEvent;
 use crate::exchange::AttemptId;
 use crate::gateway::{Deployment, End, Reports, TaskManagerGateway};
+use crate::metrics::{self, TaskManagerMetrics};
 use crate::resources::Capacity;
 use crate::task_manager::TaskManager;
-use crate::wire;
+use crate::{wire, words};
 
 /// Between two tries to register.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -47,6 +48,7 @@ pub struct WorkerSettings {
 pub struct Worker {
     manager: Arc<TaskManager>,
     settings: WorkerSettings,
+    metrics: Option<Arc<TaskManagerMetrics>>,
     /// It is to end: JobManagers are told.
     draining: watch::Sender<bool>,
 }
@@ -56,7 +58,16 @@ impl Worker {
         Worker {
             manager,
             settings,
+            metrics: None,
             draining: watch::Sender::new(false),
+        }
+    }
+
+    /// The same, which tells the JobManager what its process shows of itself.
+    pub fn with_metrics(self, metrics: Arc<TaskManagerMetrics>) -> Self {
+        Worker {
+            metrics: Some(metrics),
+            ..self
         }
     }
 
@@ -194,7 +205,13 @@ impl Worker {
                     }
                 },
                 _ = beats.tick() => send(say, From::Heartbeat(proto::Heartbeat {})),
-                _ = counts.tick() => attempts.count(),
+                _ = counts.tick() => {
+                    let own = self.metrics.as_ref().map(|metrics| metrics.own()).unwrap_or_default();
+                    send(say, From::Metrics(Metrics {
+                        tasks: counted(&self.manager, |_| true),
+                        own: metrics::encode(&own),
+                    }));
+                }
                 Ok(()) = draining.changed() => {
                     if *draining.borrow_and_update() {
                         send(say, From::Draining(proto::Draining {}));
@@ -243,7 +260,7 @@ impl Attempts {
         match message.is {
             None | Some(To::Heartbeat(_)) => {}
             Some(To::Registered(registered)) => {
-                tracing::info!(leader = registered.leader, "registered at the JobManager");
+                words::registered_at(&registered.leader);
             }
             Some(To::Refused(why)) => {
                 return Err(Error::external("the JobManager refuses this TaskManager").with_detail(why));
@@ -318,19 +335,25 @@ impl Attempts {
             tracing::error!(%error, "deployments could not be waited for");
         }
     }
+}
 
-    fn count(&self) {
-        let tasks = self.manager.metrics();
-        let tasks = tasks.into_iter().map(|(attempt, task, metrics)| Counted {
+/// What subtasks of these attempts have counted.
+fn counted(manager: &TaskManager, of: impl Fn(AttemptId) -> bool) -> Vec<Counted> {
+    let tasks = manager.metrics().into_iter().filter(|(attempt, ..)| of(*attempt));
+    let counted = tasks.map(|(attempt, task, metrics)| {
+        let operators = metrics.operators.iter().enumerate();
+        let known = operators.map(|(index, operator)| Known {
+            operator: index as u32,
+            metrics: metrics::encode(&operator.known()),
+        });
+        Counted {
             attempt: Some(attempt.into()),
             task: task as u32,
             values: metrics.values(),
-        });
-        let tasks: Vec<Counted> = tasks.collect();
-        if !tasks.is_empty() {
-            send(&self.say, From::Metrics(Metrics { tasks }));
+            known: known.filter(|known| !known.metrics.is_empty()).collect(),
         }
-    }
+    });
+    counted.collect()
 }
 
 fn do_work(manager: &TaskManager, say: &UnboundedSender<FromTaskManager>, attempt: AttemptId, work: Work) {
@@ -348,6 +371,18 @@ fn do_work(manager: &TaskManager, say: &UnboundedSender<FromTaskManager>, attemp
             }
         }
         Work::Release(end) => {
+            manager
+                .metrics()
+                .iter()
+                .for_each(|(_, _, metrics)| metrics.refresh());
+            let tasks = counted(manager, |counted| counted == attempt);
+            send(
+                say,
+                From::Metrics(Metrics {
+                    tasks,
+                    own: Vec::new(),
+                }),
+            );
             manager.release(attempt, end);
             send(
                 say,

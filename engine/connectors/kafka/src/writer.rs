@@ -31,6 +31,11 @@ impl Block {
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
+
+    /// Of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.values.data.len() + self.keys.as_ref().map_or(0, |keys| keys.data.len())
+    }
 }
 
 /// Headers of records: those of record i are `entries[offsets[i]..offsets[i + 1]]`.

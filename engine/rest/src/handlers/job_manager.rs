@@ -3,12 +3,13 @@
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use millrace_cluster::inspection::{self, Role};
+use millrace_cluster::logs;
+use millrace_core::sensitive::shown;
 use millrace_rest_types::cluster::{Environment, Jvm, LogFile, Logs, ThreadDump, ThreadInfo};
 
 use crate::answer::{Answer, Failure, ok};
 use crate::handlers::jobs::entries;
 use crate::handlers::{Asked, State, no_file};
-use crate::secrets::shown;
 use crate::state::{VERSION, blocking};
 
 pub async fn config(state: State) -> Answer {
@@ -35,10 +36,10 @@ fn argument(word: &str) -> String {
     }
 }
 
-pub fn listed(files: Vec<inspection::File>) -> Logs {
-    let file = |file: inspection::File| LogFile {
+pub fn listed(files: Vec<logs::LogFile>) -> Logs {
+    let file = |file: logs::LogFile| LogFile {
         name: file.name,
-        size: file.size,
+        size: file.bytes,
         mtime: file.modified,
     };
     Logs {
@@ -79,8 +80,7 @@ pub async fn log_file(asked: Asked) -> Answer {
 }
 
 pub async fn log() -> Answer {
-    let name = Role::JobManager.log_name();
-    let content = blocking(move || Ok(inspection::content(Role::JobManager, &name))).await?;
+    let content = blocking(|| Ok(inspection::log())).await?;
     content.map(text).ok_or_else(unknown_file)
 }
 

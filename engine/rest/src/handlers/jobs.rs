@@ -17,8 +17,8 @@ use crate::answer::{Answer, Failure, Result, accepted, ok};
 use crate::handlers::{Asked, State, now};
 use crate::known::{self, job_status};
 use crate::parameters::body;
-use crate::secrets::shown;
 use crate::{java, model, view};
+use millrace_core::sensitive::shown;
 
 pub async fn ids(state: State) -> Answer {
     let jobs = state.dispatcher().jobs();

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use millrace_rest_types::metrics::{AggregatedMetric, Metric};
 
 use crate::answer::{Answer, Failure, Result, ok};
+use crate::figures::{Sample, Scope};
 use crate::handlers::{Asked, State};
-use crate::metrics::{Sample, Scope};
 use crate::parameters::{Aggregation, parse_id};
 use crate::statistics::aggregated;
 

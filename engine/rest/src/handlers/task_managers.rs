@@ -13,9 +13,9 @@ use millrace_rest_types::task_managers::{
 };
 
 use crate::answer::{Answer, Failure, Result, ok};
+use crate::figures::{Sample, Scope, number};
 use crate::handlers::job_manager::{dumped, listed, text};
 use crate::handlers::{Asked, State, no_file};
-use crate::metrics::{Sample, Scope, number};
 use crate::state::blocking;
 
 const MIB: u64 = 1 << 20;

@@ -5,9 +5,9 @@ use millrace_rest_types::metrics::Metric;
 use millrace_rest_types::vertices::{FlameGraph, VertexAccumulators};
 
 use crate::answer::{Answer, Failure, Result, ok};
+use crate::figures::{Scope, number};
 use crate::handlers::jobs::shown_job;
 use crate::handlers::{Asked, State, now};
-use crate::metrics::{Scope, number};
 use crate::model::{Job, Subtask, Vertex};
 use crate::view::pressure::{self, Times};
 use crate::view::subtasks;

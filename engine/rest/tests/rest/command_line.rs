@@ -62,7 +62,7 @@ fn lists_saves_stops_and_cancels() -> Result<()> {
 
     let taken = run(&["checkpoint", &job])?;
     ensure!(
-        taken.contains("Checkpoint(CONFIGURED)") && taken.contains("triggered"),
+        taken.contains("Checkpoint") && taken.contains(&format!("for job {job} completed.")),
         "{taken}"
     );
 

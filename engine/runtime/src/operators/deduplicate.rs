@@ -248,6 +248,10 @@ impl Gradual for Deduplicate {
         self.changes.take(&self.rows, &self.schema, out)
     }
 
+    fn fired_timers(&self) -> u64 {
+        self.timers.fired()
+    }
+
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
         self.table.flush()?;
         self.timers.flush()?;

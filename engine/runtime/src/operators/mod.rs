@@ -94,6 +94,11 @@ pub trait Operator: Send {
     /// meanwhile may well be there.
     fn held_up(&mut self, _millis: i64) {}
 
+    /// Keys that have had something to do at a time that has come, since the subtask began.
+    fn fired_timers(&self) -> u64 {
+        0
+    }
+
     /// A barrier is about to pass: what waits for more rows goes out before it.
     fn before_barrier(&mut self, _out: &mut Vec<Element>) -> Result<()> {
         Ok(())

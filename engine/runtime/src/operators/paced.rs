@@ -61,6 +61,11 @@ pub trait Gradual: Send {
         Ok(())
     }
 
+    /// See `Operator::fired_timers`.
+    fn fired_timers(&self) -> u64 {
+        0
+    }
+
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>>;
 }
 
@@ -94,6 +99,11 @@ pub trait Timely: Send {
     /// Gives some of what is over with `to`; whether there is more.
     fn advance(&mut self, to: i64, out: &mut Vec<Element>) -> Result<bool>;
 
+    /// See `Operator::fired_timers`.
+    fn fired_timers(&self) -> u64 {
+        0
+    }
+
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>>;
 }
 
@@ -125,6 +135,10 @@ impl<T: Timely> Gradual for T {
 
     fn progress(&self) -> Option<i64> {
         (!self.windows().is_proctime()).then(|| Timely::progress(self))
+    }
+
+    fn fired_timers(&self) -> u64 {
+        Timely::fired_timers(self)
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
@@ -262,6 +276,10 @@ impl<T: Gradual> Operator for Paced<T> {
 
     fn resume(&mut self, out: &mut Vec<Element>) -> Result<()> {
         self.run(out)
+    }
+
+    fn fired_timers(&self) -> u64 {
+        self.work.fired_timers()
     }
 
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {

@@ -315,6 +315,10 @@ impl Timely for WindowJoin {
         Ok(true)
     }
 
+    fn fired_timers(&self) -> u64 {
+        self.arrivals.fired()
+    }
+
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
         self.arrivals
             .snapshot([&mut self.left.table, &mut self.right.table])

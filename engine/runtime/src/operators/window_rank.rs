@@ -135,6 +135,10 @@ impl Timely for WindowRank {
         Ok(true)
     }
 
+    fn fired_timers(&self) -> u64 {
+        self.arrivals.fired()
+    }
+
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
         self.arrivals.snapshot([&mut self.candidates])
     }

@@ -162,6 +162,11 @@ impl WindowRows {
         tables.into_iter().try_for_each(MapTable::make_room)
     }
 
+    /// Windows of keys that were over.
+    pub fn fired(&self) -> u64 {
+        self.timers.fired()
+    }
+
     pub fn snapshot<'a>(
         &mut self,
         tables: impl IntoIterator<Item = &'a mut MapTable>,

@@ -1,5 +1,8 @@
 //! The memory of stores, and the options that keep RocksDB to it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rocksdb::{
     BlockBasedOptions, Cache, DBCompactionStyle, DBCompressionType, Options, UniversalCompactOptions,
     WriteBufferManager,
@@ -32,6 +35,38 @@ pub struct Limits {
     buffer_bytes: usize,
     /// Of a file: what is uploaded is held in memory, a file at a time.
     file_bytes: u64,
+    /// What all tables have at hand.
+    held: Arc<AtomicUsize>,
+}
+
+/// What one table has at hand, among all.
+pub(super) struct Held {
+    all: Arc<AtomicUsize>,
+    own: usize,
+}
+
+impl Held {
+    pub fn set(&mut self, bytes: usize) {
+        match bytes.checked_sub(self.own) {
+            Some(more) => self.all.fetch_add(more, Ordering::Relaxed),
+            None => self.all.fetch_sub(self.own - bytes, Ordering::Relaxed),
+        };
+        self.own = bytes;
+    }
+
+    /// Of another table of the same stores.
+    pub fn another(&self) -> Held {
+        Held {
+            all: self.all.clone(),
+            own: 0,
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 impl Limits {
@@ -52,6 +87,19 @@ impl Limits {
             cache,
             buffer_bytes: each.clamp(LEAST_BUFFER_BYTES, BUFFER_BYTES),
             file_bytes: (bytes as u64 / 32).clamp(FILE_BYTES.start, FILE_BYTES.end),
+            held: Arc::default(),
+        }
+    }
+
+    /// Bytes that are in use now: blocks, filters, write buffers, and what tables have at hand.
+    pub fn used(&self) -> usize {
+        self.cache.get_usage() + self.held.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn held(&self) -> Held {
+        Held {
+            all: self.held.clone(),
+            own: 0,
         }
     }
 

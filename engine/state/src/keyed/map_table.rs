@@ -14,6 +14,7 @@ use millrace_core::row::Rows;
 use millrace_core::{Result, key_group};
 
 use self::large::Large;
+use super::limits::Held;
 use super::maps::{ENTRY, NODE};
 use super::slots::Slots;
 use super::store::{Family, KeyedStore};
@@ -107,6 +108,7 @@ pub struct MapTable {
     /// Bytes before each value.
     before: usize,
     expiry: Option<Expiry>,
+    held: Held,
 }
 
 /// Of a table whose entries expire. What has expired goes when its key is looked up.
@@ -128,6 +130,7 @@ impl MapTable {
     pub fn open(store: &Arc<KeyedStore>, name: &str, limit: usize) -> Result<Self> {
         let (family, is_empty) = store.family(name)?;
         Ok(MapTable {
+            held: store.held(),
             store: store.clone(),
             family,
             slots: Slots::default(),
@@ -392,7 +395,9 @@ impl MapTable {
     pub fn make_room(&mut self) -> Result<()> {
         self.over = 0;
         self.let_large_go()?;
-        self.make_room_for(usize::MAX)
+        self.make_room_for(usize::MAX)?;
+        self.held.set(self.bytes());
+        Ok(())
     }
 
     /// The same between rows of one batch, which may come to the same keys: one whose map would not fit by itself
@@ -408,6 +413,7 @@ impl MapTable {
             self.evict(victims)?;
         }
         self.over = self.bytes().saturating_sub(self.limit - self.limit / 8);
+        self.held.set(self.bytes());
         Ok(())
     }
 

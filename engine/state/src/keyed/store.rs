@@ -17,7 +17,7 @@ use rocksdb::{
     WriteOptions,
 };
 
-use super::limits::Limits;
+use super::limits::{Held, Limits};
 use super::ttl::{self, Clock, Life, Lifetimes};
 
 type Db = DBWithThreadMode<MultiThreaded>;
@@ -61,6 +61,7 @@ pub struct KeyedStore {
     /// A snapshot is taken of what has been written so far.
     frozen: Mutex<bool>,
     thawed: Condvar,
+    held: Held,
     /// Behind the store, for it goes after it: a store that closes and finds its files gone waits a second.
     _place: Option<Arc<Folder>>,
 }
@@ -114,8 +115,14 @@ impl KeyedStore {
             folder: folder.to_owned(),
             frozen: Mutex::new(false),
             thawed: Condvar::new(),
+            held: limits.held(),
             _place: None,
         })
+    }
+
+    /// Where a table says what it has at hand.
+    pub(super) fn held(&self) -> Held {
+        self.held.another()
     }
 
     /// Opens the files of a checkpoint in a folder to look at them only; nothing is compacted.
@@ -134,6 +141,7 @@ impl KeyedStore {
             folder: folder.to_owned(),
             frozen: Mutex::new(false),
             thawed: Condvar::new(),
+            held: limits.held(),
             _place: None,
         })
     }

@@ -6,6 +6,7 @@ use millrace_core::Result;
 use millrace_core::memory::widen;
 use millrace_core::row::Rows;
 
+use super::limits::Held;
 use super::maps::{Maps, MapsOf};
 use super::slots::{Slots, State};
 use super::store::{Family, KeyedStore};
@@ -66,6 +67,7 @@ pub struct Table {
     /// A map beside each row.
     maps: Option<Maps>,
     expiry: Option<Expiry>,
+    held: Held,
 }
 
 /// Of a table whose rows expire.
@@ -90,6 +92,7 @@ impl Table {
         });
         let time = expiry.as_ref().map_or(0, |_| ttl::TIME);
         Ok(Table {
+            held: store.held(),
             store: store.clone(),
             family,
             slots: Slots::default(),
@@ -359,6 +362,12 @@ impl Table {
     /// Sees to it that `rows` more keys fit, if they are like those that are there: what was not used for
     /// longest goes, written first if it has changed.
     pub fn make_room(&mut self, rows: usize, columns: &mut impl Columns) -> Result<()> {
+        self.let_go(rows, columns)?;
+        self.held.set(self.bytes());
+        Ok(())
+    }
+
+    fn let_go(&mut self, rows: usize, columns: &mut impl Columns) -> Result<()> {
         // Keys differ in size: of those that were taken for as large as the mean, some may not have been.
         while self.slots.len() > 0 {
             self.held_bytes = columns.held_bytes();

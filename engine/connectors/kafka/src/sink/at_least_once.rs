@@ -2,26 +2,30 @@
 //! acknowledged. 'none' differs in name only: waiting costs nothing, and a job's last checkpoint
 //! is what sends its last records.
 
+use std::sync::Arc;
 use std::task::Poll;
 
-use millrace_connector_api::ChangeBatch;
 use millrace_connector_api::sink::SinkWriter;
+use millrace_connector_api::{ChangeBatch, Metric};
 use millrace_core::{CheckpointId, Result, failpoint};
 
 use super::encode::RecordEncoder;
+use super::figures::Figures;
 use super::outbox::Outbox;
 use crate::writer::Writer;
 
 pub struct AtLeastOnce {
     writer: Box<dyn Writer>,
     outbox: Outbox,
+    figures: Arc<Figures>,
 }
 
 impl AtLeastOnce {
-    pub fn new(writer: Box<dyn Writer>, encoder: RecordEncoder) -> Self {
+    pub fn new(writer: Box<dyn Writer>, encoder: RecordEncoder, figures: Arc<Figures>) -> Self {
         AtLeastOnce {
             writer,
             outbox: Outbox::new(encoder),
+            figures,
         }
     }
 }
@@ -59,5 +63,13 @@ impl SinkWriter for AtLeastOnce {
 
     fn poll_commits(&mut self) -> Result<Poll<()>> {
         Ok(Poll::Ready(()))
+    }
+
+    fn bytes_written(&self) -> Option<u64> {
+        Some(self.outbox.bytes())
+    }
+
+    fn metrics(&mut self) -> Vec<Metric> {
+        self.figures.metrics(None)
     }
 }

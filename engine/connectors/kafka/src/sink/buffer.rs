@@ -11,7 +11,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use millrace_connector_api::sink::SinkWriter;
 use millrace_connector_api::source::tokio_handle::Handle;
-use millrace_connector_api::{ChangeBatch, Waker};
+use millrace_connector_api::{ChangeBatch, Metric, Waker};
 use millrace_core::row::{RowCodec, Rows};
 use millrace_core::{CheckpointId, Error, Result, RowKind};
 use tokio::task::JoinHandle;
@@ -199,5 +199,13 @@ impl SinkWriter for Buffered {
 
     fn poll_commits(&mut self) -> Result<Poll<()>> {
         self.writer.poll_commits()
+    }
+
+    fn bytes_written(&self) -> Option<u64> {
+        self.writer.bytes_written()
+    }
+
+    fn metrics(&mut self) -> Vec<Metric> {
+        self.writer.metrics()
     }
 }

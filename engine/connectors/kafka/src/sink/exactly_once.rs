@@ -35,14 +35,16 @@
 //! the sources do not rewind for it. What no checkpoint holds is aborted by recovery's fencing.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Poll;
 
 use millrace_connector_api::sink::SinkWriter;
-use millrace_connector_api::{ChangeBatch, Waker};
+use millrace_connector_api::{ChangeBatch, Metric, Waker};
 use millrace_core::{CheckpointId, Error, Result, failpoint};
 
 use super::claim::Claim;
 use super::encode::RecordEncoder;
+use super::figures::{Committables, Figures};
 use super::outbox::Outbox;
 use super::state::{Prepared, WriterState, transactional_id};
 use super::stragglers::Stragglers;
@@ -88,6 +90,10 @@ pub struct ExactlyOnce {
     is_committing: bool,
     /// That all ids wait has been told.
     is_out_of_ids: bool,
+    figures: Arc<Figures>,
+    /// Transactions that were prepared, and those that were committed.
+    prepared_in_all: u64,
+    committed: u64,
 }
 
 /// A checkpoint whose barrier has come and whose state is not given yet.
@@ -127,6 +133,7 @@ impl ExactlyOnce {
         claim: Claim,
         waker: Waker,
         stragglers: Option<Stragglers>,
+        figures: Arc<Figures>,
     ) -> Result<Self> {
         let mut writer = ExactlyOnce {
             client,
@@ -145,6 +152,9 @@ impl ExactlyOnce {
             completed: None,
             is_committing: false,
             is_out_of_ids: false,
+            figures,
+            prepared_in_all: 0,
+            committed: 0,
         };
         writer.open_next()?;
         Ok(writer)
@@ -196,6 +206,7 @@ impl ExactlyOnce {
                         checkpoint: pending.checkpoint,
                         handle,
                     };
+                    self.prepared_in_all += 1;
                     self.prepared.push_back(Uncommitted {
                         prepared,
                         writer,
@@ -246,6 +257,7 @@ impl ExactlyOnce {
             };
             self.is_committing = false;
             if let Some(done) = self.prepared.pop_front() {
+                self.committed += 1;
                 tracing::debug!(
                     transactional_id = done.prepared.handle.transactional_id,
                     checkpoint = done.prepared.checkpoint.0,
@@ -406,5 +418,17 @@ impl SinkWriter for ExactlyOnce {
 
     fn poll_commits(&mut self) -> Result<Poll<()>> {
         self.commit()
+    }
+
+    fn bytes_written(&self) -> Option<u64> {
+        Some(self.outbox.bytes())
+    }
+
+    fn metrics(&mut self) -> Vec<Metric> {
+        self.figures.metrics(Some(Committables {
+            total: self.prepared_in_all,
+            committed: self.committed,
+            pending: self.prepared.len(),
+        }))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Layout: `options` what the table's options mean here, `encode` rows to records, `outbox` records
 //! that wait for room, `buffer` changes that are held back, `at_least_once` and `exactly_once` the two writers, `claim` ids that two
-//! sinks would share, `state` what writers put into checkpoints,
+//! sinks would share, `state` what writers put into checkpoints, `figures` their metrics,
 //! `recovery` what is committed, aborted and fenced before a new attempt, `stragglers` what is fenced
 //! after it, `librdkafka` the client.
 //! The seam between the writers and the client is `crate::writer`.
@@ -12,6 +12,7 @@ mod buffer;
 mod claim;
 mod encode;
 mod exactly_once;
+mod figures;
 mod librdkafka;
 mod options;
 mod outbox;
@@ -19,6 +20,7 @@ mod recovery;
 mod state;
 mod stragglers;
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,6 +38,7 @@ use self::buffer::Buffered;
 use self::claim::Claim;
 use self::encode::RecordEncoder;
 use self::exactly_once::{ExactlyOnce, IDS, Ids};
+use self::figures::Figures;
 use self::librdkafka::Librdkafka;
 use self::recovery::{Plan, Proof};
 use self::state::{AttemptRecord, WriterState};
@@ -160,6 +163,7 @@ impl SinkFactory for Sink {
         };
         let encoder = RecordEncoder::new(spec, &options)?;
         let client_properties = options::properties(&options)?;
+        let figures = Arc::new(Figures::default());
         let client = Librdkafka {
             topic: topic.to_owned(),
             partition,
@@ -168,12 +172,13 @@ impl SinkFactory for Sink {
             transaction_timeout: options::transaction_timeout(&options)?,
             admin: admin.clone(),
             runtime: context.runtime.clone(),
+            figures: figures.clone(),
         };
         let (waker, runtime) = (context.waker.clone(), context.runtime.clone());
         let writer: Box<dyn SinkWriter> = match prefix(&options) {
             None => {
                 let writer = client.plain(context.waker)?;
-                Box::new(AtLeastOnce::new(writer, encoder))
+                Box::new(AtLeastOnce::new(writer, encoder, figures))
             }
             Some(prefix) => {
                 let claim = Claim::new(
@@ -203,6 +208,7 @@ impl SinkFactory for Sink {
                     claim,
                     context.waker,
                     stragglers,
+                    figures,
                 )?)
             }
         };

@@ -16,6 +16,8 @@ pub struct Outbox {
     taken: usize,
     /// A sent block, kept for its memory.
     spare: Block,
+    /// Of keys and values, of all blocks so far.
+    bytes: u64,
 }
 
 impl Outbox {
@@ -25,6 +27,7 @@ impl Outbox {
             blocks: VecDeque::new(),
             taken: 0,
             spare: Block::default(),
+            bytes: 0,
         }
     }
 
@@ -34,8 +37,14 @@ impl Outbox {
         }
         let mut block = std::mem::take(&mut self.spare);
         self.encoder.encode(batch, &mut block)?;
+        self.bytes += block.bytes() as u64;
         self.blocks.push_back(block);
         Ok(())
+    }
+
+    /// Bytes of records that were encoded.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Hands records over as far as there is room; `Ready` when none is left.

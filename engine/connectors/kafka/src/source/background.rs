@@ -1,10 +1,10 @@
 //! The source's second thread: looks for new partitions, commits offsets to the group. It asks
 //! and waits, so that the subtask's thread never does.
 
-use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use millrace_connector_api::Waker;
@@ -36,11 +36,35 @@ pub struct Background {
     found: Receiver<Offsets>,
     /// Commits that are asked for and not done.
     outstanding: Arc<AtomicUsize>,
+    commits_done: Arc<Commits>,
     /// Nothing is sent: it closes when the thread ends.
     ended: Receiver<()>,
 }
 
 type Offsets = Vec<(TopicPartition, i64)>;
+
+/// What has become of commits.
+#[derive(Debug, Default)]
+pub struct Commits {
+    pub succeeded: AtomicU64,
+    pub failed: AtomicU64,
+    /// As they were committed last.
+    offsets: Mutex<HashMap<TopicPartition, i64>>,
+}
+
+impl Commits {
+    fn succeed(&self, offsets: Offsets) {
+        self.succeeded.fetch_add(1, Ordering::Relaxed);
+        let mut committed = self.offsets.lock().unwrap_or_else(|e| e.into_inner());
+        committed.extend(offsets);
+    }
+
+    /// The committed offset of a partition, if one was committed since the start.
+    pub fn offset(&self, topic: &str, partition: i32) -> Option<i64> {
+        let committed = self.offsets.lock().unwrap_or_else(|e| e.into_inner());
+        committed.get(&(topic.to_owned(), partition)).copied()
+    }
+}
 
 /// How long the last commit is waited for.
 const LAST_COMMIT: Duration = Duration::from_secs(1);
@@ -51,12 +75,14 @@ impl Background {
         let (sender, found) = channel();
         let (end, ended) = channel();
         let outstanding = Arc::new(AtomicUsize::new(0));
+        let commits_done = Arc::new(Commits::default());
         let thread = Thread {
             cluster,
             discovery,
             requests,
             found: sender,
             outstanding: outstanding.clone(),
+            commits_done: commits_done.clone(),
             waker,
         };
         std::thread::Builder::new()
@@ -70,6 +96,7 @@ impl Background {
             commits: Some(commits),
             found,
             outstanding,
+            commits_done,
             ended,
         })
     }
@@ -81,6 +108,10 @@ impl Background {
             // It fails only when the thread is gone, and commits are best effort.
             let _ = commits.send(offsets);
         }
+    }
+
+    pub fn commits(&self) -> &Commits {
+        &self.commits_done
     }
 
     /// New partitions of this subtask with their first offsets.
@@ -104,6 +135,7 @@ struct Thread {
     requests: Receiver<Offsets>,
     found: Sender<Offsets>,
     outstanding: Arc<AtomicUsize>,
+    commits_done: Arc<Commits>,
     waker: Waker,
 }
 
@@ -148,8 +180,12 @@ impl Thread {
             offsets = newer;
             taken += 1;
         }
-        if let Err(error) = self.cluster.commit(&offsets) {
-            tracing::warn!(%error, "offsets are not committed to the group");
+        match self.cluster.commit(&offsets) {
+            Ok(()) => self.commits_done.succeed(offsets),
+            Err(error) => {
+                self.commits_done.failed.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, "offsets are not committed to the group");
+            }
         }
         self.outstanding.fetch_sub(taken, Ordering::SeqCst);
     }

@@ -473,6 +473,12 @@ impl PartitionReader for LibrdkafkaReader {
             };
             let got = usize::try_from(got).unwrap_or(0);
             let mut result = Ok(());
+            if let Some(last) = got.checked_sub(1) {
+                let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+                // SAFETY: a message of ours that is not destroyed yet.
+                let timestamp = unsafe { rd::rd_kafka_message_timestamp(self.messages[last], &mut kind) };
+                block.last_timestamp = block.last_timestamp.max(timestamp);
+            }
             for i in 0..got {
                 let message = self.messages[i];
                 // SAFETY: the first `got` pointers are messages of ours, each destroyed once.

@@ -6,6 +6,7 @@
 
 pub mod assign;
 mod background;
+mod figures;
 pub mod librdkafka;
 mod offsets;
 pub mod partition_reader;

@@ -63,6 +63,8 @@ pub struct Block {
     pub positions: Vec<(u32, i64)>,
     /// Splits that are read to the end of what their isolation level shows.
     pub at_end: Vec<u32>,
+    /// Of the last record, in milliseconds since the epoch; -1: it has none, or there is no record.
+    pub last_timestamp: i64,
 }
 
 impl Block {
@@ -91,10 +93,16 @@ impl Block {
         self.runs.clear();
         self.positions.clear();
         self.at_end.clear();
+        self.last_timestamp = -1;
     }
 
     pub fn records(&self) -> usize {
         self.offsets.len()
+    }
+
+    /// Bytes of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.values.data.len() + self.keys.data.len()
     }
 
     /// The split that record i belongs to.

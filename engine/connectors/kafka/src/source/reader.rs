@@ -2,12 +2,13 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use millrace_connector_api::Waker;
 use millrace_connector_api::source::{SourceContext, SourcePoll, SourceReader};
+use millrace_connector_api::{Metric, Waker};
 use millrace_core::{CheckpointId, Result};
 use millrace_dataflow::SourceSpec;
 
 use super::background::{Background, Discovery};
+use super::figures::Figures;
 use super::partition_reader::{Block, PartitionReader, Start};
 use super::rows::Rows;
 use super::split::Split;
@@ -38,6 +39,7 @@ pub struct KafkaReader {
     commits_offsets: bool,
     /// Offsets of checkpoints that are not complete yet.
     snapshots: VecDeque<(CheckpointId, Vec<(TopicPartition, i64)>)>,
+    figures: Figures,
 }
 
 impl KafkaReader {
@@ -111,6 +113,7 @@ impl KafkaReader {
             background,
             commits_offsets,
             snapshots: VecDeque::new(),
+            figures: Figures::default(),
         })
     }
 
@@ -141,6 +144,20 @@ impl KafkaReader {
             self.partitions.start(&starts)?;
         }
         Ok(())
+    }
+
+    /// Records of a split that wait, if the broker has said where its partition ends.
+    fn pending_of(&self, split: usize) -> Option<u64> {
+        if self.finished[split] {
+            return Some(0);
+        }
+        let end = self.partitions.end_offset(split as u32)?;
+        if self.ends_reached[split] == Some(end) {
+            return Some(0);
+        }
+        let own = &self.splits[split];
+        let end = own.stop.map_or(end, |stop| stop.min(end));
+        Some(u64::try_from(end - own.next).unwrap_or(0))
     }
 
     /// Moves splits to where the block ends; stops those that are read to their end.
@@ -245,7 +262,9 @@ impl SourceReader for KafkaReader {
             if self.block.records() == 0 && self.block.positions.is_empty() {
                 return Ok(SourcePoll::Pending);
             }
+            self.figures.fetched(&self.block);
             let batch = self.rows.assemble(&self.block, &self.splits)?;
+            self.figures.emitted(&self.block);
             self.advance()?;
             if let Some(batch) = batch {
                 return Ok(SourcePoll::Batch(batch));
@@ -290,19 +309,19 @@ impl SourceReader for KafkaReader {
     }
 
     fn pending_records(&self) -> Option<u64> {
-        let mut total = 0;
-        for (i, split) in self.splits.iter().enumerate() {
-            if self.finished[i] {
-                continue;
-            }
-            let end = self.partitions.end_offset(i as u32)?;
-            if self.ends_reached[i] == Some(end) {
-                continue;
-            }
-            let end = split.stop.map_or(end, |stop| stop.min(end));
-            total += u64::try_from(end - split.next).unwrap_or(0);
-        }
-        Some(total)
+        (0..self.splits.len()).map(|split| self.pending_of(split)).sum()
+    }
+
+    fn bytes_read(&self) -> Option<u64> {
+        Some(self.figures.bytes())
+    }
+
+    fn metrics(&mut self) -> Vec<Metric> {
+        let pending = (0..self.splits.len()).filter_map(|split| self.pending_of(split));
+        let lag = pending.max().unwrap_or(0);
+        let background = self.background.as_ref().filter(|_| self.commits_offsets);
+        self.figures
+            .metrics(&self.splits, lag, background.map(Background::commits))
     }
 
     fn skipped_records(&self) -> u64 {

@@ -228,10 +228,18 @@ fn every_page_shows_a_running_job() -> Result<()> {
         &format!("/job/running/{job}/checkpoints"),
         &["Checkpoint Counts", "Latest Completed Checkpoint"],
     )?;
-    v.click("[role=tab]", "History", &["COMPLETED", "End to End Duration"])?;
-    v.click("[role=tab]", "Summary", &["Minimum", "Maximum"])?;
     v.click(
-        "[role=tab]",
+        "flink-job-checkpoints [role=tab]",
+        "History",
+        &["COMPLETED", "End to End Duration"],
+    )?;
+    v.click(
+        "flink-job-checkpoints [role=tab]",
+        "Summary",
+        &["Minimum", "Maximum"],
+    )?;
+    v.click(
+        "flink-job-checkpoints [role=tab]",
         "Configuration",
         &["Checkpointing Mode", "Exactly Once"],
     )?;

@@ -584,6 +584,10 @@ impl Gradual for IntervalJoin {
         Ok(())
     }
 
+    fn fired_timers(&self) -> u64 {
+        self.timers.fired()
+    }
+
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
         self.left.table.flush()?;
         self.right.table.flush()?;

@@ -65,6 +65,11 @@ impl Cleanup {
         Ok(None)
     }
 
+    /// Timers that have gone off.
+    pub fn fired(&self) -> u64 {
+        self.timers.fired()
+    }
+
     pub fn flush(&mut self) -> Result<()> {
         self.timers.flush()
     }

@@ -531,6 +531,10 @@ impl Gradual for Windowed {
         self.accumulators.make_room(more)
     }
 
+    fn fired_timers(&self) -> u64 {
+        self.timers.fired() + self.cleanup.as_ref().map_or(0, Cleanup::fired)
+    }
+
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
         self.table.flush()?;
         self.accumulators.flush()?;

@@ -312,6 +312,10 @@ impl Timely for SessionWindows {
         self.give_some(to, out)
     }
 
+    fn fired_timers(&self) -> u64 {
+        self.timers.fired()
+    }
+
     fn snapshot(&mut self) -> Result<Vec<Vec<u8>>> {
         self.sessions.flush()?;
         self.content.flush()?;

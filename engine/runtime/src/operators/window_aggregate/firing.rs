@@ -307,6 +307,8 @@ impl WindowAggregate {
         rows: usize,
         window: Bounds,
     ) -> Result<Element> {
+        // A window that is over is a timer of each of its keys.
+        self.metrics.fired_timers.add(rows as u64);
         let fields = &self.schema.fields()[keys.len() + values.len()..];
         let bounds = bounds_columns(
             vec![window.start; rows],

@@ -24,6 +24,7 @@ use millrace_kafka_wire::{
 use self::native::{Failure, Native};
 use self::partitions::Spread;
 pub use self::task::Task;
+use super::figures::Figures;
 use super::options::ClientProperties;
 use crate::writer::{Block, Client, Committed, Handle, Protocol, TransactionalWriter, Writer};
 
@@ -45,6 +46,7 @@ pub struct Librdkafka {
     pub transaction_timeout: Duration,
     pub admin: Admin,
     pub runtime: Runtime,
+    pub figures: Arc<Figures>,
 }
 
 impl Librdkafka {
@@ -61,6 +63,8 @@ impl Librdkafka {
             transaction: None,
             runtime: self.runtime.clone(),
             waker,
+            figures: self.figures.clone(),
+            timed: None,
         })
     }
 }
@@ -132,6 +136,9 @@ struct Producer {
     transaction: Option<TransactionLimits>,
     runtime: Runtime,
     waker: Waker,
+    figures: Arc<Figures>,
+    /// When a record was handed over whose acknowledgement is waited for, and how many there were with it.
+    timed: Option<(Instant, u64)>,
 }
 
 struct TransactionLimits {
@@ -154,9 +161,16 @@ impl Producer {
     }
 
     /// Runs callbacks; an error if a record was not delivered.
-    fn drive(&self) -> Result<()> {
-        let native = self.native()?;
+    fn drive(&mut self) -> Result<()> {
+        let native = self.native()?.clone();
         native.poll();
+        self.figures.failed(native.take_failed());
+        if let Some((at, records)) = self.timed
+            && native.produced() - native.in_flight() >= records
+        {
+            self.figures.sent(at.elapsed());
+            self.timed = None;
+        }
         match native.failure() {
             None => Ok(()),
             Some(failure) => Err(self.error("a record could not be written to Kafka", &failure)),
@@ -222,6 +236,10 @@ impl Writer for Producer {
             .spread
             .produce(&native, block, from)
             .map_err(|f| self.error("a record could not be written to Kafka", &f))?;
+        if taken > 0 {
+            self.timed
+                .get_or_insert_with(|| (Instant::now(), native.produced()));
+        }
         if from + taken < block.len() {
             self.room_at = Some(native.in_flight() / 2);
         }
@@ -385,7 +403,7 @@ impl TransactionalWriter for TransactionalProducer {
         };
         self.preparing = None;
         // While we asked, a record cannot have failed (all were acknowledged), the client can.
-        if let Some(native) = &self.producer.native {
+        if let Some(native) = self.producer.native.clone() {
             self.producer.drive()?;
             if let Some(failure) = native.fatal() {
                 return Err(self.producer.error("the Kafka producer failed", &failure));

@@ -76,6 +76,7 @@ impl std::fmt::Display for Failure {
 /// What callbacks write and the writer reads.
 struct Shared {
     acknowledged: AtomicU64,
+    failed: AtomicU64,
     has_failed: AtomicBool,
     first_failure: Mutex<Option<Failure>>,
     /// Whether the writer sleeps until there are delivery reports.
@@ -120,6 +121,7 @@ impl Native {
         let topic = c_string(topic)?;
         let shared = Arc::new(Shared {
             acknowledged: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             has_failed: AtomicBool::new(false),
             first_failure: Mutex::new(None),
             is_awaited: AtomicBool::new(false),
@@ -235,6 +237,11 @@ impl Native {
 
     pub fn produced(&self) -> u64 {
         self.produced.load(Ordering::Relaxed)
+    }
+
+    /// Records that were not delivered and not counted before.
+    pub fn take_failed(&self) -> u64 {
+        self.shared.failed.swap(0, Ordering::AcqRel)
     }
 
     /// The first record that was not delivered, or why the client can go no further.
@@ -473,6 +480,7 @@ unsafe extern "C" fn on_delivery(
     if code == Code::RD_KAFKA_RESP_ERR_NO_ERROR {
         shared.acknowledged.fetch_add(1, Ordering::AcqRel);
     } else {
+        shared.failed.fetch_add(1, Ordering::AcqRel);
         shared.fail(Failure::from_code(code));
     }
 }

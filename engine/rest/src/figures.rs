@@ -1,5 +1,9 @@
 //! Metrics for REST, from whoever counts them.
 
+mod cluster;
+
+pub use cluster::ClusterFigures;
+
 /// Whose metrics are asked for. Ids of jobs and vertices are as REST writes them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Scope {

@@ -97,6 +97,7 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// Of two that are asked for the stronger one counts.
     pub fn strength(&self) -> u8 {
         match self {
             Ending::Stop | Ending::Savepoint { .. } => 0,

@@ -43,13 +43,10 @@ impl Wishes {
 
     /// The stronger end counts: giving up, then cancelling, then stopping; of two of a kind the later one.
     pub fn end(&mut self, ending: Ending) {
-        let strength = ending.strength();
-        let given_up = match self.ending.take_if(|before| before.strength() > strength) {
-            Some(stronger) => {
-                self.ending = Some(stronger);
-                Some(ending)
-            }
-            None => self.ending.replace(ending),
+        let before = self.ending.as_ref();
+        let given_up = match before.is_some_and(|before| before.strength() > ending.strength()) {
+            true => Some(ending),
+            false => self.ending.replace(ending),
         };
         if let Some(Ending::Savepoint { reply, .. }) = given_up {
             reply.give(Err(Error::user("the job was asked to end in another way")));

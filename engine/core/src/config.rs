@@ -94,6 +94,11 @@ impl<T> ConfigOption<T> {
         self.fallback_keys = keys;
         self
     }
+
+    /// Its key and the older ones, in the order in which they count.
+    pub fn keys(&self) -> impl Iterator<Item = &'static str> + use<T> {
+        std::iter::once(self.key).chain(self.fallback_keys.iter().copied())
+    }
 }
 
 /// Keys and values as they were given, in Flink's flat form.
@@ -121,10 +126,7 @@ impl Configuration {
 
     /// The option's value, its default, or nothing; an error names the key and what it takes.
     pub fn get_optional<T: OptionValue>(&self, option: &ConfigOption<T>) -> Result<Option<T>> {
-        let given = std::iter::once(option.key)
-            .chain(option.fallback_keys.iter().copied())
-            .find_map(|key| self.raw(key).map(|text| (key, text)));
-        match given {
+        match self.given(option) {
             Some((key, text)) => T::parse(text).map(Some).ok_or_else(|| {
                 Error::user("a configuration value has the wrong type")
                     .with_detail(format!("{key}: '{text}'"))
@@ -141,8 +143,12 @@ impl Configuration {
 
     /// Whether a value is given, under the option's key or an older one.
     pub fn is_given<T>(&self, option: &ConfigOption<T>) -> bool {
-        let mut keys = std::iter::once(option.key).chain(option.fallback_keys.iter().copied());
-        keys.any(|key| self.values.contains_key(key))
+        self.given(option).is_some()
+    }
+
+    /// What is given, with its key.
+    fn given<T>(&self, option: &ConfigOption<T>) -> Option<(&'static str, &str)> {
+        option.keys().find_map(|key| Some((key, self.raw(key)?)))
     }
 
     /// The value of an option that has a default or must be given.

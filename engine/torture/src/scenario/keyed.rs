@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const PARALLELISMS: [usize; 9] = [1, 3, 1, 2, 4, 2, 3, 4, 1];
 
 pub fn rescaled(kafka: &Kafka) -> Result<Summary> {
-    let mut bench = Workbench::of(kafka, Line::Plain, Shape::Keyed, "rescaled", 300)?;
+    let mut bench = Workbench::of(kafka, Line::Plain, Shape::Keyed, "rescaled", 1000)?;
     for parallelism in PARALLELISMS {
         let mut run = bench.start(&RunOptions::parallel(parallelism))?;
         // Twice: what is restored is what was worked on.

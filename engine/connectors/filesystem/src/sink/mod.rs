@@ -67,8 +67,7 @@ impl Sink {
 /// What the files of one sink of one job have in common, over all its attempts.
 fn run_tag(config: &Configuration, uid: &str) -> String {
     let of = |key: &str| config.raw(key).unwrap_or_default().to_owned();
-    let folder = core_options::CHECKPOINT_DIRECTORY;
-    let folders = std::iter::once(folder.key).chain(folder.fallback_keys.iter().copied());
+    let folders = core_options::CHECKPOINT_DIRECTORY.keys();
     let folder = folders.map(of).find(|f| !f.is_empty()).unwrap_or_default();
     let name = of(core_options::PIPELINE_NAME.key);
     format!("{:016x}", xxh3_64(format!("{name}\0{folder}\0{uid}").as_bytes()))

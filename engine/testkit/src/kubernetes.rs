@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -166,7 +167,10 @@ impl Kubernetes {
             }}],
             "current-context": name,
         });
-        let path = self.scratch.join(format!("kubeconfig-{name}-{port}"));
+        // A file of its own: tests that ask for the same at one time would read what another is writing.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = self.scratch.join(format!("kubeconfig-{name}-{number}"));
         std::fs::write(&path, serde_json::to_vec_pretty(&config)?)?;
         Ok(path)
     }
